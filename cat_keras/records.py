@@ -1,0 +1,61 @@
+"""What everything passes around: an `Example` goes in, a `Prediction` comes out."""
+
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One query of a task, rendered to text.
+
+    Attributes:
+        id: unique within its task and split; the unit of pairing and of disjointness checks.
+        prompt: what the model reads.
+        target: what it should answer; for classification one of `options`.
+        task: name of the task.
+        options: the answers a classification chooses from, in the order of the data; empty for generation.
+        references: every accepted answer; `(target,)` when there is only one.
+        group: a label that reports may split by (the stratum of an embedded example), or "".
+    """
+
+    id: str
+    prompt: str
+    target: str
+    task: str = ""
+    options: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    group: str = ""
+
+    def __post_init__(self):
+        # JSON and Parquet hand back lists; a frozen record holds tuples.
+        object.__setattr__(self, "options", tuple(self.options))
+        object.__setattr__(self, "references", tuple(self.references) or (self.target,))
+
+    def asdict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one model answered to one example, with all that scores, costs and metrics are computed from.
+
+    Attributes:
+        id: id of the example. task: its task.
+        text: the answer; for classification the chosen option.
+        token_logprobs: natural-log probability of each answer token, end-of-sequence included when emitted.
+        option_logprobs: log-likelihood of each option (nats), in the order of the options; empty for generation.
+        n_prompt: prompt tokens read. n_answer: answer tokens, all options counted for classification.
+        flops: forward floating-point operations (see `costs`). seconds: wall time, its share of the batch.
+    """
+
+    id: str
+    task: str
+    text: str
+    token_logprobs: tuple[float, ...]
+    option_logprobs: tuple[float, ...] = field(default=())
+    n_prompt: int = 0
+    n_answer: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+    def asdict(self) -> dict:
+        return asdict(self)
