@@ -1,0 +1,22 @@
+"""What sort of thing would answer the question?"""
+
+from benchmarks.sources import Dataset
+from benchmarks.task import Task, register
+
+register(
+    Task(
+        name="trec",
+        suites=("flan2021",),
+        cluster="question_classification",
+        kind="classification",
+        source=Dataset("trec", "1.0.0"),
+        splits={"train": "train[:-200]", "validation": "train[-200:]", "test": "test"},
+        templates=("Question: {text}\nIt asks for a description, entity, abbreviation, person, number or location:\n",),
+        target="label-coarse",
+        # The data's DESC, ENTY, ABBR, HUM, NUM, LOC.
+        options=("description", "entity", "abbreviation", "person", "number", "location"),
+        metric="accuracy",
+        license="not stated (UIUC CogComp)",
+        citation="Li and Roth, 2002, Learning Question Classifiers, https://aclanthology.org/C02-1150",
+    )
+)

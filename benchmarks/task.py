@@ -1,0 +1,237 @@
+"""What a task is: a declaration without I/O, and the registry of all declarations.
+
+The contract between a prompt and its answer: prompt and target are tokenized separately and joined, so a template ends
+with `:` and a newline, a target begins with its first word, and no blank stands between them.
+"""
+
+import functools
+import importlib
+import string
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.records import Example
+
+KINDS = ("classification", "generation")
+# Imported at the first look-up; each registers its tasks when it is imported.
+MODULES = ("benchmarks.embedded", "benchmarks.superglue", "benchmarks.wmt22", "benchmarks.flan2021")
+
+Row = Mapping[str, Any]
+Getter = str | Callable[[Row], Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """How rows of a data set become examples, and how answers to them are judged.
+
+    Wherever a field is named, a function of the row may stand instead. A function enters `identity` by its name only,
+    so a change of its body must raise `version`.
+
+    Attributes:
+        name: unique, as in the registry of the benchmark. aliases: other names that `get` and `select` accept.
+        suites: the suites it belongs to. cluster: its FLAN cluster, or the like.
+        kind: `"classification"` (one of `options`) or `"generation"`.
+        source: where rows come from (see `sources.Source`).
+        splits: `"train"`, `"validation"`, `"test"` → recipe over the source's parts, e.g. `"train[:-200]"`.
+        templates: prompts with `{field}` places, the first one canonical; places take surrounding blanks away.
+        target: the answer: text, or the index of the right option.
+        options: of a classification, in the order of the labels; or a function of the row.
+        references: all accepted answers; by default the target alone.
+        fields: a function that turns a row into the fields that templates name; by default the row itself.
+        group: the stratum that reports split by; by default none.
+        metric: a name of `metrics`. metric_args: its arguments, e.g. the positive option of F1.
+        license, citation: of the data. version: raised with every change of what is rendered.
+    """
+
+    name: str
+    suites: tuple[str, ...]
+    cluster: str
+    kind: str
+    source: Any
+    splits: Mapping[str, str]
+    templates: tuple[str, ...]
+    target: Getter
+    metric: str
+    options: tuple[str, ...] | Callable[[Row], Iterable[str]] = ()
+    references: Getter | None = None
+    fields: Callable[[Row], Row] | None = None
+    group: Getter | None = None
+    metric_args: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    license: str = ""
+    citation: str = ""
+    version: int = 1
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise unknown_name(f"kind of task {self.name}:", self.kind, KINDS)
+        if not self.templates or any(t != t.rstrip(" \t") for t in self.templates):
+            raise CatKerasError(
+                f"Task {self.name} needs a template, and none may end with a blank; received {self.templates!r}"
+            )
+        if (self.kind == "classification") != bool(self.options):
+            raise CatKerasError(
+                f"Task {self.name}: a classification has options and a generation has none; "
+                f"received kind {self.kind!r} with options {self.options!r}"
+            )
+
+    def example(self, row: Row, id: str, template: int = 0) -> Example:
+        """Renders one row.
+
+        Args:
+            row: fields by name, plain Python values as JSON yields them.
+            id: of the example, unique within task and split.
+            template: index into `templates`.
+
+        Raises:
+            CatKerasError: a field is missing or of the wrong type, a label is out of range, or the target is empty.
+        """
+        options = self._options(row)
+        target = self._option(row, options) if options else self._text_target(row)
+        references = self._read(self.references, row) if self.references else ()
+        group = self._read(self.group, row) if self.group else ""
+        return Example(id, self._prompt(row, template), target, self.name, options, tuple(references), group)
+
+    def identity(self) -> dict:
+        """Everything that changes a rendered example or its score, as JSON-able values, for hashing."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "kind": self.kind,
+            "source": self.source.identity(),
+            "splits": dict(self.splits),
+            "templates": list(self.templates),
+            "fields": _identity(self.fields),
+            "target": _identity(self.target),
+            "options": _identity(self.options) if callable(self.options) else list(self.options),
+            "references": _identity(self.references),
+            "group": _identity(self.group),
+            "metric": self.metric,
+            "metric_args": dict(self.metric_args),
+        }
+
+    def _prompt(self, row: Row, template: int) -> str:
+        if not 0 <= template < len(self.templates):
+            raise CatKerasError(f"Task {self.name} has templates 0..{len(self.templates) - 1}; received {template}")
+        text = self.templates[template]
+        values = self._read(self.fields, row) if self.fields else row
+        return text.format_map({name: self._text(name, self._read(name, values)) for name in _places(text)})
+
+    def _options(self, row: Row) -> tuple[str, ...]:
+        return tuple(self._read(self.options, row)) if callable(self.options) else self.options
+
+    def _option(self, row: Row, options: tuple[str, ...]) -> str:
+        label = self._read(self.target, row)
+        if isinstance(label, str) and label in options:
+            return label
+        # A negative label is how data sets hide test labels; as an index it would quietly mean the last option.
+        if isinstance(label, int) and 0 <= label < len(options):
+            return options[label]
+        raise CatKerasError(
+            f"A label of task {self.name} is 0..{len(options) - 1} ({', '.join(options)}); received {label!r}. "
+            "Remove the row, or correct its label"
+        )
+
+    def _text_target(self, row: Row) -> str:
+        target = self._text("target", self._read(self.target, row))
+        if not target:
+            raise CatKerasError(f"A target of task {self.name} must not be empty. Remove the row, or fill it in")
+        return target
+
+    def _text(self, name: str, value: Any) -> str:
+        if isinstance(value, str):
+            return value.strip()
+        if isinstance(value, int | float):
+            return str(value)
+        raise CatKerasError(f"Task {self.name} needs text in field {name!r}; received {value!r}")
+
+    def _read(self, getter: Getter, row: Row) -> Any:
+        try:
+            return row[getter] if isinstance(getter, str) else getter(row)
+        except KeyError as error:
+            raise CatKerasError(
+                f"Task {self.name} needs field {error.args[0]!r}; the row has {', '.join(map(str, row))}. "
+                "Field names are those of TensorFlow Datasets"
+            ) from error
+        except (TypeError, AttributeError) as error:
+            raise CatKerasError(
+                f"Task {self.name} cannot read a row with a field of the wrong type: {error}"
+            ) from error
+
+
+@functools.cache
+def _places(template: str) -> tuple[str, ...]:
+    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+def _identity(getter: Getter | None) -> str | None:
+    return f"{getter.__module__}.{getter.__qualname__}" if callable(getter) else getter
+
+
+_TASKS: dict[str, Task] = {}
+
+
+def register(task: Task) -> Task:
+    """Adds a task to the registry and returns it.
+
+    Raises:
+        CatKerasError: its name or one of its aliases is taken.
+    """
+    taken = {alias: other.name for other in _TASKS.values() for alias in (other.name, *other.aliases)}
+    for name in (task.name, *task.aliases):
+        if name in taken:
+            raise CatKerasError(f"A task name is used once; {name!r} of {task.name} belongs to {taken[name]}")
+    _TASKS[task.name] = task
+    return task
+
+
+def names() -> list[str]:
+    """Names of all tasks, in the order of their declaration."""
+    return list(_registry())
+
+
+def get(name: str) -> Task:
+    """The task of that name or alias.
+
+    Raises:
+        CatKerasError: there is none; the nearest names are given.
+    """
+    tasks = _registry()
+    canonical = _aliases(tasks).get(name, name)
+    if canonical not in tasks:
+        raise unknown_name("task", name, [*tasks, *_aliases(tasks)])
+    return tasks[canonical]
+
+
+def select(wanted: Iterable[str] | str) -> list[Task]:
+    """Tasks by names, aliases, suites or clusters (`"all"` is every task), each once, in order of declaration.
+
+    Raises:
+        CatKerasError: a word names none of these.
+    """
+    tasks = _registry()
+    chosen = {name for word in ([wanted] if isinstance(wanted, str) else wanted) for name in _meant(word, tasks)}
+    return [task for name, task in tasks.items() if name in chosen]
+
+
+def _meant(word: str, tasks: Mapping[str, Task]) -> list[str]:
+    aliases = _aliases(tasks)
+    if word in tasks or word in aliases:
+        return [aliases.get(word, word)]
+    found = [name for name, task in tasks.items() if word in ("all", task.cluster, *task.suites)]
+    if not found:
+        groups = {group for task in tasks.values() for group in (task.cluster, *task.suites)}
+        raise unknown_name("task, suite or cluster", word, {*tasks, *aliases, *groups, "all"})
+    return found
+
+
+def _aliases(tasks: Mapping[str, Task]) -> dict[str, str]:
+    return {alias: task.name for task in tasks.values() for alias in task.aliases}
+
+
+def _registry() -> dict[str, Task]:
+    for module in MODULES:
+        importlib.import_module(module)
+    return _TASKS

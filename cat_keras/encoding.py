@@ -1,0 +1,285 @@
+"""Text → token arrays → fixed-shape batches, as pure functions of (data, seed, step)."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from cat_keras import losses
+from cat_keras.errors import CatKerasError
+from cat_keras.models import special_id, tokenizer_fingerprint
+from cat_keras.records import Example
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Examples as one ragged int32 array: `start, prompt, target, end` each, loss on `target, end`.
+
+    Attributes:
+        tokens: (total,) int32. offsets: (n + 1,) int64, where each example begins.
+        n_prompt: (n,) int32, tokens before the target, the start token included.
+        ids: names of the examples, "task/id".
+        truncated: how many prompts were cut to fit. dropped: names of examples left out for a target too long.
+        tokenizer: fingerprint of the tokenizer.
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    n_prompt: np.ndarray
+    ids: tuple[str, ...]
+    truncated: int
+    dropped: tuple[str, ...]
+    tokenizer: str
+
+    def __len__(self):
+        return len(self.n_prompt)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) model inputs per example: one less than its tokens, since the last is only predicted."""
+        return np.diff(self.offsets) - 1
+
+    @property
+    def n_target(self) -> np.ndarray:
+        """(n,) target tokens per example, the end token included."""
+        return np.diff(self.offsets) - self.n_prompt
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) over tokens, boundaries and tokenizer."""
+        digest = hashlib.sha256(self.tokenizer.encode())
+        for array in (self.tokens, self.offsets, self.n_prompt):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: Path):
+        np.savez(
+            path,
+            tokens=self.tokens,
+            offsets=self.offsets,
+            n_prompt=self.n_prompt,
+            ids=np.array(self.ids, dtype=np.str_),
+            truncated=self.truncated,
+            dropped=np.array(self.dropped, dtype=np.str_),
+            tokenizer=self.tokenizer,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Encoded":
+        with np.load(path, allow_pickle=False) as z:
+            return cls(
+                z["tokens"],
+                z["offsets"],
+                z["n_prompt"],
+                tuple(z["ids"].tolist()),
+                int(z["truncated"]),
+                tuple(z["dropped"].tolist()),
+                str(z["tokenizer"]),
+            )
+
+
+def tokenize(tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, without special tokens."""
+    if not len(texts):
+        return []
+    ids = tokenizer(list(texts))
+    return ids.to_list() if hasattr(ids, "to_list") else [list(map(int, row)) for row in ids]
+
+
+def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: bool = True):
+    """One sequence `start, prompt, target, end` of at most `max_length` tokens.
+
+    The prompt loses its *beginning* when it is too long; the target and its end token are never cut.
+
+    Returns:
+        (tokens, n_prompt, was_cut), or None when the target alone does not fit.
+    """
+    start = special_id(tokenizer, "start")
+    head = [] if start is None else [start]
+    tail = target + ([special_id(tokenizer, "end")] if end else [])
+    room = max_length - len(head) - len(tail)
+    # A causal model predicts from something: without a start token one prompt token has to stay.
+    if room < (0 if head else 1):
+        return None
+    kept = prompt[len(prompt) - room :] if len(prompt) > room else prompt
+    return head + kept + tail, len(head) + len(kept), len(kept) < len(prompt)
+
+
+def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error") -> Encoded:
+    """Tokenizes examples for training.
+
+    Args:
+        examples: prompts and targets; prompt and target are tokenized apart, so that no token spans the two.
+        tokenizer: a KerasHub tokenizer.
+        max_length: the context, in tokens, specials included.
+        long_targets: what to do with a target that does not fit the context: "error", or "drop" the example.
+
+    Raises:
+        CatKerasError: no examples; an empty target; a target that does not fit, under "error".
+    """
+    if not examples:
+        raise CatKerasError("Training data holds at least one example. Received: none")
+    prompts = tokenize(tokenizer, [e.prompt for e in examples])
+    targets = tokenize(tokenizer, [e.target for e in examples])
+    sequences, n_prompt, ids, dropped, truncated = [], [], [], [], 0
+    for example, prompt, target in zip(examples, prompts, targets, strict=True):
+        name = f"{example.task}/{example.id}"
+        if not target:
+            raise CatKerasError(f"A target has at least one token. Received: {example.target!r} in example {name}")
+        joined = join(prompt, target, tokenizer, max_length)
+        if joined is None and long_targets == "error":
+            raise CatKerasError(
+                f"A target fits the context. Received: {len(target)} tokens in example {name}, context {max_length}. "
+                'Raise max_length, or leave such examples out with long_targets="drop"'
+            )
+        if joined is None:
+            dropped.append(name)
+            continue
+        sequences.append(joined[0])
+        n_prompt.append(joined[1])
+        truncated += joined[2]
+        ids.append(name)
+    return Encoded(
+        tokens=np.concatenate([np.asarray(s, np.int32) for s in sequences]) if sequences else np.zeros(0, np.int32),
+        offsets=np.concatenate([[0], np.cumsum([len(s) for s in sequences])]).astype(np.int64),
+        n_prompt=np.asarray(n_prompt, np.int32),
+        ids=tuple(ids),
+        truncated=truncated,
+        dropped=tuple(dropped),
+        tokenizer=tokenizer_fingerprint(tokenizer),
+    )
+
+
+def bucket_lengths(lengths: np.ndarray, count: int, multiple: int = 8) -> tuple[int, ...]:
+    """At most `count` padded lengths, multiples of `multiple`, that minimise padding over `lengths`.
+
+    Each length is one compilation under XLA; dynamic programming over the distinct rounded lengths finds the best set.
+    """
+    rounded = -(-np.asarray(lengths) // multiple) * multiple
+    edges, sizes = np.unique(rounded, return_counts=True)
+    total = np.concatenate([[0], np.cumsum(sizes)])
+    # best[j]: (padded tokens, chosen edges) with the shortest j edges covered.
+    best = [(0, ())] + [(total[j] * int(edges[j - 1]), (int(edges[j - 1]),)) for j in range(1, len(edges) + 1)]
+    for _ in range(count - 1):
+        best = [best[0]] + [
+            min(
+                (best[i][0] + (total[j] - total[i]) * int(edges[j - 1]), best[i][1] + (int(edges[j - 1]),))
+                for i in range(j)
+            )
+            for j in range(1, len(edges) + 1)
+        ]
+    return best[-1][1]
+
+
+def pad(data: Encoded, rows: np.ndarray, length: int, batch_size: int, scope: str = "target") -> dict[str, np.ndarray]:
+    """The arrays of one batch, (batch_size, length) int32 each; missing rows are all padding.
+
+    Returns:
+        token_ids, padding_mask, labels (the next token), weights (1 where the loss counts: on target tokens, or on
+        every token with scope="all").
+    """
+    token_ids, labels, mask, weights = (np.zeros((batch_size, length), np.int32) for _ in range(4))
+    for i, row in enumerate(rows):
+        sequence = data.tokens[data.offsets[row] : data.offsets[row + 1]]
+        n = len(sequence) - 1
+        token_ids[i, :n], labels[i, :n], mask[i, :n] = sequence[:-1], sequence[1:], 1
+        first = data.n_prompt[row] - 1 if scope == "target" else 0
+        weights[i, max(first, 0) : n] = 1
+    # A row of padding alone would attend to nothing: softmax over an empty set is NaN in some backends.
+    mask[len(rows) :, 0] = 1
+    return {"token_ids": token_ids, "padding_mask": mask, "labels": labels, "weights": weights}
+
+
+def windows(data: Encoded, batch_size: int, edges: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Every example once, padded to `edges`: (row numbers, `pad` arrays). For scoring, not for training."""
+    order = np.argsort(data.lengths, kind="stable")
+    bucket = np.searchsorted(edges, data.lengths[order])
+    for b, length in enumerate(edges):
+        members = order[bucket == b]
+        for i in range(0, len(members), batch_size):
+            rows = members[i : i + batch_size]
+            yield rows, pad(data, rows, int(length), batch_size)
+
+
+class Batches(keras.utils.PyDataset):
+    """Training batches for `fit`: `batch(step)` depends on (data, seed, batch_size, step) alone.
+
+    Examples are shuffled within length buckets and the batches of an epoch are shuffled too. An incomplete last batch
+    of a bucket is filled with rows of weight 0, so that shapes are static.
+
+    Args:
+        data: from `encode`.
+        batch_size: examples per global batch.
+        seed: of the order.
+        loss: the objective (or its name), which names the teacher columns it reads.
+        teacher: a `TeacherCache` over the same data, when the objective reads columns of the large model.
+        scope: "target" (loss on target tokens) or "all" (plain next-token loss, for pretraining).
+        buckets: how many padded lengths.
+
+    Raises:
+        CatKerasError: no examples, or a teacher that was built for other data or lacks a column.
+    """
+
+    def __init__(self, data, batch_size, *, seed=0, loss=None, teacher=None, scope="target", buckets=4, **kwargs):
+        super().__init__(**kwargs)
+        if not len(data):
+            raise CatKerasError("Training data holds at least one example. Received: none")
+        self.data, self.batch_size, self.seed, self.scope = data, batch_size, seed, scope
+        needed = losses.get(loss).columns if loss is not None else ()
+        self._uniform = "uniform" in needed
+        self._columns = [c for c in needed if c != "uniform"]
+        self.teacher = teacher if self._columns else None
+        if self.teacher is not None:
+            self.teacher.check(data, loss=losses.get(loss))
+        self.edges = bucket_lengths(data.lengths, buckets)
+        self._bucket = np.searchsorted(np.asarray(self.edges), data.lengths)
+        counts = np.bincount(self._bucket, minlength=len(self.edges))
+        self.steps_per_epoch = int(sum(-(-counts // batch_size)))
+        self._epoch, self._plan = 0, (-1, [])
+
+    def _rows(self, step):
+        """(row numbers, padded length) of a step; an epoch's plan is kept until the next epoch is asked for."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self._plan[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            order = rng.permutation(len(self.data))
+            plan = []
+            for b, length in enumerate(self.edges):
+                members = order[self._bucket[order] == b]
+                plan += [(members[i : i + self.batch_size], length) for i in range(0, len(members), self.batch_size)]
+            self._plan = epoch, [plan[i] for i in rng.permutation(len(plan))]
+        return self._plan[1][position]
+
+    def batch(self, step: int):
+        """(x, y, sample_weight) of a global step, as `train_on_batch` takes them.
+
+        x holds token_ids, padding_mask (int32; tf.distribute cannot sum booleans) and the teacher columns.
+        """
+        rows, length = self._rows(step)
+        arrays = pad(self.data, rows, length, self.batch_size, self.scope)
+        labels, weights = arrays.pop("labels"), arrays.pop("weights")
+        if self.teacher is not None:
+            arrays |= self.teacher.batch(rows, weights, self._columns)
+        if self._uniform:
+            rng = np.random.default_rng([self.seed, step, 1])
+            arrays["uniform"] = rng.random(labels.shape, dtype=np.float32)
+        return arrays, labels, weights
+
+    @property
+    def padding_share(self) -> float:
+        """Share of computed positions that are padding, over one epoch."""
+        counts = np.bincount(self._bucket, minlength=len(self.edges))
+        computed = sum(-(-c // self.batch_size) * self.batch_size * e for c, e in zip(counts, self.edges, strict=True))
+        return float(1 - self.data.lengths.sum() / computed)
+
+    def __len__(self):
+        return self.steps_per_epoch
+
+    def __getitem__(self, index):
+        return self.batch(self._epoch * self.steps_per_epoch + index)
+
+    def on_epoch_end(self):
+        self._epoch += 1

@@ -1,0 +1,149 @@
+"""Files that survive a kill: content hashes, atomic writes, verified folders.
+
+A result is a folder whose `manifest.json` lists the sha256 of every other file. The folder is filled under a temporary
+name beside its place, synced, and renamed last, so at any instant its name holds either all of it or nothing.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cat_keras.errors import CatKerasError
+
+HASH_SCHEME = 1  # part of every identity: raise it when `identity` itself changes
+
+
+def identity(**parts) -> str:
+    """sha256 (hex) over everything that changes an output; `parts` must be JSON-able.
+
+    Raises:
+        CatKerasError: when a part is not JSON-able, since then equal inputs could hash differently.
+    """
+    try:
+        text = json.dumps({"scheme": HASH_SCHEME, **parts}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CatKerasError(f"The parts of an identity are JSON values. Received: {error}") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, content: bytes):
+    """Writes a whole file or none of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value):
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path):
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CatKerasError(f"Expected a readable JSON file. Received: {path} ({error}). Delete it to rebuild it") from error
+
+
+def seal(folder: Path, facts: dict):
+    """Writes the manifest of a filled folder: `facts` plus the size and sha256 of every file under it."""
+    folder = Path(folder)
+    files = {
+        str(p.relative_to(folder)): {"sha256": sha256_file(p), "bytes": p.stat().st_size}
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != "manifest.json"
+    }
+    write_json(folder / "manifest.json", {**facts, "files": files})
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, in words; None when every listed file has its checksum."""
+    folder = Path(folder)
+    if not (folder / "manifest.json").exists():
+        return "manifest.json is missing"
+    try:
+        files = read_json(folder / "manifest.json")["files"]
+        for name, entry in files.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if (folder / name).stat().st_size != entry["bytes"] or sha256_file(folder / name) != entry["sha256"]:
+                return f"{name} has another checksum than the manifest"
+    except (CatKerasError, KeyError, TypeError, AttributeError) as error:
+        return f"manifest.json is not readable ({error})"
+    return None
+
+
+class Store:
+    """Results by identity: `<root>/<stage>/<first 16 hex digits>/`.
+
+    Args:
+        root: the folder; made on first write.
+        report: called with one line when a damaged entry is found and rebuilt.
+    """
+
+    def __init__(self, root: Path, report: Callable[[str], None] = print):
+        self.root, self.report = Path(root), report
+        self._verified: set[Path] = set()
+
+    def path(self, stage: str, key: str) -> Path:
+        return self.root / stage / key[:16]
+
+    def scratch(self, stage: str, key: str) -> Path:
+        """Where an unfinished entry keeps its checkpoints; removed when the entry is complete."""
+        return self.root / "unfinished" / f"{stage}-{key[:16]}"
+
+    def has(self, stage: str, key: str) -> bool:
+        """Whether a complete, undamaged entry exists; a damaged one is removed and reported."""
+        path = self.path(stage, key)
+        if path in self._verified:
+            return True
+        if not path.exists():
+            return False
+        wrong = damage(path)
+        if wrong is None and read_json(path / "manifest.json").get("key") != key:
+            wrong = "its manifest names another key"
+        if wrong:
+            self.report(f"{path}: {wrong}; building it again")
+            shutil.rmtree(path)
+            return False
+        self._verified.add(path)
+        return True
+
+    def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:
+        """The folder of an entry, built by `build(folder)` when it is not there.
+
+        `build` fills the folder it is given and returns facts for the manifest. If two processes build the same entry,
+        the first rename wins and the other's copy, equal by construction, is dropped.
+        """
+        path = self.path(stage, key)
+        if self.has(stage, key):
+            return path
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        started = time.monotonic()
+        try:
+            facts = build(temporary) or {}
+            seal(temporary, {"stage": stage, "key": key, "seconds": round(time.monotonic() - started, 2), **facts})
+            with contextlib.suppress(OSError):  # the other process was first
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if not self.has(stage, key):
+            raise CatKerasError(f"Could not put {path} in place; is the folder writable?")
+        shutil.rmtree(self.scratch(stage, key), ignore_errors=True)
+        return path

@@ -1,0 +1,371 @@
+"""Curves against values worked out by hand, against brute force, and against what must hold for any data."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from cat_keras import curves
+from cat_keras.curves import Outcomes, deferral_curve
+from cat_keras.deferral import NO_ANSWER
+from cat_keras.errors import CatKerasError
+
+# Four queries; by score: −3 (0→1), −2 (1→0) tied with −2 (0→1), −1 (1→1). Costs: small 1 2 3 2, large 10 20 30 40.
+#   τ = −∞  deferred none        rate 0    quality (0+1+0+1)/4 = .5    cost 2
+#   τ = −2  deferred {−3}        rate 1/4  quality (1+1+0+1)/4 = .75   cost 2 + 10/4        = 4.5
+#   τ = −1  deferred {−3,−2,−2}  rate 3/4  quality (1+0+1+1)/4 = .75   cost 2 + (10+20+30)/4 = 17
+#   τ = +∞  deferred all         rate 1    quality (1+0+1+1)/4 = .75   cost 2 + 100/4       = 27
+# AUDC = 1/4·(.5+.75)/2 + 3/4·.75 = .15625 + .5625 = .71875; random (.5+.75)/2 = .625; relative .71875/.625 − 1 = .15
+# Oracle: gains +1 +1 0 −1, ties (+1 +1): rates 0 1/2 3/4 1, quality .5 1 1 .75:
+#   area 1/2·.75 + 1/4·1 + 1/4·.875 = .84375; s_d = (.71875 − .625)/(.84375 − .625) = .09375/.21875 = 3/7
+# Capped ideal min(.5 + ρ, .75): .75 − .25²/2 = .71875, which this curve reaches: s_d = 1
+HAND = {
+    "score": [-2.0, -3.0, -1.0, -2.0],
+    "quality_small": [1, 0, 1, 0],
+    "quality_large": [0, 1, 1, 1],
+    "cost_small": [2, 1, 2, 3],
+    "cost_large": [20, 10, 40, 30],
+}
+
+qualities = st.floats(0, 1).map(lambda q: round(q, 3))
+rows = st.lists(st.tuples(st.integers(-4, 4), qualities, qualities, st.integers(0, 9), st.integers(0, 9)), min_size=1)
+fast = settings(deadline=None, max_examples=40)
+
+
+def outcomes(rows, ids=None):
+    return Outcomes(*np.array(rows, dtype=float).T, ids=ids)
+
+
+def random_outcomes(rng, n=50, levels=10):
+    ids = rng.permutation([f"e{i}" for i in range(n)])
+    return Outcomes(rng.integers(levels, size=n), rng.random(n), rng.random(n), ids=ids)
+
+
+def test_curve_by_hand():
+    curve = deferral_curve(**HAND)
+    np.testing.assert_array_equal(curve.threshold, [-np.inf, -2, -1, np.inf])
+    np.testing.assert_array_equal(curve.deferral_rate, [0, 0.25, 0.75, 1])
+    np.testing.assert_array_equal(curve.quality, [0.5, 0.75, 0.75, 0.75])
+    np.testing.assert_array_equal(curve.cost, [2, 4.5, 17, 27])
+
+
+def test_areas_by_hand():
+    curve = deferral_curve(**HAND)
+    small, large = HAND["quality_small"], HAND["quality_large"]
+    assert curve.audc == pytest.approx(0.71875)
+    assert curve.random_audc == 0.625
+    assert curve.relative_audc == pytest.approx(0.15)
+    assert curves.oracle_audc(small, large) == pytest.approx(0.84375)
+    assert curve.s_d(curves.oracle_audc(small, large)) == pytest.approx(3 / 7)
+    assert curves.capped_ideal_audc(small, large) == pytest.approx(0.71875)
+    assert curve.s_d(curves.capped_ideal_audc(small, large)) == pytest.approx(1)
+
+
+def test_read_off_by_hand():
+    curve = deferral_curve(**HAND)
+    np.testing.assert_allclose(curve.quality_at([0, 0.125, 0.25, 1]), [0.5, 0.625, 0.75, 0.75])
+    # Hull: (2, .5), (4.5, .75), (27, .75); a quality of .6 is 40 % of the way up the first edge: 2 + .4·2.5 = 3.
+    np.testing.assert_allclose(curve.upper_hull(), [[2, 4.5, 27], [0.5, 0.75, 0.75]])
+    assert curve.cost_at_quality(0.6) == pytest.approx(3)
+    assert curve.cost_at_quality(0.75) == pytest.approx(4.5)
+    assert curve.cost_at_quality(0.1) == 2
+    assert np.isnan(curve.cost_at_quality(0.76))
+    assert curve.quality_at_cost(3) == pytest.approx(0.6)
+    assert curve.quality_at_cost(2) == 0.5
+    assert curve.quality_at_cost(1000) == 0.75
+    assert np.isnan(curve.quality_at_cost(1.9))
+
+
+def test_hull_skips_what_is_below_it_and_may_fall():
+    # (1, .2) is below the chord from (0, .1) to (2, .6), .35 there; (3, .55) is above that from (2, .6) to (4, .4), .5.
+    cost, quality = curves.upper_hull([4, 0, 2, 1, 3, 2], [0.4, 0.1, 0.6, 0.2, 0.55, 0.3])
+    np.testing.assert_array_equal(cost, [0, 2, 3, 4])
+    np.testing.assert_array_equal(quality, [0.1, 0.6, 0.55, 0.4])
+
+
+def test_a_budget_beyond_the_peak_is_not_spent():
+    # Only the first deferral helps; the next two harm: quality 1/3, 2/3, 1/3, 0.
+    curve = deferral_curve([1, 2, 3], [0, 1, 0], [1, 0, 0])
+    assert curve.quality[-1] < curve.quality.max()
+    assert curve.quality_at_cost(1.0) == pytest.approx(2 / 3)
+
+
+def test_reaching_the_large_model_exactly_is_not_lost_to_rounding():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        small, gain = rng.random(97) / 3, rng.random(97) / 3
+        curve = deferral_curve(rng.random(97), small, small + gain)
+        assert curve.cost_at_quality(np.mean(small + gain)) == pytest.approx(1, abs=1e-6)
+
+
+def test_an_empty_answer_is_a_point_like_any_other():
+    curve = deferral_curve([NO_ANSWER, -1.0, np.finfo(float).max], [0, 1, 1], [1, 1, 1])
+    np.testing.assert_array_equal(curve.threshold, [-np.inf, -1, np.finfo(float).max, np.inf])
+    assert curve.quality_at(1 / 3) == 1
+
+
+@fast
+@given(rows)
+def test_sweep_equals_brute_force_over_thresholds(rows):
+    data = outcomes(rows)
+    curve = data.curve()
+    assert len(curve.threshold) == len(np.unique(data.score)) + 1
+    for rate, quality, cost, threshold in zip(
+        curve.deferral_rate, curve.quality, curve.cost, curve.threshold, strict=True
+    ):
+        deferred = data.score < threshold
+        assert rate == pytest.approx(deferred.mean())
+        assert quality == pytest.approx(np.where(deferred, data.quality_large, data.quality_small).mean())
+        assert cost == pytest.approx((data.cost_small + deferred * data.cost_large).mean())
+
+
+@fast
+@given(rows)
+def test_ends_are_the_two_models_and_rates_increase(rows):
+    data = outcomes(rows)
+    curve = data.curve()
+    assert curve.deferral_rate[[0, -1]].tolist() == [0, 1]
+    assert np.all(np.diff(curve.deferral_rate) > 0)
+    assert np.all(np.diff(curve.cost) >= 0)
+    np.testing.assert_allclose(curve.quality_at([0, 1]), [data.quality_small.mean(), data.quality_large.mean()])
+
+
+@fast
+@given(rows, st.sampled_from([np.exp, np.cbrt, lambda s: 1e6 * s + 3, lambda s: s**3]))
+def test_only_the_order_of_the_scores_matters(rows, increasing):
+    data = outcomes(rows)
+    other = deferral_curve(increasing(data.score), data.quality_small, data.quality_large)
+    np.testing.assert_array_equal(data.curve().deferral_rate, other.deferral_rate)
+    np.testing.assert_array_equal(data.curve().quality, other.quality)
+
+
+@fast
+@given(rows, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(rows, random):
+    shuffled = random.sample(rows, len(rows))
+    np.testing.assert_allclose(outcomes(rows).curve().quality, outcomes(shuffled).curve().quality, atol=1e-12)
+
+
+@fast
+@given(rows)
+def test_a_constant_score_is_a_straight_line(rows):
+    data = outcomes([(0, *row[1:]) for row in rows])
+    curve = data.curve()
+    assert len(curve.threshold) == 2
+    assert curve.audc == pytest.approx((data.quality_small.mean() + data.quality_large.mean()) / 2)
+
+
+@fast
+@given(rows)
+def test_s_d_is_at_most_one_and_reaches_it(rows):
+    data = outcomes(rows)
+    ideal = curves.oracle_audc(data.quality_small, data.quality_large)
+    gain = data.quality_large - data.quality_small
+    if np.ptp(gain) < 1e-6:
+        assert np.isnan(data.curve().s_d(ideal))
+        return
+    assert -1 - 1e-6 <= data.curve().s_d(ideal) <= 1 + 1e-6
+    assert deferral_curve(-gain, data.quality_small, data.quality_large).s_d(ideal) == pytest.approx(1)
+    assert deferral_curve(gain, data.quality_small, data.quality_large).s_d(ideal) == pytest.approx(-1)
+
+
+def test_random_deferral_gains_nothing_on_average_exactly():
+    # All 5! orders of five queries: the mean of their areas is the random area, not just close to it.
+    small, large = np.array([0, 0.2, 1, 0.5, 0.9]), np.array([1, 0.8, 0.1, 0.5, 1])
+    ideal = curves.oracle_audc(small, large)
+    gains = [deferral_curve(np.array(order), small, large).s_d(ideal) for order in permutations(range(5))]
+    assert np.mean(gains) == pytest.approx(0, abs=1e-12)
+
+
+def test_s_d_and_relative_audc_where_they_are_undefined():
+    same = deferral_curve([1, 2], [1, 0], [1, 0])
+    assert np.isnan(same.s_d(curves.oracle_audc([1, 0], [1, 0])))
+    worse = deferral_curve([1, 2], [1, 1], [1, 0])
+    assert np.isnan(worse.s_d(curves.capped_ideal_audc([1, 1], [1, 0])))
+    assert np.isnan(deferral_curve([1, 2], [0, 0], [0, 0]).relative_audc)
+
+
+@fast
+@given(rows)
+def test_hull_is_concave_and_above_every_point(rows):
+    curve = outcomes(rows).curve()
+    cost, quality = curve.upper_hull()
+    assert np.all(np.diff(cost) > 0)
+    assert np.all(np.interp(curve.cost, cost, quality) >= curve.quality - 1e-9)
+    slopes = np.diff(quality) / np.diff(cost)
+    assert np.all(np.diff(slopes) <= 1e-9 * (1 + np.abs(slopes[1:])))
+
+
+@fast
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1))
+def test_auroc_equals_scikit_learn(pairs):
+    score, positive = map(list, zip(*pairs, strict=True))
+    if len(set(positive)) == 2:
+        assert curves.auroc(score, positive) == pytest.approx(roc_auc_score(positive, score))
+    else:
+        assert np.isnan(curves.auroc(score, positive))
+
+
+def test_auroc_by_hand():
+    # Positives 3, 2; negatives 2, 1: of four pairs three are in order and one is tied.
+    assert curves.auroc([3, 2, 2, 1], [True, True, False, False]) == 3.5 / 4
+
+
+def test_macro_average_by_hand():
+    # Task a rises 0 → 1 along (0, 0) (½, 1) (1, 1); task b is one tie, 1 → 0. At ρ = ½: (1 + ½)/2; at ¼: (½ + ¾)/2.
+    a = deferral_curve([1, 2], [0, 1], [2, 0], cost_small=1, cost_large=4)
+    b = deferral_curve([1, 1], [1, 1], [0, 0], cost_small=3, cost_large=8)
+    np.testing.assert_allclose(a.quality, [0.5, 1.5, 1])
+    average = curves.macro_average({"a": a, "b": b}, tasks=["a", "b"], grid=[0, 0.25, 0.5, 1])
+    np.testing.assert_allclose(average.quality, [0.75, (1 + 0.75) / 2, (1.5 + 0.5) / 2, 0.5])
+    np.testing.assert_allclose(average.cost, [2, 3.5, 5, 8])
+    assert np.isnan(average.threshold).all()
+
+
+def test_area_of_the_average_is_the_average_area():
+    rng = np.random.default_rng(1)
+    by_task = {f"t{i}": random_outcomes(rng, n=5 + i).curve() for i in range(4)}
+    average = curves.macro_average(by_task, tasks=by_task)
+    assert average.audc == pytest.approx(np.mean([curve.audc for curve in by_task.values()]))
+
+
+def test_macro_average_never_hides_a_hole():
+    curve = deferral_curve(**HAND)
+    with pytest.raises(CatKerasError, match=r"missing: \['b'\]"):
+        curves.macro_average({"a": curve}, tasks=["a", "b"])
+    with pytest.raises(CatKerasError, match=r"missing: \['b'\]"):
+        curves.macro_average({"a": curve, "b": None}, tasks=["a", "b"])
+    with pytest.raises(CatKerasError, match=r"not named: \['b'\]"):
+        curves.macro_average({"a": curve, "b": curve}, tasks=["a"])
+    with pytest.raises(CatKerasError, match="exactly the tasks named"):
+        curves.macro_average({}, tasks=[])
+    for grid in ([0, 0.5], [0.1, 1], [0, 0.5, 0.5, 1]):
+        with pytest.raises(CatKerasError, match="from 0 to 1"):
+            curves.macro_average({"a": curve}, tasks=["a"], grid=grid)
+
+
+@fast
+@given(st.data(), rows)
+def test_weighted_area_equals_the_area_on_repeated_rows(data, rows):
+    counts = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows))))
+    counts[0] += 1
+    weighted = curves.weighted_audc(outcomes(rows), np.stack([counts, np.ones_like(counts)]))
+    repeated = outcomes(np.repeat(np.array(rows, dtype=float), counts, axis=0))
+    np.testing.assert_allclose(weighted, [repeated.curve().audc, outcomes(rows).curve().audc], rtol=1e-12, atol=1e-13)
+
+
+def bootstrap_input(seed=0, n=60):
+    """Two tasks; `good` knows the gain, `noise` does not, `copy` is `noise` under another name and row order."""
+    rng = np.random.default_rng(seed)
+    by_task = {}
+    for task in ("b", "a"):
+        small, large = (rng.random(n) < 0.5) * 1.0, (rng.random(n) < 0.8) * 1.0
+        ids = np.array([f"{task}{i}" for i in range(n)])
+        noise, turn = rng.random(n), rng.permutation(n)
+        by_task[task] = {
+            "noise": Outcomes(noise, small, large, ids=ids),
+            "good": Outcomes(small - large, small, large, ids=ids),
+            "copy": Outcomes(noise[turn], small[turn], large[turn], ids=ids[turn]),
+        }
+    return by_task
+
+
+def test_bootstrap_is_paired_and_shaped():
+    data = bootstrap_input()
+    result = curves.bootstrap_audc(data, np.random.default_rng(5), resamples=200)
+    assert result.tasks == ("a", "b")
+    assert result.methods == ("copy", "good", "noise")
+    assert result.samples().shape == (200, 3)
+    assert result.task_samples.shape == (2, 200, 3)
+    np.testing.assert_array_equal(result.samples()[:, 0], result.samples()[:, 2])
+    assert result.interval("copy", versus="noise") == (0, 0, 0)
+    better = result.interval("good", versus="noise")
+    assert 0 < better.low < better.estimate < better.high
+    expected = np.mean([data[task]["good"].curve().audc for task in data])
+    assert result.interval("good").estimate == pytest.approx(expected)
+    assert result.interval("good", task="a").estimate == pytest.approx(data["a"]["good"].curve().audc)
+
+
+def test_bootstrap_repeats_itself_to_the_last_digit():
+    data = bootstrap_input()
+    again = {task: dict(reversed(data[task].items())) for task in reversed(data)}
+    first, second = (curves.bootstrap_audc(d, np.random.default_rng(5), resamples=50) for d in (data, again))
+    np.testing.assert_array_equal(first.task_samples, second.task_samples)
+
+
+def test_blocks_of_resamples_change_no_number(monkeypatch):
+    data = bootstrap_input()
+    at_once = curves.bootstrap_audc(data, np.random.default_rng(5), resamples=50)
+    monkeypatch.setattr(curves, "_CHUNK", 7 * 60)
+    np.testing.assert_array_equal(
+        at_once.task_samples, curves.bootstrap_audc(data, np.random.default_rng(5), resamples=50).task_samples
+    )
+
+
+def test_bootstrap_spread_is_that_of_the_mean():
+    # With a constant score AUDC is the mean of (q_S + q_L)/2, whose standard error is known: σ/√n.
+    rng = np.random.default_rng(2)
+    small, large = rng.random(400), rng.random(400)
+    data = {"t": {"flat": Outcomes(np.zeros(400), small, large, ids=np.arange(400))}}
+    samples = curves.bootstrap_audc(data, rng, resamples=2000).samples()
+    assert samples.std() == pytest.approx(((small + large) / 2).std() / 20, rel=0.1)
+
+
+def test_bootstrap_refuses_what_it_cannot_pair():
+    data = bootstrap_input()
+    rng = np.random.default_rng(0)
+    with pytest.raises(CatKerasError, match="numpy Generator"):
+        curves.bootstrap_audc(data, 5)
+    with pytest.raises(CatKerasError, match=r"'a' lacks \['good'\]"):
+        curves.bootstrap_audc({**data, "a": {k: v for k, v in data["a"].items() if k != "good"}}, rng)
+    with pytest.raises(CatKerasError, match="differ in 120 ids"):
+        curves.bootstrap_audc({**data, "a": {**data["a"], "good": data["b"]["good"]}}, rng)
+    with pytest.raises(CatKerasError, match="needs example ids"):
+        curves.bootstrap_audc({"t": {"m": Outcomes([1], [1], [1])}}, rng)
+    with pytest.raises(CatKerasError, match="needs a task"):
+        curves.bootstrap_audc({}, rng)
+    result = curves.bootstrap_audc(data, rng, resamples=3)
+    with pytest.raises(CatKerasError, match="Unknown method 'godo'; did you mean good"):
+        result.interval("godo")
+    with pytest.raises(CatKerasError, match="Unknown task"):
+        result.interval("good", task="c")
+    with pytest.raises(CatKerasError, match="level"):
+        result.interval("good", level=95)
+
+
+@pytest.mark.parametrize("column", ["score", "quality_small", "quality_large", "cost_small", "cost_large"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_numbers(column, bad):
+    values = list(HAND[column])
+    values[2] = bad
+    with pytest.raises(CatKerasError, match=f"{column} must be finite; received {bad} in row 2"):
+        deferral_curve(**{**HAND, column: values})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"quality_small": [1, 0, 1]}, "quality_small has 3"),
+        ({"score": []}, "at least one example"),
+        ({"score": [[1.0], [2.0]]}, "must be a vector"),
+        ({"score": ["a", "b", "c", "d"]}, "one number per example"),
+        ({"cost_large": [1, 2, -3, 4]}, "cost_large must not be negative; received -3"),
+        ({"ids": ["a", "b", "a", "c"]}, "'a' occurs 2 times"),
+        ({"ids": ["a"]}, "one entry per example, 4"),
+    ],
+)
+def test_bad_columns(change, message):
+    with pytest.raises(CatKerasError, match=message):
+        deferral_curve(**{**HAND, **change})
+
+
+def test_bad_arguments():
+    with pytest.raises(CatKerasError, match="percentage"):
+        deferral_curve(**HAND).quality_at(25)
+    with pytest.raises(CatKerasError, match="oracle_audc"):
+        curves.capped_ideal_audc([0.5], [1])
+    with pytest.raises(CatKerasError, match="true or false"):
+        curves.auroc([1, 2], [0.5, 1])
