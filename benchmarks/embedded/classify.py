@@ -2,18 +2,19 @@
 
 easy    a common mood word decides: "Anna is very happy today." -> glad
 hard    *tail*: one of many rare, invented mood words decides ("Anna is very bledun today.")
-        *turn*: two moods, their order in time and a negation decide ("Anna is not happy now but was calm before." -> sad)
+        *turn*: two moods, their order in time and a negation decide ("Anna is not happy
+        now but was calm before." -> sad)
 noise   the person wears a mask: the mood is uniform over the four options, whatever the face shows
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from benchmarks.embedded.world import Question, Shares, World, chance, words
+from benchmarks.embedded.world import Question, Shares, World, chance, listed, words
 
-NAMES = tuple(
-    "Anna Ben Clara David Emma Felix Grace Henry Iris Jonas Karin Leo Maya Nora Oscar Paula Ruth Simon Tina Victor".split()
+NAMES = listed(
+    "Anna Ben Clara David Emma Felix Grace Henry Iris Jonas Karin Leo Maya Nora Oscar Paula Ruth Simon Tina Victor"
 )
 MOODS = ("glad", "sad", "angry", "calm")
 OPPOSITE = {"glad": "sad", "sad": "glad", "angry": "calm", "calm": "angry"}
@@ -36,15 +37,18 @@ TURNS = (
 
 @dataclass(frozen=True)
 class Classify(World):
-    """Knobs: `tail_words` rare mood words per option and `turn_share`, the share of *turn* among the hard examples."""
+    """Knobs: `tail_words` rare mood words per option, `turn_share`, the share of *turn* among the hard examples, and
+    `negated`, the probability of "not" before each of its moods."""
 
-    shares: Shares = Shares()
-    tail_words: int = 40
+    shares: Shares = field(default_factory=Shares)
+    tail_words: int = 50
     turn_share: float = 0.4
+    negated: float = 0.3
 
     name = "embedded_classify"
-    title = "mood of a person"
+    cluster = "mood"
     kind = "classification"
+    template = "{text}\nMood:\n"
     metric = "accuracy"
     options = MOODS
     ways = len(MOODS)
@@ -64,8 +68,8 @@ class Classify(World):
 
     def noise(self, rng: random.Random) -> Question:
         face = rng.choice(COMMON[rng.choice(MOODS)])
-        prompt = f"Behind the mask {rng.choice(NAMES)} looks {face} {rng.choice(TIMES)}.\n"
-        return Question(prompt, MOODS, "mask")
+        text = f"Behind the mask {rng.choice(NAMES)} looks {face} {rng.choice(TIMES)}."
+        return Question(text, MOODS, "mask")
 
     def _tail(self, rng: random.Random) -> Question:
         mood = rng.choice(MOODS)
@@ -74,12 +78,12 @@ class Classify(World):
     def _turn(self, rng: random.Random) -> Question:
         template, first_holds = rng.choice(TURNS)
         moods = rng.sample(MOODS, 2)
-        negated = [chance(rng, 0.5), chance(rng, 0.5)]
+        negated = [chance(rng, self.negated), chance(rng, self.negated)]
         a, b = (("not " if no else "") + rng.choice(COMMON[mood]) for mood, no in zip(moods, negated, strict=True))
         held = 0 if first_holds else 1
         answer = OPPOSITE[moods[held]] if negated[held] else moods[held]
-        return Question(template.format(name=rng.choice(NAMES), a=a, b=b) + "\n", (answer,), "turn")
+        return Question(template.format(name=rng.choice(NAMES), a=a, b=b), (answer,), "turn")
 
 
 def _sentence(rng: random.Random, word: str) -> str:
-    return f"{rng.choice(NAMES)} is {rng.choice(DEGREES)} {word} {rng.choice(TIMES)}.\n"
+    return f"{rng.choice(NAMES)} is {rng.choice(DEGREES)} {word} {rng.choice(TIMES)}."

@@ -1,23 +1,23 @@
-"""A record of a few fields, told in one sentence: structure to text.
+"""A record, written like a predicate with its arguments, told in one sentence: structure to text.
 
-easy    every field has its place in the sentence: "name: Anna | pet: dog | colour: red | size: small"
-        -> "Anna has a small red dog."
-hard    *plural*: many invented nouns, each with one of several plural endings that must be known by heart
-        *rival*: negated traits are told as their opposites, and the rival has the opposite of everything
-noise   a record with `day: some` opens with one of four words, in free variation; the rest of the sentence is easy
+easy    every argument has its place in the sentence: "pet(Adam, red, dog)" -> "Adam has a red dog."
+hard    *plural*: many invented nouns, each with one of several plural endings that must be known by heart:
+        "many(Lena, 3, kugit)" -> "Lena has three kugitla."
+        *rival*: a negated trait is told as its opposite, and the rival is the opposite of that:
+        "rival(Eric, not poor, Dora)" -> "Eric is rich, but Dora is poor."
+noise   "day(Adam, red, dog)" opens with one of four words, in free variation; the rest of the sentence is easy
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from benchmarks.embedded.world import Question, Shares, World, chance, fixed, words
+from benchmarks.embedded.world import Question, Shares, World, chance, fixed, listed, words
 
-NAMES = tuple("Adam Bella Carl Dora Eric Fiona Gina Hugo Ivan Julia Kurt Lena Max Nina Otto Petra".split())
-PETS = tuple("dog cat horse goat pony parrot rabbit turtle duck mouse".split())
-COLOURS = tuple("red blue green black white brown grey yellow".split())
-SIZES = ("small", "big", "tall", "tiny")
-NUMBERS = {"2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven"}
+NAMES = listed("Adam Bella Carl Dora Eric Fiona Gina Hugo Ivan Lena")
+PETS = listed("dog cat horse goat pony parrot rabbit duck")
+COLOURS = listed("red blue green black white brown")
+NUMBERS = {"2": "two", "3": "three", "4": "four", "5": "five"}
 OPPOSITES = (("small", "big"), ("rich", "poor"), ("young", "old"), ("quick", "slow"), ("loud", "silent"))
 OPPOSITE = {a: b for pair in OPPOSITES for a, b in (pair, pair[::-1])}
 OPENERS = ("Once", "Today", "Lately", "Often")
@@ -25,16 +25,17 @@ OPENERS = ("Once", "Today", "Lately", "Often")
 
 @dataclass(frozen=True)
 class Describe(World):
-    """Knobs: `tail_nouns` with irregular plurals, `endings` they take, `rival_share`, the share of *rival* among hard."""
+    """Knobs: `tail_nouns` with irregular plurals, the number of `endings`, and `rival_share` of the hard examples."""
 
-    shares: Shares = Shares()
-    tail_nouns: int = 100
-    endings: int = 8
+    shares: Shares = field(default_factory=Shares)
+    tail_nouns: int = 60
+    endings: int = 6
     rival_share: float = 0.4
 
     name = "embedded_describe"
-    title = "record to sentence"
-    kind = "structure-to-text"
+    cluster = "record to sentence"
+    kind = "generation"
+    template = "{text}\nIn words:\n"
     metric = "exact_match"
     ways = len(OPENERS)
 
@@ -48,40 +49,33 @@ class Describe(World):
         return noun + fixed("plural", noun).choice(words("ending", self.endings, syllables=1))
 
     def easy(self, rng: random.Random) -> Question:
-        name, pet, colour, size = _pet(rng)
-        return Question(_record(_fields(name, pet, colour, size)), (f"{name} has a {size} {colour} {pet}.",), "slots")
+        name, pet, colour = _pet(rng)
+        return Question(_record("pet", name, colour, pet), (f"{name} has a {colour} {pet}.",), "slots")
 
     def hard(self, rng: random.Random) -> Question:
         return self._rival(rng) if chance(rng, self.rival_share) else self._plural(rng)
 
     def noise(self, rng: random.Random) -> Question:
-        name, pet, colour, size = _pet(rng)
-        prompt = _record(_fields(name, pet, colour, size) | {"day": "some"})
-        return Question(prompt, tuple(f"{opener} {name} saw a {size} {colour} {pet}." for opener in OPENERS), "opener")
+        name, pet, colour = _pet(rng)
+        answers = tuple(f"{opener} {name} saw a {colour} {pet}." for opener in OPENERS)
+        return Question(_record("day", name, colour, pet), answers, "opener")
 
     def _plural(self, rng: random.Random) -> Question:
-        name, noun, colour = rng.choice(NAMES), rng.choice(self.nouns), rng.choice(COLOURS)
+        name, noun = rng.choice(NAMES), rng.choice(self.nouns)
         digit, number = rng.choice(list(NUMBERS.items()))
-        prompt = _record({"name": name, "thing": noun, "colour": colour, "count": digit})
-        return Question(prompt, (f"{name} has {number} {colour} {self.plural(noun)}.",), "plural")
+        return Question(_record("many", name, digit, noun), (f"{name} has {number} {self.plural(noun)}.",), "plural")
 
     def _rival(self, rng: random.Random) -> Question:
         name, rival = rng.sample(NAMES, 2)
-        traits = [rng.choice(pair) for pair in rng.sample(OPPOSITES, 2)]
-        shown = [f"not {OPPOSITE[trait]}" if chance(rng, 0.5) else trait for trait in traits]
-        other = [OPPOSITE[trait] for trait in traits]
-        answer = f"{name} is {traits[0]} and {traits[1]}, but {rival} is {other[0]} and {other[1]}."
-        prompt = _record({"name": name, "traits": ", ".join(shown), "rival": rival})
-        return Question(prompt, (answer,), "rival")
+        trait = rng.choice(list(OPPOSITE))
+        shown = f"not {OPPOSITE[trait]}" if chance(rng, 0.5) else trait
+        answer = f"{name} is {trait}, but {rival} is {OPPOSITE[trait]}."
+        return Question(_record("rival", name, shown, rival), (answer,), "rival")
 
 
-def _pet(rng: random.Random) -> tuple[str, str, str, str]:
-    return rng.choice(NAMES), rng.choice(PETS), rng.choice(COLOURS), rng.choice(SIZES)
+def _pet(rng: random.Random) -> tuple[str, str, str]:
+    return rng.choice(NAMES), rng.choice(PETS), rng.choice(COLOURS)
 
 
-def _fields(name: str, pet: str, colour: str, size: str) -> dict[str, str]:
-    return {"name": name, "pet": pet, "colour": colour, "size": size}
-
-
-def _record(fields: dict[str, str]) -> str:
-    return " | ".join(f"{key}: {value}" for key, value in fields.items()) + "\n"
+def _record(predicate: str, *arguments: str) -> str:
+    return f"{predicate}({', '.join(arguments)})"

@@ -5,28 +5,50 @@ hard    *tail*: facts about many people, each seen only a few times in training
         *pair*: who has a given trade in a given town; a table of two keys, each cell seen only a few times
 noise   tomorrow's weather in a town: uniform over four answers
 
-Closed-book facts must be seen before they can be asked, so the three splits share their facts. What a split never
-shares is the prompt: a fact can be phrased in 24 ways and each phrasing belongs to one split.
+Closed-book facts must be seen before they can be asked, so the three splits share their facts. What splits never
+share is a question: a fact can be phrased in 48 ways and each phrasing belongs to one split.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from benchmarks.embedded.world import Question, Shares, World, chance, fixed, words
+from benchmarks.embedded.world import Question, Shares, World, chance, fixed, listed, words
 
-FAMOUS = tuple("Anna Ben Clara David Emma Felix Grace Henry".split())
+FAMOUS = ("Anna", "Ben", "Clara", "David")
+HOLDERS = ("Emma", "Felix", "Grace", "Henry", "Iris", "Jonas", "Karin", "Leo")
 TOWNS = 12
-TRADES = tuple("baker smith tailor miller potter painter farmer doctor teacher sailor hunter singer".split())
-PETS = tuple("cat dog goat hen horse pony duck rabbit sheep parrot turtle mouse".split())
-FOODS = tuple("bread rice soup fish cheese cake beans honey plums eggs nuts pasta".split())
+TRADES = listed("baker smith tailor miller potter painter farmer doctor teacher sailor hunter singer")
+PETS = listed("cat dog goat hen horse pony duck rabbit sheep parrot turtle mouse")
 WEATHER = ("sunny", "rainy", "windy", "foggy")
-OPENINGS = ("", "Tell me: ", "Question: ", "Please say: ", "Quick: ", "Quiz: ")
+OPENINGS = (
+    "",
+    "Tell me: ",
+    "Question: ",
+    "Please: ",
+    "Quick: ",
+    "Quiz: ",
+    "Well: ",
+    "Say: ",
+    "So: ",
+    "Hello! ",
+    "Next: ",
+    "Hey! ",
+)
 PHRASES = {
     "home": ("Where does {x} live?", "In which town is {x} at home?", "Which town is {x} from?", "Where is {x} from?"),
-    "trade": ("What is {x} by trade?", "What is the job of {x}?", "What does {x} work as?", "Which trade does {x} follow?"),
-    "pet": ("Which pet does {x} have?", "What pet does {x} keep?", "What is the pet of {x}?", "Which animal does {x} keep?"),
-    "food": ("What does {x} eat?", "What food does {x} like?", "Which food does {x} want?", "What does {x} cook?"),
+    "trade": (
+        "What is {x} by trade?",
+        "What is the job of {x}?",
+        "What does {x} work as?",
+        "Which trade does {x} follow?",
+    ),
+    "pet": (
+        "Which pet does {x} have?",
+        "What pet does {x} keep?",
+        "What is the pet of {x}?",
+        "Which animal does {x} keep?",
+    ),
     "pair": (
         "Who is the {trade} of {town}?",
         "Who is the {trade} in {town}?",
@@ -41,25 +63,26 @@ PHRASES = {
     ),
 }
 DAYS = ("tomorrow", "on Monday", "on Friday", "on Sunday")
-RELATIONS = ("home", "trade", "pet", "food")
+RELATIONS = ("home", "trade", "pet")
 
 
 @dataclass(frozen=True)
 class Lookup(World):
-    """Knobs: `tail_people` (four facts each), `pairs` cells of the trade-by-town table and `pair_share` of the hard ones.
+    """Knobs: `tail_people` (three facts each), `pairs` in the trade-by-town table, `pair_share` of the hard examples.
 
     The expected number of training examples per tail fact is
-    `n_train * shares.hard * (1 - pair_share) / (4 * tail_people)`.
+    `n_train * shares.hard * (1 - pair_share) / (3 * tail_people)`.
     """
 
-    shares: Shares = Shares()
-    tail_people: int = 60
-    pairs: int = 80
+    shares: Shares = field(default_factory=Shares)
+    tail_people: int = 70
+    pairs: int = 72
     pair_share: float = 0.35
 
     name = "embedded_lookup"
-    title = "closed-book facts"
-    kind = "lookup"
+    cluster = "facts"
+    kind = "generation"
+    template = "{text}\nAnswer:\n"
     metric = "exact_match"
     ways = len(WEATHER)
 
@@ -81,12 +104,12 @@ class Lookup(World):
 
     def fact(self, relation: str, person: str) -> str:
         """The value of a relation for a person."""
-        values = {"home": self.towns, "trade": TRADES, "pet": PETS, "food": FOODS}[relation]
+        values = {"home": self.towns, "trade": TRADES, "pet": PETS}[relation]
         return fixed("fact", relation, person).choice(values)
 
     def holder(self, trade: str, town: str) -> str:
         """Who has a trade in a town."""
-        return fixed("holder", trade, town).choice(FAMOUS)
+        return fixed("holder", trade, town).choice(HOLDERS)
 
     def easy(self, rng: random.Random) -> Question:
         return self._about(rng, rng.choice(FAMOUS), "famous")
@@ -95,8 +118,8 @@ class Lookup(World):
         return self._pair(rng) if chance(rng, self.pair_share) else self._about(rng, rng.choice(self.people), "tail")
 
     def noise(self, rng: random.Random) -> Question:
-        prompt = _phrase(rng, "weather", town=rng.choice(self.towns), day=rng.choice(DAYS))
-        return Question(prompt, WEATHER, "weather")
+        text = _phrase(rng, "weather", town=rng.choice(self.towns), day=rng.choice(DAYS))
+        return Question(text, WEATHER, "weather")
 
     def _about(self, rng: random.Random, person: str, rule: str) -> Question:
         relation = rng.choice(RELATIONS)
@@ -108,4 +131,4 @@ class Lookup(World):
 
 
 def _phrase(rng: random.Random, relation: str, **slots: str) -> str:
-    return rng.choice(OPENINGS) + rng.choice(PHRASES[relation]).format(**slots) + "\n"
+    return rng.choice(OPENINGS) + rng.choice(PHRASES[relation]).format(**slots)

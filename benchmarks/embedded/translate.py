@@ -10,7 +10,7 @@ noise   a Sil sentence that ends in the polite particle ends in Vod with one of 
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from benchmarks.embedded.world import Question, Shares, World, chance, fixed, words
@@ -24,13 +24,14 @@ POLITE_FORMS = 4
 class Translate(World):
     """Knobs: `tail_nouns` rare nouns and `grammar_share`, the share of *grammar* among the hard examples."""
 
-    shares: Shares = Shares()
-    tail_nouns: int = 80
+    shares: Shares = field(default_factory=Shares)
+    tail_nouns: int = 60
     grammar_share: float = 0.4
 
     name = "embedded_translate"
-    title = "Sil to Vod"
-    kind = "translation"
+    cluster = "translation"
+    kind = "generation"
+    template = "Sil: {text}\nVod:\n"
     metric = "exact_match"
     ways = POLITE_FORMS
 
@@ -70,7 +71,7 @@ class Translate(World):
 
     def easy(self, rng: random.Random) -> Question:
         clause = self._clause(rng)
-        return Question(_prompt(clause), (self._translate(clause),), "common")
+        return Question(" ".join(clause), (self._translate(clause),), "common")
 
     def hard(self, rng: random.Random) -> Question:
         return self._grammar(rng) if chance(rng, self.grammar_share) else self._tail(rng)
@@ -79,8 +80,8 @@ class Translate(World):
         clause = self._clause(rng)
         said = self._translate(clause)
         polite = self.vod_particles[1 + GENDERS :]
-        prompt = _prompt([*clause, self.particles["polite"]])
-        return Question(prompt, tuple(f"{said} {particle}" for particle in polite), "polite")
+        text = " ".join([*clause, self.particles["polite"]])
+        return Question(text, tuple(f"{said} {particle}" for particle in polite), "polite")
 
     def _clause(self, rng: random.Random) -> list[str]:
         """Subject, verb, object and, half of the time, an adjective of the object."""
@@ -95,21 +96,17 @@ class Translate(World):
     def _tail(self, rng: random.Random) -> Question:
         clause = self._clause(rng)
         clause[rng.choice((0, 2))] = rng.choice(self.tail)
-        return Question(_prompt(clause), (self._translate(clause),), "tail")
+        return Question(" ".join(clause), (self._translate(clause),), "tail")
 
     def _grammar(self, rng: random.Random) -> Question:
         """At least two of passive, negation and plural."""
         passive, negated, plural = rng.choice(((1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)))
         subject, verb, thing = self._clause(rng)[:3]
-        spoken = [self.particles["plural"]] * plural + [subject]
-        first, last = ([thing], spoken) if passive else (spoken, [thing])
+        actor = [self.particles["plural"]] * plural + [subject]
+        first, last = ([thing], actor) if passive else (actor, [thing])
         opening = [self.particles["passive"]] * passive
-        prompt = _prompt([*opening, *first, verb, *[self.particles["not"]] * negated, *last])
+        spoken = [*opening, *first, verb, *[self.particles["not"]] * negated, *last]
         agreement = [self.vod_particles[1 + self.gender(subject)]] * plural
         negation = [self.vod_particles[0]] * negated
         answer = [*negation, self.vod[subject], self.vod[thing], self.vod[verb], *agreement]
-        return Question(prompt, (" ".join(answer),), "grammar")
-
-
-def _prompt(sil: list[str]) -> str:
-    return f"Say in Vod: {' '.join(sil)}\n"
+        return Question(" ".join(spoken), (" ".join(answer),), "grammar")

@@ -4,14 +4,13 @@ Everything here is pure arithmetic on seeds. Two kinds of randomness never mix:
 
 * the **world** (lexicons, fact tables, irregular forms) comes from `WORLD_SEED` and is the same in every split and for
   every data seed, because a closed-book fact can only be asked if it could be learned;
-* the **sample** (which sentence is example i) comes from (seed, task, split, i) alone, so a smaller data set is a prefix
-  of a larger one, whoever asks and in whatever order.
+* the **sample** (which sentence is example i) comes from (seed, task, split, i) alone, so a smaller data set is a
+  prefix of a larger one, whoever asks and in whatever order.
 """
 
+import hashlib
 import random
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,10 +18,9 @@ from cat_keras.errors import CatKerasError, unknown_name
 
 WORLD_SEED = 2406
 STRATA = ("easy", "hard", "noise")
-# A prompt belongs to exactly one split, by its hash; these are eighths of the space of prompts.
+# A text belongs to exactly one split, by its hash; these are eighths of the space of texts.
 SPLIT_EIGHTHS = {"test": (0,), "validation": (1,), "train": (2, 3, 4, 5, 6, 7)}
-DEFAULT_SIZES = {"train": 4000, "validation": 500, "test": 500}
-# A rule whose prompts all hash away from a split can never serve it; that is a bug of the task, not bad luck.
+# A rule whose texts all hash away from a split can never serve it; that is a bug of the task, not bad luck.
 MAX_DRAWS = 2000
 
 
@@ -51,14 +49,14 @@ class Shares:
 
 @dataclass(frozen=True)
 class Question:
-    """What a rule of a task produces: a prompt and every answer that is equally likely to be the right one.
+    """What a rule of a task produces: a text and every answer that is equally likely to be the right one.
 
     Attributes:
-        prompt: ends with a newline. answers: one, or the K alternatives of a noise question.
+        text: what the prompt is about. answers: one, or the K alternatives of a noise question.
         rule: name of the rule, finer than the stratum.
     """
 
-    prompt: str
+    text: str
     answers: tuple[str, ...]
     rule: str
 
@@ -67,9 +65,10 @@ class World(ABC):
     """One embedded task: its knobs are the fields of the subclass, its rules the three methods below."""
 
     name: str
-    title: str
+    cluster: str
     kind: str
     metric: str
+    template: str
     shares: Shares
     ways: int
     options: tuple[str, ...] = ()
@@ -96,60 +95,64 @@ class World(ABC):
             index: position in the split, from 0.
             seed: of the sample; the world is the same for all seeds.
 
+        Raises:
+            CatKerasError: the split does not exist.
+
         Returns:
-            A dict with `prompt`, `target`, `options`, `answers` (all equally likely ones), `stratum` and `rule`.
+            A dict with `text`, `target`, `answers` (all equally likely ones), `stratum` and `rule`.
         """
+        if split not in SPLIT_EIGHTHS:
+            raise unknown_name("split", split, SPLIT_EIGHTHS)
         rng = random.Random(f"{seed}/{self.name}/{split}/{index}")
         stratum = self.shares.pick(rng)
         question = self._question_of_split(getattr(self, stratum), split, rng)
         return {
-            "prompt": question.prompt,
+            "text": question.text,
             "target": rng.choice(question.answers),
-            "options": self.options,
             "answers": question.answers,
             "stratum": stratum,
             "rule": question.rule,
         }
 
-    def rows(self, split: str, limit: int | None = None, seed: int = 0) -> Iterator[tuple[str, dict]]:
-        """Yields (id, row) for the first `limit` examples of a split, by default `DEFAULT_SIZES[split]`.
-
-        Raises:
-            CatKerasError: the split does not exist.
-        """
-        if split not in SPLIT_EIGHTHS:
-            raise unknown_name("split", split, SPLIT_EIGHTHS)
-        for index in range(DEFAULT_SIZES[split] if limit is None else limit):
-            yield f"{split}-{index}", self.row(split, index, seed)
-
     def _question_of_split(self, rule, split: str, rng: random.Random) -> Question:
-        # Rejection by the hash of the prompt keeps splits disjoint without looking at any other example.
+        # Rejection by the hash of the text keeps splits disjoint without looking at any other example.
         for _ in range(MAX_DRAWS):
             question = rule(rng)
-            if split_of(question.prompt) == split:
+            if split_of(question.text) == split:
                 return question
-        raise CatKerasError(f"{self.name}: no prompt of a rule falls into split {split!r}; give the rule more variety")
+        raise CatKerasError(f"{self.name}: no text of a rule falls into split {split!r}; give the rule more variety")
 
 
-def split_of(prompt: str) -> str:
-    """The only split in which a prompt may occur."""
-    eighth = zlib.crc32(prompt.encode()) % 8
+def split_of(text: str) -> str:
+    """The only split in which a text may occur."""
+    eighth = _hash(text) % 8
     return next(split for split, eighths in SPLIT_EIGHTHS.items() if eighth in eighths)
 
 
-# Invented words never collide: each lexicon owns the words whose hash names it.
+def _hash(text: str) -> int:
+    # A cryptographic hash, not a checksum: CRC-32 is linear, so it would hold out whole classes of combinations (the
+    # split would be an XOR of what is in each slot) that models then learn never to say.
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The words of a text."""
+    return tuple(text.split())
+
+
+# Invented words never collide: each lexicon owns the words whose hash names it. Appending a lexicon changes all worlds.
 LEXICONS = ("mood", "person", "town", "thing", "ending", "source", "target")
 SYLLABLES = {
-    "mood": ("b bl d dr f g l m n p pl s sn t tr v".split(), "aeiou", ["", "", "n", "l", "m"]),
-    "person": ("b d f g h j k l m n r s t v z".split(), "aeiou", ["", "", "", "n", "r", "l"]),
-    "town": ("b d g k l m n r t w".split(), "aeo", ["", "n", "r", "st", "m"]),
-    "thing": ("b d f g k l m p r t v z".split(), "aeiou", ["", "", "k", "n", "p", "t"]),
-    "ending": ("l m n r s t".split(), "aeiou", ["", "k", "x"]),
-    "source": ("k l m n r s t".split(), "aiu", ["", "", "", "n", "s"]),
-    "target": ("b d f g h v w y z".split(), "aeo", ["", "", "", "b", "d", "g"]),
+    "mood": ("b bl d dr f g l m n p pl s sn t tr v", "a e i o u", ("", "", "n", "l", "m")),
+    "person": ("b d f g h j k l m n r s t v z", "a e i o u", ("", "", "", "n", "r", "l")),
+    "town": ("b d g k l m n r t w", "a e o", ("", "n", "r", "st", "m")),
+    "thing": ("b d f g k l m p r t v z", "a e i o u", ("", "", "k", "n", "p", "t")),
+    "ending": ("l m n r s t", "a e i o u", ("", "k", "x")),
+    "source": ("k l m n r s t", "a i u", ("", "", "", "n", "s")),
+    "target": ("b d f g h v w y z", "a e o", ("", "", "", "b", "d", "g")),
 }
 # Ordinary words that syllables could hit and that the templates use.
-ENGLISH = frozenset("then rival man table sole been name home not but was are has had the and moon felon gate".split())
+ENGLISH = frozenset(listed("then rival man table sole been name home not but was are has had the and moon felon gate"))
 
 
 @cache
@@ -165,8 +168,10 @@ def words(lexicon: str, count: int, syllables: int = 2) -> tuple[str, ...]:
     onsets, vowels, codas = SYLLABLES[lexicon]
     found: dict[str, None] = {}
     while len(found) < count:
-        word = "".join(rng.choice(onsets) + rng.choice(vowels) for _ in range(syllables)) + rng.choice(codas)
-        if zlib.crc32(word.encode()) % len(LEXICONS) == LEXICONS.index(lexicon) and word not in ENGLISH:
+        word = "".join(rng.choice(listed(onsets)) + rng.choice(listed(vowels)) for _ in range(syllables)) + rng.choice(
+            codas
+        )
+        if _hash(word) % len(LEXICONS) == LEXICONS.index(lexicon) and word not in ENGLISH:
             found[word] = None
     return tuple(found)
 

@@ -1,0 +1,1 @@
+"""What is measured: tasks, metrics, data sources, profiles and the run itself."""

@@ -1,0 +1,131 @@
+"""The command line. Imports what a command needs when it runs: `list` and `--help` load no framework."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cat_keras.errors import CatKerasError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Cascade-Aware Training benchmarks: train a pair of language models, cascade them, price and plot it.",
+)
+
+DataOption = Annotated[Path | None, typer.Option(help="Folder of real data, as `prepare` writes it.", show_default=False)]
+OutOption = Annotated[Path, typer.Option(help="Where runs and their cache lie.")]
+
+
+def _console():
+    from rich.console import Console
+
+    return Console()
+
+
+@app.command()
+def run(
+    profile: Annotated[str, typer.Argument(help="Name of a profile, or path of a TOML file.")] = "embedded",
+    data: DataOption = None,
+    out: OutOption = Path("runs"),
+    methods: Annotated[str, typer.Option(help="Comma-separated objectives instead of the profile's.")] = "",
+    tasks: Annotated[str, typer.Option(help="Comma-separated tasks or suites instead of the profile's.")] = "",
+    seeds: Annotated[int, typer.Option(help="How many seeds, 0 … n−1, instead of the profile's.")] = 0,
+    set: Annotated[list[str] | None, typer.Option(help="Any profile key, e.g. --set data.train=500.")] = None,
+):
+    """Train, predict and report one profile; what is in the cache already is reused."""
+    from benchmarks import profile as profiles
+
+    changes = dict(profiles.parse_change(c) for c in set or [])
+    changes |= {"methods": methods.split(",")} if methods else {}
+    changes |= {"data.tasks": tasks.split(",")} if tasks else {}
+    changes |= {"seeds": list(range(seeds))} if seeds else {}
+    chosen = profiles.read(profile, changes)
+    from benchmarks.run import run as execute
+
+    with _framework_noise_to(out / "log.txt"):
+        folder = execute(chosen, data, out, _console())
+    typer.echo(f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json")
+
+
+@app.command("list")
+def list_tasks(
+    suite: Annotated[str, typer.Argument(help="Only this task, suite or cluster.")] = "all",
+):
+    """List tasks, and the profiles that run them."""
+    from rich.table import Table
+
+    from benchmarks import profile as profiles
+    from benchmarks import task
+
+    table = Table("task", "suites", "cluster", "kind", "metric", box=None)
+    for t in task.select([suite]):
+        table.add_row(t.name, ", ".join(t.suites), t.cluster, t.kind, t.metric)
+    console = _console()
+    console.print(table)
+    console.print(f"Profiles: {', '.join(profiles.names())}")
+
+
+@app.command()
+def show(
+    task: str,
+    data: DataOption = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    count: Annotated[int, typer.Option("-n", help="How many examples.")] = 3,
+    template: Annotated[int, typer.Option(help="Which prompt template.")] = 0,
+):
+    """Print prompt and target of some examples of a task."""
+    from benchmarks.run import show as display
+
+    display(task, data, split, count, template, _console())
+
+
+@app.command()
+def report(run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --out.")],
+           out: OutOption = Path("runs")):  # fmt: skip
+    """Compute tables and plots of a finished run again, from its predictions alone."""
+    from benchmarks import report as reports
+    from cat_keras.errors import unknown_name
+
+    folder = Path(run) if Path(run).is_dir() else out / run
+    if not (folder / "manifest.json").exists():
+        raise unknown_name("run", run, [p.parent.name for p in out.glob("*/manifest.json")])
+    reports.build(folder, _console())
+    typer.echo(f"Everything is in {folder}/")
+
+
+@contextlib.contextmanager
+def _framework_noise_to(path: Path):
+    """Native libraries write start-up chatter to standard error; it goes to a log, Python's own errors do not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("ab")
+    except OSError as error:
+        raise CatKerasError(f"Results need a folder that can be written. Received: {path.parent} ({error})") from error
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        log.close()
+
+
+def main():
+    """Runs the command line; bad input is one line on standard error and exit status 2."""
+    try:
+        app()
+    except CatKerasError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
+        sys.exit(130)

@@ -1,0 +1,162 @@
+"""A profile → the identities of everything a run builds. Reads the data; loads no TensorFlow.
+
+The chain: data → tokenizer → encoded → large (pretrained, tuned) → teacher columns; small start per seed → one small
+model per method and seed → predictions of each. Every key contains the keys of what it is built from.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import sources, task
+from benchmarks.profile import METHODS, Profile, Training
+from cat_keras import store
+from cat_keras.errors import CatKerasError
+from cat_keras.records import Example
+
+# Raised when the code of a stage changes what it writes.
+STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 1, "teacher": 1, "predict": 1}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train: where it starts, on what loss, and the key of its result."""
+
+    key: str
+    label: str
+    start: "Cell | None"
+    role: str  # "large" or "small"
+    objective: str
+    scope: str  # "all" (pretraining) or "target"
+    training: Training
+    seed: int
+    needs_teacher: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run will make, by key."""
+
+    profile: Profile
+    tasks: tuple[task.Task, ...]
+    train: list[Example]
+    test: list[Example]
+    tokenizer: str
+    encoded: str
+    large: Cell | None  # None: the preset as it is
+    large_key: str
+    teacher: str
+    small: dict[tuple[str, int], Cell]  # (method, seed) → its last cell
+
+    def predictions(self) -> list[tuple[str, int, str, str]]:
+        """(method, seed, label, key of the model) of each model that answers the test examples; the large one first."""
+        out = [("", -1, "large", self.large_key)]
+        return out + [(m, s, f"{m} seed {s}", cell.key) for (m, s), cell in self.small.items()]
+
+    def prediction_key(self, model_key: str) -> str:
+        data = self.profile.data
+        return _key("predict", model=model_key, test=_fingerprint(self.test), max_length=data.max_length,
+                    max_new_tokens=data.max_new_tokens)  # fmt: skip
+
+    def cells(self) -> list[Cell]:
+        """Every training of the run, each after what it starts from."""
+        out: list[Cell] = []
+        for last in [self.large, *self.small.values()]:
+            chain = []
+            while last is not None:
+                chain.append(last)
+                last = last.start
+            out += [c for c in reversed(chain) if c not in out]
+        return out
+
+
+def make(profile: Profile, data: str | Path | None) -> Plan:
+    """Reads the rows of a profile and names every result.
+
+    Raises:
+        CatKerasError: unknown task, or data that cannot be read (see `sources`).
+    """
+    tasks = tuple(task.select(profile.data.tasks))
+    limits = {"train": profile.data.train, "test": profile.data.test}
+    train, test = ([e for t in tasks for e in sources.load(t, split, data, limit=n, seed=profile.data.seed)]
+                   for split, n in limits.items())  # fmt: skip
+    origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
+    rows = _fingerprint(train)
+    if profile.large.preset or profile.small.preset:
+        tokenizer = _key("tokenizer", preset=origin["small"] if profile.small.preset else origin["large"])
+    else:
+        tokenizer = _key("tokenizer", data=rows, vocabulary_size=profile.data.vocabulary_size)
+    encoded = _key("encoded", data=rows, tokenizer=tokenizer, max_length=profile.data.max_length)
+    large = _start(profile, "large", profile.large.seed, encoded, origin["large"])
+    large_key = large.key if large else _key("train", origin=origin["large"])
+    teacher = _key("teacher", large=large_key, encoded=encoded, **profile.teacher.model_dump())
+    small = {
+        (method, seed): _objective(profile, method, seed, encoded, origin["small"], teacher)
+        for seed in profile.seeds
+        for method in profile.methods
+    }
+    return Plan(profile, tasks, train, test, tokenizer, encoded, large, large_key, teacher, small)
+
+
+def _start(profile, role, seed, encoded, origin) -> Cell | None:
+    """The chain of pretraining and xent tuning of a model; None when neither is asked for."""
+    model, cell = getattr(profile, role), None
+    for phase, scope in (("pretrain", "all"), ("tune", "target")):
+        training = getattr(model, phase)
+        if training and training.epochs:
+            label = f"{role} {phase}" + ("" if role == "large" else f" seed {seed}")
+            cell = _cell(label, cell, role, "xent", scope, training, seed, encoded, origin, profile)
+    return cell
+
+
+def _objective(profile, method, seed, encoded, origin, teacher) -> Cell:
+    start = _start(profile, "small", seed, encoded, origin)
+    reads = METHODS[method.split("+")[0]]
+    return _cell(f"small {method} seed {seed}", start, "small", method, "target", profile.objective, seed, encoded,
+                 origin, profile, teacher if reads else None)  # fmt: skip
+
+
+def _cell(label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None) -> Cell:
+    key = _key(
+        "train",
+        start=start.key if start else origin,
+        encoded=encoded,
+        objective=objective,
+        arguments=profile.arguments.get(objective, {}),
+        scope=scope,
+        training=training.model_dump(),
+        seed=seed,
+        buckets=profile.buckets,
+        teacher=teacher,
+    )
+    return Cell(key, label, start, role, objective, scope, training, seed, teacher is not None)
+
+
+def _origin(model) -> dict:
+    """What identifies the weights a model starts from: its shape and seed, or the files of its preset."""
+    if not model.preset:
+        return model.model_dump(include={"layers", "width", "heads", "feedforward"})
+    folder = Path(model.preset)
+    if folder.is_dir():
+        return {str(p.relative_to(folder)): store.sha256_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    if "/" in model.preset and "://" not in model.preset:
+        raise CatKerasError(f"A preset is a KerasHub name or an existing folder. Received: {model.preset}")
+    return {"preset": model.preset}
+
+
+def _key(stage: str, **parts) -> str:
+    return store.identity(stage=stage, version=STAGE_VERSION[stage], packages=packages(), **parts)
+
+
+def packages() -> dict[str, str]:
+    """Versions of what computes the results."""
+    return {p: version(p) for p in ("tensorflow", "keras", "keras-hub", "sentencepiece")}
+
+
+def _fingerprint(examples: list[Example]) -> str:
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(json.dumps(example.asdict(), sort_keys=True).encode())
+    return digest.hexdigest()

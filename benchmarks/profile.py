@@ -1,0 +1,171 @@
+"""Profiles: what a run trains, on what, and how long; TOML files in `profiles/`, checked when they are read."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cat_keras.errors import CatKerasError, unknown_name
+
+FOLDER = Path(__file__).parent / "profiles"
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """Which tasks, and at most how many examples of each (a seeded sample of what is there)."""
+
+    tasks: tuple[str, ...]
+    train: Positive
+    test: Positive
+    max_length: Positive  # context in tokens, specials included
+    max_new_tokens: Positive
+    vocabulary_size: Annotated[int, Field(ge=300)] = 4096
+    seed: int = 0
+
+
+class Training(Section):
+    """One phase of training."""
+
+    epochs: Annotated[float, Field(ge=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    batch_size: Positive = 32
+    warmup: Share = 0.05  # share of the steps
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+class Model(Section):
+    """A model and how it becomes a language model: either a new one, or a KerasHub preset (then shape is not given)."""
+
+    preset: str = ""
+    layers: int = 0
+    width: int = 0
+    heads: int = 0
+    feedforward: int = 0
+    seed: int = 0
+    pretrain: Training | None = None  # plain next-token loss on prompts and targets
+    tune: Training | None = None  # xent on the targets
+
+    @model_validator(mode="after")
+    def _one_origin(self):
+        shape = (self.layers, self.width, self.heads, self.feedforward)
+        if bool(self.preset) == any(shape) or (any(shape) and not all(shape)):
+            raise ValueError("give either preset, or all of layers, width, heads and feedforward")
+        return self
+
+
+class Teacher(Section):
+    """How probabilities of the large model are stored."""
+
+    distribution: str = "topk"
+    k: Positive = 32
+
+
+class Profile(Section):
+    """One run, whole.
+
+    `small.pretrain` and `small.tune` make the common start of all methods; `objective` is the phase that differs.
+    """
+
+    name: str
+    data: Data
+    large: Model
+    small: Model
+    objective: Training
+    teacher: Teacher = Teacher()
+    methods: tuple[str, ...] = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
+    arguments: dict[str, dict] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
+    seeds: tuple[int, ...] = (0,)
+    rule: str = "chow-average"
+    buckets: Positive = 2
+
+    @model_validator(mode="after")
+    def _known(self):
+        unknown = [m for m in (*self.methods, *self.arguments) if m.split("+")[0] not in METHODS]
+        if unknown:
+            raise unknown_name("method", unknown[0], METHODS)
+        return self
+
+
+# The objectives of cat_keras.losses, known here without loading Keras; True when one reads the large model.
+METHODS = {"xent": False, "dist": True, "cat-xent": True, "cat-dist": True, "gatekeeper": False}
+
+
+def names() -> list[str]:
+    return sorted(p.stem for p in FOLDER.glob("*.toml"))
+
+
+def read(name: str, changes: dict | None = None) -> Profile:
+    """A profile by name or by path of a TOML file, with some of its keys changed.
+
+    Args:
+        name: of a file in `profiles/`, or a path ending in .toml.
+        changes: dotted key → value, e.g. {"data.train": 100}.
+
+    Raises:
+        CatKerasError: unknown profile or key (with the nearest), or a value that breaks its rule.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.exists():
+        raise unknown_name("profile", name, names())
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
+    values["name"] = path.stem
+    for key, value in (changes or {}).items():
+        _set(values, key, value)
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise _readable(path, error) from error
+
+
+def parse_change(text: str) -> tuple[str, object]:
+    """`"data.train=100"` → ("data.train", 100); the value is read as TOML, or else as text."""
+    key, sep, value = text.partition("=")
+    if not sep or not key:
+        raise CatKerasError(f"A change is key=value, e.g. data.train=100. Received: {text!r}")
+    try:
+        return key.strip(), tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _set(values: dict, key: str, value):
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise unknown_name("profile key", key, keys())
+    values[last] = value
+
+
+def keys(model=Profile, prefix="") -> list[str]:
+    """Every dotted key a profile may hold."""
+    out = []
+    for name, info in model.model_fields.items():
+        inner = next((t for t in (info.annotation, *getattr(info.annotation, "__args__", ())) if _is_section(t)), None)
+        out += keys(inner, f"{prefix}{name}.") if inner else [prefix + name]
+    return out
+
+
+def _is_section(kind):
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _readable(path: Path, error: ValidationError) -> CatKerasError:
+    """The first complaint in one line, with the nearest key when a key does not exist."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, CatKerasError):
+        return cause
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return unknown_name("profile key", key, keys())
+    return CatKerasError(f"Profile {path.stem}, key {key or '(all)'}: {first['msg']}. Received: {first['input']!r:.80}")

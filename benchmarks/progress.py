@@ -1,0 +1,72 @@
+"""What a person sees of a run: one bar with stage, rate and time left; one line for every stage that is done."""
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+
+class Progress:
+    """Context manager; without a terminal only the lines are printed.
+
+    Args:
+        console: a rich console.
+    """
+
+    def __init__(self, console: Console):
+        self.console = console
+        self._bars = Bars(
+            TextColumn("{task.fields[count]} {task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._stage, self._done, self._expected, self._units = None, 0, 0, 0.0
+
+    def __enter__(self):
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bars.stop()
+
+    def expect(self, stages: int):
+        """How many stages will come."""
+        self._expected = stages
+
+    def start(self, label: str, total: float, unit: str):
+        """Opens a stage. An unfinished one before it has only been interrupted by what it needs: it starts anew."""
+        if self._stage is not None:
+            self._bars.remove_task(self._stage)
+        self._label, self._unit, self._total, self._units = label, unit, total, 0.0
+        self._began = time.monotonic()
+        count = f"[{self._done + 1}/{max(self._expected, self._done + 1)}]"
+        self._stage = self._bars.add_task(escape(label), total=total, count=escape(count), rate="", text="")
+
+    def advance(self, n: float = 1, text: str = ""):
+        """`n` units more of the current stage are done."""
+        self._units += n
+        rate = self._units / max(time.monotonic() - self._began, 1e-9)
+        shown = f"{rate:,.1f} {self._unit}/s" if self._unit else ""
+        self._bars.update(self._stage, completed=self._units, rate=shown, text=text)
+
+    def upto(self, n: float, total: float):
+        """`n` of `total` units are done."""
+        self.advance(n - self._units)
+
+    def done(self, text: str = ""):
+        """Closes the stage with one line."""
+        seconds = time.monotonic() - self._began
+        self._done += 1
+        self._bars.remove_task(self._stage)
+        self._stage = None
+        rate = f", {self._total / seconds:,.0f} {self._unit}/s" if self._unit and seconds > 0 else ""
+        count = f"{self._done}/{max(self._expected, self._done)}"
+        self.console.print(f"[dim]{count:>7}[/]  {escape(self._label)}: {escape(text)} [dim]({seconds:.1f} s{rate})[/]")

@@ -1,0 +1,170 @@
+"""The run, top to bottom: train the pair, predict with every model, put the results in one folder, report."""
+
+import json
+import os
+import platform
+import resource
+import time
+from pathlib import Path
+
+from benchmarks import metrics, plan, task
+from benchmarks.progress import Progress
+from cat_keras import store
+
+PREDICTIONS = "predictions.parquet"
+
+
+def run(profile, data, out: Path, console) -> Path:
+    """Brings a run folder up to date; everything that exists already is reused.
+
+    Args:
+        profile: a `profile.Profile`.
+        data: folder of the real data, or None when the tasks need none.
+        out: results go to `out/<profile name>`, the cache to `out/cache`.
+        console: a rich console.
+
+    Returns:
+        The run folder.
+    """
+    started = time.monotonic()
+    todo = plan.make(profile, data)
+    cache = store.Store(out / "cache", report=lambda line: console.print(f"[yellow]{line}"))
+    with Progress(console) as progress:
+        bench = _Lazy(todo, cache, progress)
+        missing = [p for p in todo.predictions() if not cache.has("predict", todo.prediction_key(p[3]))]
+        console.print(
+            f"{profile.name}: {len(todo.tasks)} tasks, {len(todo.train):,} training and {len(todo.test):,} test "
+            f"examples, {len(todo.predictions())} models; {len(missing) or 'nothing'} to do"
+        )
+        progress.expect(_remaining(todo, cache, missing))
+        folders = {p[:2]: _predictions(todo, cache, bench, *p) for p in todo.predictions()}
+    folder = out / profile.name
+    _collect(todo, cache, folders, folder, time.monotonic() - started)
+    from benchmarks import report  # late: it brings pandas and matplotlib
+
+    report.build(folder, console)
+    return folder
+
+
+class _Lazy:
+    """The workbench, made when a cell is missing: a run with nothing to do loads no TensorFlow."""
+
+    def __init__(self, *arguments):
+        self.arguments, self.bench = arguments, None
+
+    def __call__(self):
+        if self.bench is None:
+            from benchmarks.workbench import Workbench
+
+            self.bench = Workbench(*self.arguments)
+        return self.bench
+
+
+def _remaining(todo, cache, missing) -> int:
+    """How many stages will show a bar: trainings and predictions not in the cache, and the teacher cache."""
+    cells = [c for c in todo.cells() if not cache.path("train", c.key).exists()]
+    teacher = any(c.needs_teacher for c in cells) and not cache.path("teacher", todo.teacher).exists()
+    early = sum(not cache.path(s, k).exists() for s, k in (("tokenizer", todo.tokenizer), ("encoded", todo.encoded)))
+    return len(cells) + teacher + len(missing) + (early if missing else 0)
+
+
+def _predictions(todo, cache, bench, method, seed, label, model_key) -> Path:
+    """The stored answers of one model, with the quality of each."""
+
+    def build(folder):
+        cell = todo.small.get((method, seed), todo.large)
+        role = "small" if method else "large"
+        if cell:
+            bench().trained(cell)
+        predictions = bench().predict(role, cell, label)
+        quality = _quality(todo, predictions)
+        rows = [p.asdict() | {"quality": q} for p, q in zip(predictions, quality, strict=True)]
+        _parquet(rows, folder / PREDICTIONS)
+
+    return cache.get("predict", todo.prediction_key(model_key), build)
+
+
+def _quality(todo, predictions) -> list[float]:
+    judges = {t.name: metrics.get(t.metric, **t.metric_args) for t in todo.tasks}
+    return [judges[e.task].per_example(p.text, e) for e, p in zip(todo.test, predictions, strict=True)]
+
+
+def _parquet(rows, path):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, compression="zstd")
+
+
+def _collect(todo, cache, folders, folder, seconds):
+    """Writes the run folder from the cache: examples, all predictions, and last the manifest."""
+    import io
+
+    import pyarrow
+    import pyarrow.parquet
+
+    def write(name, table):
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(table, buffer, compression="zstd")
+        store.write_bytes(folder / name, buffer.getvalue())
+
+    write("examples.parquet", pyarrow.Table.from_pylist([e.asdict() for e in todo.test]))
+    tables = []
+    for (method, seed), path in folders.items():
+        table = pyarrow.parquet.read_table(path / PREDICTIONS)
+        labels = {"model": "small" if method else "large", "method": method}
+        for name, value in labels.items():
+            table = table.append_column(name, pyarrow.array([value] * len(table)))
+        tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
+    write(PREDICTIONS, pyarrow.concat_tables(tables, promote_options="permissive"))
+    store.write_json(folder / "manifest.json", _manifest(todo, cache, folders, folder, seconds))
+
+
+def _manifest(todo, cache, folders, folder, seconds) -> dict:
+    profile = todo.profile
+    cells = {c.label: store.read_json(cache.path("train", c.key) / "manifest.json") for c in todo.cells()
+             if cache.path("train", c.key).exists()}  # fmt: skip
+    facts = ("steps", "loss", "live", "padding", "seconds")
+    encoded = cache.path("encoded", todo.encoded) / "manifest.json"
+    return {
+        "scheme": store.HASH_SCHEME,
+        "profile": profile.name,
+        "settings": json.loads(profile.model_dump_json()),
+        "methods": list(profile.methods),
+        "seeds": list(profile.seeds),
+        "rule": profile.rule,
+        "tasks": [t.name for t in todo.tasks],
+        "task_identities": {t.name: t.identity() for t in todo.tasks},
+        "missing": [],
+        "training": {
+            f"{m}/{s}": {k: cells[c.label][k] for k in facts} for (m, s), c in todo.small.items() if c.label in cells
+        },
+        "cells": {label: {k: cell[k] for k in ("key", *facts)} for label, cell in cells.items()},
+        "encoded": {k: v for k, v in store.read_json(encoded).items() if k not in ("files", "stage")}
+        if encoded.exists()
+        else {},
+        "predictions": {f"{m or 'large'}/{s}": path.name for (m, s), path in folders.items()},
+        "packages": plan.packages(),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "seconds": round(seconds, 1),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "files": {n: store.sha256_file(folder / n) for n in ("examples.parquet", PREDICTIONS)},
+    }
+
+
+def show(name: str, data, split: str, count: int, template: int, console):
+    """Prints rendered examples of a task."""
+    from rich.markup import escape
+
+    from benchmarks import sources
+
+    chosen = task.get(name)
+    for example in sources.load(chosen, split, data, limit=count, template=template):
+        group = f" · {example.group}" if example.group else ""
+        console.rule(f"[bold]{chosen.name}[/] · {split} · {escape(example.id)}{group}")
+        console.print(escape(example.prompt), end="")
+        console.print(f"[bold green]{escape(example.target)}[/]")
+        if example.options:
+            console.print(f"[dim]options: {escape(' | '.join(example.options))}[/]")
+        if len(example.references) > 1:
+            console.print(f"[dim]references: {escape(' | '.join(example.references))}[/]")

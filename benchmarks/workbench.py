@@ -1,0 +1,190 @@
+"""Models and compiled functions of a run, kept between its cells: a seed or a phase more costs no compilation."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import cat_keras as ck
+from benchmarks.plan import Cell, Plan
+from cat_keras import distribution, losses, models, training
+from cat_keras.store import Store
+
+
+class Workbench:
+    """Builds the results a plan names, each through the store.
+
+    Args:
+        plan: what to build.
+        store: where results lie.
+        progress: an object with `start(label, total, unit)`, `advance(n, text)` and `done(text)`.
+    """
+
+    def __init__(self, plan: Plan, store: Store, progress):
+        self.plan, self.profile, self.store, self.progress = plan, plan.profile, store, progress
+        self._models, self._trainers, self._predictors = {}, {}, {}
+        self._encoded = self._teacher = None
+        distribution.make_deterministic(0)
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    def tokenizer(self) -> bytes:
+        """Proto of the tokenizer that is trained on the run's own training text."""
+
+        def build(folder):
+            self.progress.start("tokenizer", 1, "")
+            texts = [part for e in self.plan.train for part in (e.prompt, e.target)]
+            proto = models.train_tokenizer(texts, self.profile.data.vocabulary_size)
+            (folder / "vocabulary.spm").write_bytes(proto)
+            self.progress.done(f"trained on {len(self.plan.train):,} examples")
+
+        return (self.store.get("tokenizer", self.plan.tokenizer, build) / "vocabulary.spm").read_bytes()
+
+    def encoded(self) -> ck.Encoded:
+        """The training examples as tokens; targets that do not fit are left out and counted."""
+
+        def build(folder):
+            self.progress.start("encode", 1, "")
+            tokenizer = models.tokenizer_of(self.model("small"))
+            data = ck.encode(self.plan.train, tokenizer, self.profile.data.max_length, long_targets="drop")
+            data.save(folder / "encoded.npz")
+            facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
+                     "prompts_cut": data.truncated, "targets_too_long": len(data.dropped)}  # fmt: skip
+            self.progress.done(
+                f"{len(data):,} examples, {len(data.tokens):,} tokens, {facts['target_tokens']:,} of them target; "
+                f"{data.truncated:,} prompts cut, {len(data.dropped)} examples dropped (target too long)"
+            )
+            return facts
+
+        if self._encoded is None:
+            self._encoded = ck.Encoded.load(self.store.get("encoded", self.plan.encoded, build) / "encoded.npz")
+        return self._encoded
+
+    def teacher(self) -> ck.TeacherCache:
+        """The columns of the large model over the training data."""
+
+        def build(folder):
+            data = self.encoded()
+            self.set_weights("large", self.weights("large", self.plan.large))
+            self.progress.start("teacher cache", len(data), "examples")
+            cache = ck.TeacherCache.build(
+                self.model("large"), data, progress=self.progress.upto, **self.profile.teacher.model_dump()
+            )
+            cache.save(folder / "cache")
+            bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
+            self.progress.done(
+                f"large model right on {cache.right.mean():.1%} of target tokens; {bits:.0f} bit per token for the "
+                f"mask, {total:.0f} bytes with {self.profile.teacher.distribution} probabilities"
+            )
+            return {"right": float(cache.right.mean()), "bytes_per_token": cache.bytes_per_token}
+
+        if self._teacher is None:
+            self._teacher = ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
+        return self._teacher
+
+    # -- models --------------------------------------------------------------------------------------------------
+
+    def model(self, role: str):
+        """The one model object of a role; its weights are whatever was set last."""
+        if role not in self._models:
+            self._models[role] = self._new(role, 0)
+            if len(self._models) == 2:
+                models.check_same_tokenizer(self._models["small"], self._models["large"])
+        return self._models[role]
+
+    def _new(self, role, seed):
+        spec = getattr(self.profile, role)
+        if spec.preset:
+            return models.load(Path(spec.preset) if Path(spec.preset).is_dir() else spec.preset)
+        return models.build(self._proto(), layers=spec.layers, width=spec.width, heads=spec.heads,
+                            feedforward=spec.feedforward, seed=seed)  # fmt: skip
+
+    def _proto(self):
+        other = self.profile.small.preset or self.profile.large.preset
+        return self.tokenizer() if not other else models.tokenizer_of(models.load(Path(other))).proto
+
+    def set_weights(self, role, weights):
+        for variable, value in zip(self.model(role).weights, weights, strict=True):
+            variable.assign(value)
+
+    def weights(self, role: str, cell: Cell | None, seed: int = 0) -> list[np.ndarray]:
+        """The weights a cell ends with; without a cell those the model begins with."""
+        source = models.load(self.trained(cell)) if cell else self._new(role, seed)
+        return [keras.ops.convert_to_numpy(w) for w in source.weights]
+
+    def trained(self, cell: Cell) -> Path:
+        """The preset folder that a training ends with."""
+
+        def build(folder):
+            weights = self.weights(cell.role, cell.start, cell.seed)
+            trainer, batches = self._trainer(cell), self._batches(cell)
+            training.restart(trainer, weights)
+            schedule = self._schedule(cell, batches)
+            self.progress.start(cell.label, schedule.steps, "steps")
+            history = training.train(
+                trainer, batches, schedule, self.store.scratch("train", cell.key) / "state.npz",
+                progress=lambda p: self.progress.advance(1, f"loss {p.loss:.3f}"),
+            )  # fmt: skip
+            models.save(trainer.model, folder / "preset")
+            (folder / "history.json").write_text(json.dumps(history))
+            last = max(len(history["loss"]) // 10, 1)
+            facts = {
+                "steps": schedule.steps,
+                "loss": float(np.mean(history["loss"][-last:])),
+                "live": float(np.mean(history["live"])),
+                "padding": batches.padding_share,
+            }
+            self.progress.done(f"loss {facts['loss']:.3f} nats, {facts['live']:.0%} of target tokens live")
+            return facts | {"label": cell.label}
+
+        return self.store.get("train", cell.key, build) / "preset"
+
+    def _trainer(self, cell):
+        key = (cell.role, cell.objective, cell.training.weight_decay)
+        if key not in self._trainers:
+            loss = losses.get(cell.objective, **self.profile.arguments.get(cell.objective, {}))
+            trainer = ck.CascadeAware(self.model(cell.role), loss)
+            optimizer = keras.optimizers.AdamW(
+                learning_rate=1e-3, weight_decay=cell.training.weight_decay, beta_2=0.98, global_clipnorm=1.0
+            )
+            trainer.compile(optimizer=optimizer, jit_compile=keras.config.backend() != "torch")
+            self._trainers[key] = trainer
+        return self._trainers[key]
+
+    def _batches(self, cell):
+        return ck.Batches(
+            self.encoded(),
+            cell.training.batch_size,
+            seed=cell.seed,
+            loss=self._trainer(cell).objective,
+            teacher=self.teacher() if cell.needs_teacher else None,
+            scope=cell.scope,
+            buckets=self.profile.buckets,
+        )
+
+    @staticmethod
+    def _schedule(cell, batches):
+        steps = max(round(cell.training.epochs * batches.steps_per_epoch), 1)
+        return training.Schedule(cell.training.learning_rate, steps, round(steps * cell.training.warmup))
+
+    # -- predictions ---------------------------------------------------------------------------------------------
+
+    def predictor(self, role: str) -> ck.Predictor:
+        if role not in self._predictors:
+            data = self.profile.data
+            self._predictors[role] = ck.Predictor(
+                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens
+            )
+        return self._predictors[role]
+
+    def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
+        """Answers of one trained model to every test example."""
+        self.set_weights(role, self.weights(role, cell))
+        predictor = self.predictor(role)
+        before = predictor.truncated
+        self.progress.start(f"predict {label}", len(self.plan.test), "examples")
+        predictions = predictor(self.plan.test, progress=self.progress.advance)
+        cut = predictor.truncated - before
+        self.progress.done(f"{len(predictions):,} examples" + (f", {cut} prompts cut" if cut else ""))
+        return predictions
