@@ -99,6 +99,7 @@ def test_numbers_by_hand(tmp_path):
     assert rates == [0.25, 0.5, 0.625, 0.75, 0.875]
     assert float(xent["auroc_small_right_mean"]) == pytest.approx(7 / 8)  # cola has no right answer: no AUROC
     assert (xent["large_quality"], xent["matched_quality"]) == ("0.875", "0.625")
+    assert xent["auroc_lacks"] == "cola" and "0.88 †" in out.printed
     assert xent["auroc_small_right_sd"] == ""  # one seed
     assert "does not cover what another seed would change" in out.markdown
 
@@ -177,7 +178,7 @@ def test_a_large_model_that_is_not_better_is_named(tmp_path):
     assert "cola: the large model is not better" not in out.markdown
 
 
-WORDS = "the a dog cat house runs sees big small red blue of and in on under with man woman tree river".split()
+WORDS = "the a dog cat house runs sees big small red blue of and in on under with man woman tree river"
 METHODS = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
 
 
@@ -190,11 +191,11 @@ def realistic(folder, n=40):
         judge = metrics.get(declared.metric, **declared.metric_args)
         options = declared.options
         for i in range(n):
-            target = str(rng.choice(options) if options else " ".join(rng.choice(WORDS, 8)))
+            target = str(rng.choice(options) if options else " ".join(rng.choice(WORDS.split(), 8)))
             example = Example(f"test-{i}", "?", target, name, options, group=("easy", "hard")[i % 2])
             examples.append(example)
             for method, seed, skill in models:
-                words = [w if rng.random() < skill else str(rng.choice(WORDS)) for w in target.split()]
+                words = [w if rng.random() < skill else str(rng.choice(WORDS.split())) for w in target.split()]
                 text = " ".join(words) if not options else target if rng.random() < skill else str(rng.choice(options))
                 quality = judge.per_example(text, example)
                 sure = np.log(rng.uniform(0.2 + 0.5 * quality, 1, len(words))).tolist()

@@ -19,8 +19,6 @@ def _holes(summary: Summary) -> Iterator[str]:
     if run.missing:
         shown = ", ".join(run.missing[:12]) + (", …" if len(run.missing) > 12 else "")
         yield f"Missing: {shown} ({len(run.missing)} in all). Averages that lack them are marked †."
-    elif any(row.holes for row in (*summary.rows, *summary.references)):
-        yield "Some averages lack a part and are marked †."
     if run.extra:
         yield f"Left out: predictions of {', '.join(run.extra)}, which the manifest does not name as methods."
 

@@ -114,5 +114,5 @@ def csv_bytes(records: Iterable[Mapping[str, object]]) -> bytes:
 
 def _plain(value) -> str:
     if isinstance(value, float):  # numpy's float64 too
-        return "" if math.isnan(value) else f"{value:.6g}"
+        return "" if math.isnan(value) else f"{round(value, 12):.6g}"  # 1e-16 is the rounding of a sum
     return "" if value is None else str(value)

@@ -40,7 +40,7 @@ class Row:
         curves: seed → curve averaged over tasks. curve: their average, None when no seed is complete.
         quality: at `RATES`. audc, s_d, auroc, cost: see `tables`. live: share of live tokens in training.
         interval, difference: 95 % intervals of AUDC and of its difference to the baseline, None where not computable.
-        holes: what the averages lack, in words.
+        holes: what the averages lack, in words. alike: tasks without an AUROC: all answers right or all wrong.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Row:
     interval: Interval | None = None
     difference: Interval | None = None
     holes: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,21 +155,22 @@ def _row(run: Run, cells, method: str, target: float, intervals: "_Intervals", r
         live=over_seeds(() if rule or method == START else run.live(method)),
         interval=None if rule else intervals.of(method),
         difference=None if rule else intervals.versus_baseline(method),
-        holes=_holes(run, cells, method, seeds),
+        holes=_holes(run, cells, method),
+        alike=() if rule else _alike(run, cells, method, seeds),
     )
 
 
-def _holes(run: Run, cells, method: str, seeds: tuple[int, ...]) -> tuple[str, ...]:
+def _holes(run: Run, cells, method: str) -> tuple[str, ...]:
     holes = [f"task {name}: the large model's answers are missing" for name in run.tasks if name not in run.large]
     for seed in run.start_seeds if method == START else run.seeds:
         lacks = [name for name in run.covered if (method, seed, name) not in cells]
         if lacks:
             holes.append(f"seed {seed}: left out, {', '.join(lacks)} missing")
-    if seeds:
-        for name in run.covered:
-            if any(np.isnan(cells[method, seed, name].auroc_right) for seed in seeds):
-                holes.append(f"AUROC on {name}: left out, all answers alike")
     return tuple(holes)
+
+
+def _alike(run: Run, cells, method: str, seeds: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(name for name in run.covered if any(np.isnan(cells[method, s, name].auroc_right) for s in seeds))
 
 
 class _Intervals:

@@ -82,7 +82,7 @@ def _line(summary: Summary, row: Row, detail: bool) -> tuple[str, ...]:
         _percent(row.audc, True),
         _difference(row),
         _plain(row.s_d, True),
-        _plain(row.auroc, detail) if row.method else "",
+        _plain(row.auroc, detail) + (f" {MARK}" if row.alike else "") if row.method else "",
         _cost(summary, row, detail),
         f"{row.live.mean:.0%}" if not math.isnan(row.live.mean) else "",
     )
@@ -139,8 +139,11 @@ def _main_notes(summary: Summary) -> tuple[str, ...]:
 
 
 def hole_notes(summary: Summary) -> list[str]:
-    """What each marked row lacks."""
-    return [f"{MARK} {row.name}: {'; '.join(row.holes)}." for row in (*summary.rows, *summary.references) if row.holes]
+    """What each marked row or number lacks."""
+    rows = (*summary.rows, *summary.references)
+    alike = dict.fromkeys(name for row in rows for name in row.alike)
+    notes = [f"{MARK} {row.name}: {'; '.join(row.holes)}." for row in rows if row.holes]
+    return notes + ([f"{MARK} AUROC: tasks with all answers alike are left out: {', '.join(alike)}."] if alike else [])
 
 
 def task_table(summary: Summary, rows: list[Record]) -> Table:
@@ -215,7 +218,7 @@ def main_records(summary: Summary) -> list[Record]:
 
 def _record(summary: Summary, row: Row) -> Record:
     record: Record = {"method": row.name, "kind": "method" if row in summary.rows else "reference"}
-    record |= {"seeds": len(row.seeds), "incomplete": "; ".join(row.holes)}
+    record |= {"seeds": len(row.seeds), "incomplete": "; ".join(row.holes), "auroc_lacks": ", ".join(row.alike)}
     measured = {f"quality_{rate * 100:.0f}": value for rate, value in zip(RATES, row.quality, strict=True)}
     measured |= {"audc": row.audc, "s_d": row.s_d, "auroc_small_right": row.auroc}
     measured |= {"flops_at_matched_quality": row.cost, "live": row.live}
