@@ -21,7 +21,7 @@ _PUBLIC = {
     "Cascade": "cascade",
     "DeferralCurve": "curves",
 }
-_MODULES = ("costs", "curves", "deferral", "losses", "models", "store")
+_MODULES = ("bootstrap", "costs", "curves", "deferral", "losses", "models", "store", "training")
 
 __all__ = [*_PUBLIC, *_MODULES]  # noqa: PLE0604 (names resolved by __getattr__)
 

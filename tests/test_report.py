@@ -204,7 +204,7 @@ def realistic(folder, n=40):
                 rows.append(prediction(example, method, seed, quality, sure, cost, text, scores))
                 rows[-1]["option_logprobs"] = scores
     tasks = ["sst2", "trec", "wmt22_deen"]
-    return save(folder, examples, rows, methods=METHODS, seeds=[0, 1], tasks=tasks, truncated={"train": 3})
+    return save(folder, examples, rows, methods=METHODS, seeds=[0, 1], tasks=tasks, encoded={"prompts_cut": 3})
 
 
 def test_a_second_build_is_identical_to_the_byte(tmp_path):
@@ -220,7 +220,7 @@ def test_a_realistic_run_fits_the_console(tmp_path, width):
     out = build(realistic(tmp_path), width)
     assert max(map(len, out.printed.splitlines())) <= width
     assert "…" not in out.printed
-    for text in ("gatekeeper", "large alone", "max-probability, classification", "start", "train 3", "easy"):
+    for text in ("gatekeeper", "large alone", "max-probability, classification", "start", "prompts cut 3", "easy"):
         assert text in out.printed
     assert "bleu" in out.markdown and "chrF2 nrefs:" in out.markdown
     assert {row["scope"] for row in out.rules} == {"all tasks", "classification"}

@@ -49,9 +49,13 @@ def _dropped_tokens(summary: Summary) -> Iterator[str]:
 
 
 def _cut(summary: Summary) -> Iterator[str]:
-    cut = {name: count for name, count in _counts(summary.run.manifest.get("truncated")) if count}
+    manifest = summary.run.manifest
+    encoded = manifest.get("encoded") or {}
+    counts = {name.replace("_", " "): encoded.get(name, 0) for name in ("prompts_cut", "targets_too_long")}
+    counts |= dict(_counts(manifest.get("truncated")))
+    cut = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     if cut:
-        yield "Cut to fit the context: " + ", ".join(f"{name} {count:,}" for name, count in cut.items()) + "."
+        yield f"Did not fit the context: {cut}."
 
 
 def _counts(value, name: str = "") -> Iterator[tuple[str, int]]:
@@ -60,4 +64,4 @@ def _counts(value, name: str = "") -> Iterator[tuple[str, int]]:
         for key, inner in value.items():
             yield from _counts(inner, f"{name}/{key}".strip("/"))
     elif isinstance(value, int | float):
-        yield name or "prompts", value
+        yield name or "prompts cut", value
