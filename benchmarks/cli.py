@@ -17,7 +17,9 @@ app = typer.Typer(
     help="Cascade-Aware Training benchmarks: train a pair of language models, cascade them, price and plot it.",
 )
 
-DataOption = Annotated[Path | None, typer.Option(help="Folder of real data, as `prepare` writes it.", show_default=False)]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder of real data: <dataset>/<config>/<split>.jsonl.", show_default=False)
+]
 OutOption = Annotated[Path, typer.Option(help="Where runs and their cache lie.")]
 
 
@@ -49,7 +51,9 @@ def run(
 
     with _framework_noise_to(out / "log.txt"):
         folder = execute(chosen, data, out, _console())
-    typer.echo(f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json")
+    typer.echo(
+        f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json"
+    )
 
 
 @app.command("list")

@@ -67,6 +67,7 @@ class Progress:
         self._done += 1
         self._bars.remove_task(self._stage)
         self._stage = None
-        rate = f", {self._total / seconds:,.0f} {self._unit}/s" if self._unit and seconds > 0 else ""
+        rate = f", {self._total / seconds:,.1f} {self._unit}/s" if self._unit and seconds > 0 else ""
         count = f"{self._done}/{max(self._expected, self._done)}"
-        self.console.print(f"[dim]{count:>7}[/]  {escape(self._label)}: {escape(text)} [dim]({seconds:.1f} s{rate})[/]")
+        line = f"[dim]{count:>7}[/]  {escape(self._label)}: {escape(text)} [dim]({seconds:.1f} s{rate})[/]"
+        self.console.print(line, soft_wrap=True)

@@ -34,7 +34,8 @@ def run(profile, data, out: Path, console) -> Path:
         missing = [p for p in todo.predictions() if not cache.has("predict", todo.prediction_key(p[3]))]
         console.print(
             f"{profile.name}: {len(todo.tasks)} tasks, {len(todo.train):,} training and {len(todo.test):,} test "
-            f"examples, {len(todo.predictions())} models; {len(missing) or 'nothing'} to do"
+            f"examples, {len(todo.predictions())} models; {len(missing) or 'nothing'} to do",
+            soft_wrap=True,
         )
         progress.expect(_remaining(todo, cache, missing))
         folders = {p[:2]: _predictions(todo, cache, bench, *p) for p in todo.predictions()}

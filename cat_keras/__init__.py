@@ -23,7 +23,7 @@ _PUBLIC = {
 }
 _MODULES = ("bootstrap", "costs", "curves", "deferral", "losses", "models", "store", "training")
 
-__all__ = [*_PUBLIC, *_MODULES]  # noqa: PLE0604 (names resolved by __getattr__)
+__all__ = [*_PUBLIC, *_MODULES]
 
 
 def __getattr__(name):

@@ -82,7 +82,8 @@ class Predictor:
             position += len(mine)
             if len({tuple(o) for o in mine}) < len(mine) or not all(mine):
                 raise CatKerasError(
-                    f"Options differ and are not empty. Received: {list(example.options)} in {example.task}/{example.id}"
+                    "Options differ and are not empty. "
+                    f"Received: {list(example.options)} in {example.task}/{example.id}"
                 )
             # One length of prompt for all options of an example, or the options would see different contexts.
             longest = max(mine, key=len)
@@ -119,7 +120,7 @@ class Predictor:
     def _generate(self, examples, progress):
         started = time.perf_counter()
         prompts = []
-        for example, ids in zip(examples, tokenize(self.tokenizer, [e.prompt for e in examples]), strict=True):
+        for ids in tokenize(self.tokenizer, [e.prompt for e in examples]):
             room = self.max_length - self.max_new_tokens
             tokens, n_prompt, cut = join(ids, [], self.tokenizer, room, end=False)
             self.truncated += cut

@@ -88,7 +88,9 @@ def distillation_cross_entropy(logits, teacher_probs, teacher_ids=None):
     return -ops.sum(ops.where(used, teacher_probs * named, 0.0), axis=-1) - tail * log_tail
 
 
-def token_mask(kind, weights, small_right=None, teacher_right=None, small_logprob=None, teacher_logprob=None, uniform=None):
+def token_mask(
+    kind, weights, small_right=None, teacher_right=None, small_logprob=None, teacher_logprob=None, uniform=None
+):
     """The factor `a` of every target token; constant to the gradient.
 
     With s = "S predicts the label" and l = "L predicts the label" under teacher forcing:
@@ -117,7 +119,9 @@ def token_mask(kind, weights, small_right=None, teacher_right=None, small_logpro
         return ops.stop_gradient(s)
     large = ops.cast(teacher_right, "float32")
     if kind == "sequence":
-        return ops.stop_gradient(ops.maximum(_all_right(s, weights), _all_right(large, weights)) * ops.ones_like(weights))
+        return ops.stop_gradient(
+            ops.maximum(_all_right(s, weights), _all_right(large, weights)) * ops.ones_like(weights)
+        )
     either = ops.maximum(s, large)
     if kind == "random":
         keep_rate = ops.sum(either * weights) / ops.maximum(ops.sum(weights), 1.0)

@@ -140,7 +140,9 @@ def tokenizer_of(model):
     """
     preprocessor = getattr(model, "preprocessor", None)
     if preprocessor is None:
-        raise CatKerasError(f"A model of a cascade carries its tokenizer. Received: {model.name} with preprocessor=None")
+        raise CatKerasError(
+            f"A model of a cascade carries its tokenizer. Received: {model.name} with preprocessor=None"
+        )
     return preprocessor.tokenizer
 
 

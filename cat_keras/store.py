@@ -56,7 +56,9 @@ def read_json(path: Path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CatKerasError(f"Expected a readable JSON file. Received: {path} ({error}). Delete it to rebuild it") from error
+        raise CatKerasError(
+            f"Expected a readable JSON file. Received: {path} ({error}). Delete it to rebuild it"
+        ) from error
 
 
 def seal(folder: Path, facts: dict):

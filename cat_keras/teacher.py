@@ -1,7 +1,7 @@
 """The large model as data: what a loss needs of it, computed once per target token and kept in columns.
 
-`cat-xent` needs one bit per target token, `dist` and `cat-dist` a distribution, kept sparsely: the top k with an explicit
-tail (the loss handles it), or unbiased samples with replacement (Random-Sampling KD, arXiv 2503.16870).
+`cat-xent` needs one bit per target token, `dist` and `cat-dist` a distribution, kept sparsely: the top k with an
+explicit tail (the loss handles it), or unbiased samples with replacement (Random-Sampling KD, arXiv 2503.16870).
 """
 
 from collections.abc import Callable

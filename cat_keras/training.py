@@ -146,7 +146,7 @@ def train(
 
 
 def restart(trainer: CascadeAware, weights: list[np.ndarray]):
-    """Sets weights and clears the optimizer, so that a compiled trainer serves the next cell without compiling again."""
+    """Sets weights and clears the optimizer: a compiled trainer serves the next cell without compiling again."""
     trainer.optimizer.build(trainer.model.trainable_variables)
     for variable in trainer.optimizer.variables:
         variable.assign(keras.ops.zeros_like(variable))
