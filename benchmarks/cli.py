@@ -26,7 +26,8 @@ OutOption = Annotated[Path, typer.Option(help="Where runs and their cache lie.")
 def _console():
     from rich.console import Console
 
-    return Console()
+    # In a file or a pipe there is no width to fit: tables stay whole.
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 @app.command()
@@ -49,8 +50,12 @@ def run(
     chosen = profiles.read(profile, changes)
     from benchmarks.run import run as execute
 
-    with _framework_noise_to(out / "log.txt"):
-        folder = execute(chosen, data, out, _console())
+    try:
+        with _framework_noise_to(out / "log.txt"):
+            folder = execute(chosen, data, out, _console())
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
+        raise typer.Exit(130) from None
     typer.echo(
         f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json"
     )
@@ -130,6 +135,3 @@ def main():
     except CatKerasError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
-        sys.exit(130)
