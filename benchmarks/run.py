@@ -28,7 +28,9 @@ def run(profile, data, out: Path, console) -> Path:
     """
     started = time.monotonic()
     todo = plan.make(profile, data)
-    cache = store.Store(out / "cache", report=lambda line: console.print(f"[yellow]{line}"))
+    cache = store.Store(
+        out / "cache", report=lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True)
+    )
     with Progress(console) as progress:
         bench = _Lazy(todo, cache, progress)
         missing = [p for p in todo.predictions() if not cache.has("predict", todo.prediction_key(p[3]))]

@@ -118,7 +118,8 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         long_targets: what to do with a target that does not fit the context: "error", or "drop" the example.
 
     Raises:
-        CatKerasError: no examples; an empty target; a target that does not fit, under "error".
+        CatKerasError: no examples; an empty target; a target that does not fit, under "error"; an empty prompt where the
+            tokenizer has no start token.
     """
     if not examples:
         raise CatKerasError("Training data holds at least one example. Received: none")
@@ -129,6 +130,11 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         name = f"{example.task}/{example.id}"
         if not target:
             raise CatKerasError(f"A target has at least one token. Received: {example.target!r} in example {name}")
+        if not prompt and special_id(tokenizer, "start") is None:
+            raise CatKerasError(
+                "Without a start token, which this tokenizer does not have, a prompt has at least one token. "
+                f"Received: an empty prompt in example {name}"
+            )
         joined = join(prompt, target, tokenizer, max_length)
         if joined is None and long_targets == "error":
             raise CatKerasError(

@@ -44,6 +44,17 @@ def target_mean(values, weights, normalizer=None):
     return ops.sum(ops.where(weights > 0, values * weights, 0.0)) / ops.maximum(count, 1.0)
 
 
+def only_target(values, weights):
+    """`values` as float32, zero off the target tokens; (batch, length) or (batch, length, K).
+
+    The weight 0 alone does not keep an infinite or NaN logit of a prompt or padding position out of the gradient: there
+    the chain rule multiplies 0 by it.
+    """
+    values = ops.cast(values, "float32")
+    live = ops.convert_to_tensor(weights) > 0
+    return ops.where(live if values.ndim == 2 else live[..., None], values, ops.zeros_like(values))
+
+
 def label_logprob(logits, labels):
     """log p(label): (batch, length) float from logits (batch, length, vocabulary) and labels (batch, length) int."""
     picked = ops.squeeze(ops.take_along_axis(logits, labels[..., None], axis=-1), -1)
@@ -175,7 +186,8 @@ class CascadeLoss:
                 f"{type(self).__name__} needs the columns {list(self.columns)} of the large model; missing {missing}. "
                 "Give Batches a teacher=TeacherCache that holds them, or CascadeAware a live teacher"
             )
-        losses, mask = self.per_token(labels, ops.cast(logits, "float32"), weights, columns or {})
+        columns = {**(columns or {}), **{c: only_target(columns[c], weights) for c in self.columns}}
+        losses, mask = self.per_token(labels, only_target(logits, weights), weights, columns)
         live = target_mean(mask, weights)
         if self.normalize == "live":
             normalizer = ops.sum(mask * ops.cast(weights, "float32"))

@@ -67,7 +67,7 @@ def seal(folder: Path, facts: dict):
     files = {
         str(p.relative_to(folder)): {"sha256": sha256_file(p), "bytes": p.stat().st_size}
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != "manifest.json"
+        if p.is_file() and p != folder / "manifest.json"
     }
     write_json(folder / "manifest.json", {**facts, "files": files})
 

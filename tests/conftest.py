@@ -1,0 +1,93 @@
+"""What tests share: invented text, a tokenizer trained on it, and models so small that a step takes milliseconds.
+
+Session fixtures are read, never changed; a test that trains or damages a model takes a fresh one from `new_model`.
+"""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # a preset that is not there fails at once, not after retries
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is first imported
+
+import pytest
+
+from cat_keras.records import Example
+
+NUMBERS = "nought one two three four five six seven eight nine".split()
+ANIMALS = "heron otter badger newt stoat vole finch adder hare wren".split()
+SHAPES = {
+    "small": {"layers": 1, "width": 16, "feedforward": 16},
+    "large": {"layers": 2, "width": 32, "feedforward": 32},
+}
+
+
+def invented_examples() -> list[Example]:
+    """Twenty to classify, options of different lengths, and twenty to answer freely; targets follow from prompts."""
+    classify = [
+        Example(f"{i}", f"The {ANIMALS[i % 10]} has {NUMBERS[i // 2]} legs.\nEven?\n", ("yes", "not so")[i // 2 % 2],
+                task="parity", options=("yes", "not so"))
+        for i in range(20)
+    ]  # fmt: skip
+    generate = [
+        Example(f"{i}", f"Say {i % 10}{' again' * (i // 10)} in words:\n", NUMBERS[i % 10], task="spell")
+        for i in range(20)
+    ]
+    return classify + generate
+
+
+@pytest.fixture(scope="session")
+def examples():
+    return invented_examples()
+
+
+@pytest.fixture(scope="session")
+def proto(examples):
+    from cat_keras import models
+
+    return models.train_tokenizer([part for e in examples for part in (e.prompt, e.target)], 320)
+
+
+@pytest.fixture(scope="session")
+def new_model(proto):
+    """`new_model("small", seed=0, **changes)`: a fresh Gemma model with random weights."""
+    from cat_keras import models
+
+    def build(role="small", seed=0, **changes):
+        return models.build(proto, heads=2, seed=seed, **SHAPES[role] | changes)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def small(new_model):
+    return new_model("small", seed=1)
+
+
+@pytest.fixture(scope="session")
+def large(new_model):
+    return new_model("large", seed=2)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(small):
+    return small.preprocessor.tokenizer
+
+
+@pytest.fixture(scope="session")
+def encoded(examples, tokenizer):
+    from cat_keras import encoding
+
+    return encoding.encode(examples, tokenizer, max_length=40)
+
+
+@pytest.fixture(scope="session")
+def trained(new_model, encoded):
+    """A small model that learned some of the examples, so that it ends its answers."""
+    import keras
+
+    from cat_keras import encoding, training
+
+    trainer = training.CascadeAware(new_model("small", seed=3), "xent")
+    trainer.compile(keras.optimizers.Adam(), jit_compile=False)
+    batches = encoding.Batches(encoded, 40, buckets=1)
+    training.train(trainer, batches, training.Schedule(peak=2e-2, steps=80, warmup=5))
+    return trainer.model

@@ -1,0 +1,59 @@
+"""The command line as a user meets it: quick, and one line for what is wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def benchmarks(*arguments, cwd=None):
+    return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("show", "--help"), ("report", "--help")])
+def test_help(arguments):
+    done = benchmarks(*arguments)
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_list_and_help_load_no_framework():
+    code = (
+        "import sys; from benchmarks import cli\n"
+        "sys.argv = ['benchmarks', 'list']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'tensorflow', 'keras', 'pandas', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "embedded_lookup" in done.stdout
+    assert "wmt22_ende" in done.stdout
+
+
+def test_show_prints_prompt_and_target():
+    done = benchmarks("show", "embedded_lookup", "-n", "2")
+    assert done.returncode == 0
+    assert done.stdout.count("Answer:") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "sst3"), "Unknown task 'sst3'; did you mean sst2"),
+        (("list", "embeded"), "did you mean embedded"),
+        (("run", "nanoo"), "Unknown profile 'nanoo'; did you mean nano"),
+        (("run", "--methods", "cat_xent"), "Unknown method 'cat_xent'; did you mean cat-xent"),
+        (("run", "--set", "data.tset=3"), "Unknown profile key 'data.tset'; did you mean data.test"),
+        (("run", "--tasks", "embedded_loockup"), "did you mean embedded_lookup"),
+        (("run", "nano", "--data", "/nowhere"), "/nowhere"),
+        (("run", "nano"), "--data"),
+        (("report", "nothing"), "Unknown run 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, message, tmp_path):
+    done = benchmarks(*arguments, *(("--out", str(tmp_path)) if arguments[0] in ("run", "report") else ()))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,112 @@
+"""Profiles and their errors; plans that name every result without TensorFlow."""
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import plan, profile
+from cat_keras.errors import CatKerasError
+
+SMALL = {"data.train": 20, "data.test": 8}
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_every_profile_is_valid(name):
+    assert profile.read(name).methods
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.trian": 3}, "Unknown profile key 'data.trian'; did you mean data.train"),
+        ({"methods": ["cat-xnet"]}, "Unknown method 'cat-xnet'; did you mean cat-xent"),
+        ({"data.train": 0}, "key data.train: .*greater than 0. Received: 0"),
+        ({"small.preset": "x"}, "give either preset, or all of layers"),
+        ({"seeds.first": 1}, "Unknown profile key 'seeds.first'"),
+    ],
+)
+def test_bad_settings_are_one_clear_error(changes, message):
+    with pytest.raises(CatKerasError, match=message):
+        profile.read("embedded", changes)
+
+
+def test_unknown_profile_names_the_nearest():
+    with pytest.raises(CatKerasError, match="Unknown profile 'embeded'; did you mean embedded"):
+        profile.read("embeded")
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("data.train=100", ("data.train", 100)),
+        ("rule=chow-sum", ("rule", "chow-sum")),
+        ("seeds=[0, 1]", ("seeds", [0, 1])),
+        ("objective.learning_rate=1e-3", ("objective.learning_rate", 1e-3)),
+    ],
+)
+def test_changes_are_read_as_toml_or_text(text, parsed):
+    assert profile.parse_change(text) == parsed
+
+
+def test_a_change_without_value_is_an_error():
+    with pytest.raises(CatKerasError, match="key=value"):
+        profile.parse_change("data.train")
+
+
+def test_known_objectives_are_those_of_the_library():
+    from cat_keras import losses
+
+    def reads_teacher(name):
+        return any(c.startswith("teacher") for c in losses.get(name).columns)
+
+    assert {name: reads_teacher(name) for name in losses.OBJECTIVES} == profile.METHODS
+
+
+def _plan(**changes):
+    return plan.make(profile.read("embedded", SMALL | changes), None)
+
+
+def test_equal_profiles_have_equal_plans():
+    one, two = _plan(), _plan()
+    assert [c.key for c in one.cells()] == [c.key for c in two.cells()]
+    assert one.predictions() == two.predictions()
+
+
+@pytest.mark.parametrize(
+    ("change", "same", "other"),
+    [
+        ({"data.test": 9}, ("tokenizer", "encoded", "large_key", "teacher"), ()),
+        ({"data.train": 21}, (), ("tokenizer", "encoded", "large_key", "teacher")),
+        ({"large.width": 64}, ("tokenizer", "encoded"), ("large_key", "teacher")),
+        ({"large.seed": 5}, ("tokenizer", "encoded"), ("large_key", "teacher")),
+        ({"teacher.k": 3}, ("tokenizer", "encoded", "large_key"), ("teacher",)),
+        ({"small.width": 64}, ("tokenizer", "encoded", "large_key", "teacher"), ()),
+    ],
+)
+def test_a_change_renames_exactly_what_it_changes(change, same, other):
+    before, after = _plan(), _plan(**change)
+    assert all(getattr(before, k) == getattr(after, k) for k in same)
+    assert all(getattr(before, k) != getattr(after, k) for k in other)
+
+
+def test_objectives_share_their_start_and_only_those_that_read_it_depend_on_the_teacher():
+    before, after = _plan(), _plan(**{"teacher.k": 3})
+    assert len({c.start.key for c in before.small.values()}) == 1
+    changed = {m for (m, s), c in before.small.items() if c.key != after.small[m, s].key}
+    assert changed == {"dist", "cat-xent", "cat-dist"}
+
+
+def test_seeds_share_the_large_model():
+    todo = _plan(seeds=[0, 1])
+    assert len({c.start.key for c in todo.small.values()}) == 2
+    assert sum(c.role == "large" for c in todo.cells()) == 2  # pretraining and tuning, once each
+
+
+def test_a_plan_loads_no_framework():
+    code = (
+        "import sys; from benchmarks import plan, profile\n"
+        "plan.make(profile.read('embedded', {'data.train': 10, 'data.test': 4}), None).predictions()\n"
+        "assert not {'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

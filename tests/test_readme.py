@@ -1,0 +1,75 @@
+"""Every command and snippet of the README, run as written (runs are made smaller by further options)."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATA = os.environ.get("CAT_KERAS_DATA", str(ROOT.parent / "shared" / "data"))
+BLOCKS = {
+    language: re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) for language in ("bash", "python")
+}  # fmt: skip
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in BLOCKS["bash"]
+    for line in re.split(r"\n|&&", block)
+    if line.strip().startswith("python -m benchmarks")
+]
+SMALLER = (
+    "data.train=8 data.test=3 data.vocabulary_size=400 buckets=1 teacher.k=4 large.tune.epochs=0.5 small.layers=1 "
+    "large.layers=1 large.width=32 large.heads=1 small.width=16 small.heads=1"
+).split()
+
+
+def test_there_are_commands_and_snippets():
+    assert len(COMMANDS) >= 6
+    assert len(BLOCKS["python"]) == 2
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("readme")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_command(command, place):
+    if "DIR" in command and not Path(DATA).is_dir():
+        pytest.skip(f"no real data in {DATA}; set CAT_KERAS_DATA")
+    arguments = [DATA if word == "DIR" else word for word in command[1:]]
+    if arguments[2] == "run":
+        named = {arguments[i + 1].partition("=")[0] for i, a in enumerate(arguments) if a == "--set"}
+        arguments += [x for s in SMALLER if s.partition("=")[0] not in named - {"data.train"} for x in ("--set", s)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *arguments], cwd=place, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+
+
+def test_snippets(place, monkeypatch, capsys):
+    from cat_keras import models
+
+    monkeypatch.chdir(place)
+    colours = ["red", "green", "blue"]
+    rows = [
+        {"id": str(i), "prompt": f"Name the colour of thing {i}.\nAnswer:\n", "target": colours[i % 3]}
+        for i in range(40)
+    ]
+    Path("train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    proto = models.train_tokenizer([row["prompt"] + row["target"] for row in rows], 320)
+    for name, width in (("small", 16), ("large", 32)):
+        model = models.build(proto, layers=1, width=width, heads=1, feedforward=16)
+        models.save(model, Path("presets") / name)
+    scope = {}
+    for snippet in BLOCKS["python"]:
+        exec(compile(snippet, "README.md", "exec"), scope)
+    assert Path("presets/small-cat/config.json").exists()
+    assert len(capsys.readouterr().out.strip().splitlines()) >= 2

@@ -1,0 +1,172 @@
+"""A whole run of a tiny profile through the command line: what it leaves, that it continues, that it repairs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PROFILE = """
+methods = ["xent", "cat-dist"]
+buckets = 1
+[data]
+tasks = ["embedded_lookup", "embedded_classify"]
+train = 48
+test = 12
+max_length = 48
+max_new_tokens = 8
+vocabulary_size = 400
+[large]
+layers = 2
+width = 32
+heads = 2
+feedforward = 32
+pretrain = {epochs = 1, learning_rate = 1e-3, batch_size = 16}
+tune = {epochs = 2, learning_rate = 1e-3, batch_size = 16}
+[small]
+layers = 1
+width = 16
+heads = 1
+feedforward = 16
+pretrain = {epochs = 1, learning_rate = 1e-3, batch_size = 16}
+[objective]
+epochs = 2
+learning_rate = 1e-3
+batch_size = 16
+[teacher]
+k = 4
+"""
+
+
+def start(folder, *arguments):
+    (folder / "tiny.toml").write_text(PROFILE)
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "benchmarks",
+        "run",
+        str(folder / "tiny.toml"),
+        "--out",
+        str(folder / "runs"),
+    ]
+    return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(folder, *arguments, status=0):
+    process = start(folder, *arguments)
+    output, _ = process.communicate()
+    assert process.returncode == status, output
+    return output
+
+
+def predictions(folder):
+    """What the models answered, without the times."""
+    table = pandas.read_parquet(folder / "runs" / "tiny" / "predictions.parquet").drop(columns="seconds")
+    return table.to_json(double_precision=15)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(folder), predictions(folder)
+
+
+def test_a_run_leaves_predictions_tables_plots_and_a_manifest(finished):
+    folder, output, _ = finished
+    results = folder / "runs" / "tiny"
+    assert output.strip().splitlines()[-1].startswith(f"Everything is in {results}")
+    for name in ("table.md", "table.csv", "quality_cost.png", "quality_cost.svg", "examples.parquet"):
+        assert (results / name).stat().st_size > 0
+    manifest = json.loads((results / "manifest.json").read_text())
+    assert manifest["methods"] == ["xent", "cat-dist"]
+    assert 0 < manifest["training"]["cat-dist/0"]["live"] < 1 == manifest["training"]["xent/0"]["live"]
+    table = pandas.read_parquet(results / "predictions.parquet")
+    assert table.groupby(["model", "method", "task"]).size().eq(12).all()
+    assert len(table) == 3 * 2 * 12
+    assert table.token_logprobs.map(lambda lp: len(lp) > 0 and max(lp) <= 0).all()
+
+
+def test_a_second_call_finds_everything_and_loads_no_tensorflow(finished):
+    folder, _, before = finished
+    code = (
+        "import sys; from benchmarks import cli; sys.argv = ['benchmarks', *sys.argv[1:]]\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    arguments = ["run", str(folder / "tiny.toml"), "--out", str(folder / "runs")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+    assert predictions(folder) == before
+
+
+def test_interrupted_runs_continue_to_the_same_predictions(finished, tmp_path):
+    for stage in ("large pretrain", "predict large"):
+        process = start(tmp_path)
+        for line in process.stdout:
+            if stage in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate()[0]
+        assert process.returncode == 130, output
+        assert "Interrupted. What was finished is kept" in output
+        assert "Traceback" not in output
+    run(tmp_path)
+    assert predictions(tmp_path) == finished[2]
+
+
+def test_a_damaged_result_is_reported_and_rebuilt(finished):
+    folder, _, before = finished
+    preset = next((folder / "runs" / "cache" / "train").glob("*/preset/model.weights.h5"))
+    stored = next((folder / "runs" / "cache" / "predict").glob("*/predictions.parquet"))
+    content = bytearray(preset.read_bytes())
+    content[len(content) // 2] ^= 1
+    preset.write_bytes(content)
+    stored.write_bytes(b"")
+    output = run(folder)
+    assert "predictions.parquet has another checksum than the manifest; building it again" in output
+    assert predictions(folder) == before
+
+
+def test_a_run_adds_only_what_is_new(finished):
+    folder, _, _ = finished
+    output = run(folder, "--methods", "xent,cat-dist,gatekeeper")
+    assert "large tune" not in output
+    assert "small gatekeeper seed 0" in output
+
+
+def test_a_preset_takes_the_place_of_a_home_made_model(finished, tmp_path):
+    folder, _, _ = finished
+    label = {json.loads(p.read_text()).get("label"): p.parent for p in folder.glob("runs/cache/train/*/manifest.json")}
+    large, small = label["large tune"] / "preset", label["small pretrain seed 0"] / "preset"
+    (tmp_path / "tiny.toml").write_text(
+        PROFILE.split("[large]")[0] + f'[large]\npreset = "{large}"\n[small]\npreset = "{small}"\n[objective]'
+        + PROFILE.split("[objective]")[1]
+    )  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks", "run", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr
+    # The same weights, data and order: the same answers as the home-made pair.
+    assert predictions(tmp_path) == finished[2]
+
+
+def test_a_loss_that_is_not_finite_stops_the_cell_and_names_the_step(tmp_path):
+    output = run(tmp_path, "--set", "large.pretrain.learning_rate=1e30", status=2)
+    assert "A loss is finite. Received: nan at step" in output
+    assert "Traceback" not in output
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "runs").write_text("a file in the way")
+    output = run(tmp_path, status=2)
+    assert "Results need a folder that can be written" in output
+    assert "Traceback" not in output
