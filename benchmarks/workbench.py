@@ -96,13 +96,14 @@ class Workbench:
     def _new(self, role, seed):
         spec = getattr(self.profile, role)
         if spec.preset:
-            return models.load(Path(spec.preset) if Path(spec.preset).is_dir() else spec.preset)
+            return models.load(spec.preset)
         return models.build(self._proto(), layers=spec.layers, width=spec.width, heads=spec.heads,
                             feedforward=spec.feedforward, seed=seed)  # fmt: skip
 
     def _proto(self):
+        """The tokenizer of a home-made model: that of the preset beside it, or one trained on the training text."""
         other = self.profile.small.preset or self.profile.large.preset
-        return self.tokenizer() if not other else models.tokenizer_of(models.load(Path(other))).proto
+        return models.tokenizer_of(models.load(other)).proto if other else self.tokenizer()
 
     def set_weights(self, role, weights):
         for variable, value in zip(self.model(role).weights, weights, strict=True):

@@ -42,8 +42,9 @@ class CascadeAware(keras.Model):
 
     def compile(self, *args, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`; an explicit `jit_compile=True` also holds under TensorFlow's op determinism."""
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-        if jit_compile is True:
+        forced = jit_compile is True and keras.config.backend() == "tensorflow"
+        super().compile(*args, jit_compile="auto" if forced else jit_compile, **kwargs)
+        if forced:
             distribution.force_jit(self)
 
     def call(self, inputs, training=None):
