@@ -17,7 +17,7 @@ from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
 
 # Raised when the code of a stage changes what it writes.
-STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 1, "teacher": 1, "predict": 1}
+STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 2, "teacher": 1, "predict": 1}
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,10 @@ def count(model) -> FlopCount:
         )
     width = config["hidden_dim"]
     head_dim = config.get("head_dim") or width // heads
-    matrices = [w for w in backbone.weights if len(w.shape) >= 2 and "embedding" not in w.path]
+    # The biases of attention heads have two axes too, (heads, head_dim), and are no product.
+    matrices = [
+        w for w in backbone.weights if len(w.shape) >= 2 and "embedding" not in w.path and not w.path.endswith("bias")
+    ]
     return FlopCount(
         per_token=2.0 * sum(int(np.prod(w.shape)) for w in matrices),
         per_logit=2.0 * width * config["vocabulary_size"],

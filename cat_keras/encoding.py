@@ -118,8 +118,8 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         long_targets: what to do with a target that does not fit the context: "error", or "drop" the example.
 
     Raises:
-        CatKerasError: no examples; an empty target; a target that does not fit, under "error"; an empty prompt where the
-            tokenizer has no start token.
+        CatKerasError: no examples; an empty target; a target that does not fit, under "error"; an empty prompt and a
+            tokenizer without a start token.
     """
     if not examples:
         raise CatKerasError("Training data holds at least one example. Received: none")
@@ -244,11 +244,14 @@ class Batches(keras.utils.PyDataset):
         self._bucket = np.searchsorted(np.asarray(self.edges), data.lengths)
         counts = np.bincount(self._bucket, minlength=len(self.edges))
         self.steps_per_epoch = int(sum(-(-counts // batch_size)))
-        self._epoch, self._plan = 0, (-1, [])
+        self._epoch, self._plan, self._swap = -1, (-1, []), (-1, {})
 
     def _rows(self, step):
         """(row numbers, padded length) of a step; an epoch's plan is kept until the next epoch is asked for."""
         epoch, position = divmod(step, self.steps_per_epoch)
+        return self._planned(epoch)[position]
+
+    def _planned(self, epoch):
         if self._plan[0] != epoch:
             rng = np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.data))
@@ -257,7 +260,7 @@ class Batches(keras.utils.PyDataset):
                 members = order[self._bucket[order] == b]
                 plan += [(members[i : i + self.batch_size], length) for i in range(0, len(members), self.batch_size)]
             self._plan = epoch, [plan[i] for i in rng.permutation(len(plan))]
-        return self._plan[1][position]
+        return self._plan[1]
 
     def batch(self, step: int):
         """(x, y, sample_weight) of a global step, as `train_on_batch` takes them.
@@ -285,7 +288,17 @@ class Batches(keras.utils.PyDataset):
         return self.steps_per_epoch
 
     def __getitem__(self, index):
-        return self.batch(self._epoch * self.steps_per_epoch + index)
+        """A batch of the current epoch, for `fit`.
 
-    def on_epoch_end(self):
+        Keras takes the shapes of all batches from the first two and rejects what differs: these two are of different
+        lengths here, the second having changed places with the first batch of another length.
+        """
+        epoch = max(self._epoch, 0)  # the shapes are read before the first epoch begins
+        if self._swap[0] != epoch:
+            lengths = [length for _, length in self._planned(epoch)]
+            other = next((i for i, length in enumerate(lengths) if length != lengths[0]), 1)
+            self._swap = epoch, {1: other, other: 1}
+        return self.batch(epoch * self.steps_per_epoch + self._swap[1].get(index, index))
+
+    def on_epoch_begin(self):
         self._epoch += 1

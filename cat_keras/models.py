@@ -117,7 +117,7 @@ def load(preset: str | Path, dtype=None):
         raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
     try:
         return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:  # OSError: a file that is missing or, to h5py, truncated
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 
 
@@ -157,7 +157,10 @@ def weights_fingerprint(model) -> str:
 
 
 def _plain(config):
-    return {k: v for k, v in config.items() if isinstance(v, int | float | str | bool) and k != "name"}
+    # A frozen model is the same model.
+    return {
+        k: v for k, v in config.items() if isinstance(v, int | float | str | bool) and k not in ("name", "trainable")
+    }
 
 
 def tokenizer_fingerprint(tokenizer) -> str:

@@ -98,7 +98,7 @@ class TeacherCache:
         starts = np.concatenate([[0], np.cumsum(data.n_target)])
         total, sparse = int(starts[-1]), distribution != "none"
         vocabulary = models.tokenizer_of(model).vocabulary_size()
-        k = min(k, vocabulary)
+        k = min(k, vocabulary) if distribution == "topk" else k  # one may draw more often than there are tokens
         right, logprob = np.zeros(total, bool), np.zeros(total, np.float16)
         ids = np.zeros((total, k), np.min_scalar_type(vocabulary - 1)) if sparse else None
         probs = np.zeros((total, k), np.float16) if sparse else None

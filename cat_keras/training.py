@@ -46,6 +46,18 @@ class CascadeAware(keras.Model):
         super().compile(*args, jit_compile="auto" if forced else jit_compile, **kwargs)
         if forced:
             distribution.force_jit(self)
+        self._compiled_steps = {}
+
+    def step(self, x, y, weights) -> dict:
+        """`train_on_batch` with a function that is compiled for batches of this one shape.
+
+        A function that meets several shapes is traced by TensorFlow for the first and then for any; the two round
+        differently, so that the last bits of a resumed run would depend on the shape it happened to resume at.
+        """
+        self.train_function = self._compiled_steps.get(y.shape)
+        logs = self.train_on_batch(x, y, sample_weight=weights, return_dict=True)
+        self._compiled_steps[y.shape] = self.train_function
+        return logs
 
     def call(self, inputs, training=None):
         tokens = {"token_ids": inputs["token_ids"], "padding_mask": inputs["padding_mask"]}
@@ -124,25 +136,27 @@ def train(
     steps = schedule.steps
     trainer.optimizer.build(trainer.model.trainable_variables)
     history = _restore(trainer, checkpoint) if checkpoint else {"loss": [], "live": []}
-    saved_at = time.monotonic()
+    saved_at, taken = time.monotonic(), None
     for step in range(len(history["loss"]), steps):
         x, y, weight = batches.batch(step)
         trainer.optimizer.learning_rate = schedule(step)
         trainer.reset_metrics()
-        logs = trainer.train_on_batch(x, y, sample_weight=weight, return_dict=True)
+        logs = trainer.step(x, y, weight)
         loss, live = float(logs["loss"]), float(logs["live"])
         if not np.isfinite(loss):
             kept = f"; {checkpoint} keeps the last good state" if checkpoint and checkpoint.exists() else ""
             raise CatKerasError(
                 f"A loss is finite. Received: {loss} at step {step + 1} of {steps}{kept}. Lower the learning rate"
             )
+        if taken:  # a state is known to be good once it gave a finite loss, a step after it was taken
+            store.write_bytes(checkpoint, taken)
+            saved_at, taken = time.monotonic(), None
         history["loss"].append(loss)
         history["live"].append(live)
         if progress:
             progress(Progress(step + 1, steps, loss, live, int(weight.sum())))
         if checkpoint and time.monotonic() - saved_at > every_seconds:
-            _save(trainer, checkpoint, history)
-            saved_at = time.monotonic()
+            taken = _packed(trainer, history)
     return history
 
 
@@ -150,7 +164,8 @@ def restart(trainer: CascadeAware, weights: list[np.ndarray]):
     """Sets weights and clears the optimizer: a compiled trainer serves the next cell without compiling again."""
     trainer.optimizer.build(trainer.model.trainable_variables)
     for variable in trainer.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        if variable is not getattr(trainer.optimizer, "_learning_rate", None):  # `fit` does not set it again
+            variable.assign(keras.ops.zeros_like(variable))
     for variable, value in zip(trainer.model.weights, weights, strict=True):
         variable.assign(value)
 
@@ -159,22 +174,24 @@ def _state(trainer):
     return [*trainer.model.trainable_variables, *trainer.optimizer.variables]
 
 
-def _save(trainer, checkpoint, history):
-    """One npz, renamed into place: a kill leaves the previous checkpoint or this one, never half of either."""
+def _packed(trainer, history) -> bytes:
+    """A checkpoint as an npz file. `write_bytes` renames it into place: a kill leaves the previous one or this one."""
     buffer = io.BytesIO()
     values = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(trainer))}
-    # A weight that is not finite would make every resume fail again: such a state is not kept.
-    if all(np.isfinite(v).all() for v in values.values()):
-        np.savez(buffer, **values, **{f"history_{k}": np.asarray(h) for k, h in history.items()})
-        store.write_bytes(checkpoint, buffer.getvalue())
+    np.savez(buffer, **values, **{f"history_{k}": np.asarray(h) for k, h in history.items()})
+    return buffer.getvalue()
 
 
 def _restore(trainer, checkpoint):
-    """Loads a checkpoint if it is there and fits; an unreadable one means starting over."""
+    """Loads a checkpoint if there is one; an unreadable one means starting over.
+
+    Raises:
+        CatKerasError: a readable checkpoint of another model or optimizer.
+    """
     state = _state(trainer)
     try:
-        with np.load(checkpoint, allow_pickle=False) as z:
-            values = [z[f"v{i}"] for i in range(len(state))]
+        with Path(checkpoint).open("rb") as stream, np.load(stream, allow_pickle=False) as z:
+            values = [z[f"v{i}"] for i in range(len(z.files) - 2)]
             history = {"loss": z["history_loss"].tolist(), "live": z["history_live"].tolist()}
     except FileNotFoundError:
         return {"loss": [], "live": []}
@@ -182,6 +199,11 @@ def _restore(trainer, checkpoint):
         Path(checkpoint).unlink()
         print(f"{checkpoint} is not readable ({error}); training from the start")
         return {"loss": [], "live": []}
+    if [v.shape for v in values] != [tuple(v.shape) for v in state]:
+        raise CatKerasError(
+            f"A checkpoint is read by the training that wrote it. Received: {checkpoint}, whose {len(values)} arrays "
+            f"have other shapes than the {len(state)} of this model and optimizer. Delete it, or name another file"
+        )
     for variable, value in zip(state, values, strict=True):
         variable.assign(value)
     return history

@@ -20,13 +20,24 @@ SHAPES = {
 }
 
 
+def pytest_configure(config):
+    # keras_hub.tokenizers.SentencePieceTokenizer.set_proto reads the file of a preset without closing it.
+    config.addinivalue_line("filterwarnings", r"ignore:unclosed file .*vocabulary\.spm:ResourceWarning")
+
+
 def invented_examples() -> list[Example]:
     """Twenty to classify, options of different lengths, and twenty to answer freely; targets follow from prompts."""
+    options = ("yes", "surely not")
     classify = [
-        Example(f"{i}", f"The {ANIMALS[i % 10]} has {NUMBERS[i // 2]} legs.\nEven?\n", ("yes", "not so")[i // 2 % 2],
-                task="parity", options=("yes", "not so"))
+        Example(
+            f"{i}",
+            f"The {ANIMALS[i % 10]} has {NUMBERS[i // 2]} legs.\nEven?\n",
+            options[i // 2 % 2],
+            "parity",
+            options,
+        )
         for i in range(20)
-    ]  # fmt: skip
+    ]
     generate = [
         Example(f"{i}", f"Say {i % 10}{' again' * (i // 10)} in words:\n", NUMBERS[i % 10], task="spell")
         for i in range(20)
@@ -80,14 +91,22 @@ def encoded(examples, tokenizer):
 
 
 @pytest.fixture(scope="session")
-def trained(new_model, encoded):
-    """A small model that learned some of the examples, so that it ends its answers."""
+def train_small(new_model, encoded):
+    """`train_small(steps, seed=0)`: a small model after so many steps of xent, until it ends its answers."""
     import keras
 
     from cat_keras import encoding, training
 
-    trainer = training.CascadeAware(new_model("small", seed=3), "xent")
-    trainer.compile(keras.optimizers.Adam(), jit_compile=False)
-    batches = encoding.Batches(encoded, 40, buckets=1)
-    training.train(trainer, batches, training.Schedule(peak=2e-2, steps=80, warmup=5))
-    return trainer.model
+    def run(steps, seed=0):
+        trainer = training.CascadeAware(new_model("small", seed=seed), "xent")
+        trainer.compile(keras.optimizers.Adam(), jit_compile=False)
+        batches = encoding.Batches(encoded, 40, buckets=1)
+        training.train(trainer, batches, training.Schedule(peak=2e-2, steps=steps, warmup=5))
+        return trainer.model
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(train_small):
+    return train_small(150, seed=3)

@@ -313,7 +313,7 @@ def test_padding_share_by_hand():
 def test_fit_reads_the_same_epochs(b):
     """What `fit` reads by index is, per epoch, what `train` reads by step; in whatever order within the epoch."""
     for epoch in range(2):
+        b.on_epoch_begin()
         by_index = [read(b[i]) for i in range(len(b))]
         by_step = [read(b.batch(epoch * len(b) + i)) for i in range(len(b))]
         assert sorted(by_index) == sorted(by_step)
-        b.on_epoch_end()
