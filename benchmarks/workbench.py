@@ -69,7 +69,11 @@ class Workbench:
             self.set_weights("large", self.weights("large", self.plan.large))
             self.progress.start("teacher cache", len(data), "examples")
             cache = ck.TeacherCache.build(
-                self.model("large"), data, progress=self.progress.upto, **self.profile.teacher.model_dump()
+                self.model("large"),
+                data,
+                batch_size=64,
+                progress=self.progress.upto,
+                **self.profile.teacher.model_dump(),
             )
             cache.save(folder / "cache")
             bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
