@@ -9,8 +9,10 @@ import importlib
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from benchmarks import extensions
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.records import Example
 
@@ -37,11 +39,16 @@ class Task:
         splits: `"train"`, `"validation"`, `"test"` → recipe over the source's parts, e.g. `"train[:-200]"`.
         templates: prompts with `{field}` places, the first one canonical; places take surrounding blanks away.
         target: the answer: text, or the index of the right option.
-        options: of a classification, in the order of the labels; or a function of the row.
+        options: of a classification, in the order of the labels; or a field or function of the row that gives them.
+        labels: the data's own names of those labels in the same order, where `options` says them in other words.
         references: all accepted answers; by default the target alone.
         fields: a function that turns a row into the fields that templates name; by default the row itself.
-        group: the stratum that reports split by; by default none.
+        group: the stratum that reports split by, or the question or pair a row belongs to; by default none.
+        together: whether a metric counts the rows of a group together, so that a sample holds all of them or none.
+        keep: whether a row is an example at all (it has a label, its text is not empty); by default every row is.
         metric: a name of `metrics`. metric_args: its arguments, e.g. the positive option of F1.
+        max_lengths: tokens of prompt and of target that a full run allows.
+        trained_on: the task whose training split stands in where a diagnostic or a test set has none.
         license, citation: of the data. version: raised with every change of what is rendered.
     """
 
@@ -54,12 +61,17 @@ class Task:
     templates: tuple[str, ...]
     target: Getter
     metric: str
-    options: tuple[str, ...] | Callable[[Row], Iterable[str]] = ()
+    options: tuple[str, ...] | Getter = ()
+    labels: tuple[str, ...] = ()
     references: Getter | None = None
     fields: Callable[[Row], Row] | None = None
     group: Getter | None = None
+    together: bool = False
+    keep: Callable[[Row], bool] | None = None
     metric_args: Mapping[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    max_lengths: tuple[int, int] = (512, 128)
+    trained_on: str = ""
     license: str = ""
     citation: str = ""
     version: int = 1
@@ -76,6 +88,22 @@ class Task:
                 f"Task {self.name}: a classification has options and a generation has none; "
                 f"received kind {self.kind!r} with options {self.options!r}"
             )
+        if self.labels and len(self.labels) != len(self.options):
+            raise CatKerasError(
+                f"Task {self.name}: labels {self.labels} do not match options {self.options} one by one"
+            )
+
+    def group_of(self, row: Row) -> str:
+        """The group of a row; "" without groups."""
+        return self._read(self.group, row) if self.group else ""
+
+    def keeps(self, row: Row) -> bool:
+        """Whether the row is an example of this task.
+
+        Raises:
+            CatKerasError: a field that tells is missing or of the wrong type.
+        """
+        return self.keep is None or bool(self._read(self.keep, row))
 
     def example(self, row: Row, id: str, template: int = 0) -> Example:
         """Renders one row.
@@ -90,9 +118,9 @@ class Task:
         """
         options = self._options(row)
         target = self._option(row, options) if options else self._text_target(row)
-        references = self._read(self.references, row) if self.references else ()
-        group = self._read(self.group, row) if self.group else ""
-        return Example(id, self._prompt(row, template), target, self.name, options, tuple(references), group)
+        references = self._references(row) if self.references else ()
+        prompt = self._prompt(row, template)
+        return Example(id, prompt, target, self.name, options, tuple(references), self.group_of(row))
 
     def identity(self) -> dict:
         """Everything that changes a rendered example or its score, as JSON-able values, for hashing."""
@@ -105,9 +133,11 @@ class Task:
             "templates": list(self.templates),
             "fields": _identity(self.fields),
             "target": _identity(self.target),
-            "options": _identity(self.options) if callable(self.options) else list(self.options),
+            "options": list(self.options) if isinstance(self.options, tuple) else _identity(self.options),
             "references": _identity(self.references),
             "group": _identity(self.group),
+            "together": self.together,
+            "keep": _identity(self.keep),
             "metric": self.metric,
             "metric_args": dict(self.metric_args),
         }
@@ -120,7 +150,7 @@ class Task:
         return text.format_map({name: self._text(name, self._read(name, values)) for name in _places(text)})
 
     def _options(self, row: Row) -> tuple[str, ...]:
-        return tuple(self._read(self.options, row)) if callable(self.options) else self.options
+        return self.options if isinstance(self.options, tuple) else tuple(self._read(self.options, row))
 
     def _option(self, row: Row, options: tuple[str, ...]) -> str:
         label = self._read(self.target, row)
@@ -140,6 +170,10 @@ class Task:
             raise CatKerasError(f"A target of task {self.name} must not be empty. Remove the row, or fill it in")
         return target
 
+    def _references(self, row: Row) -> list[str]:
+        """Without empty ones, which some corpora hold and which no answer can match."""
+        return [text for text in self._read(self.references, row) if self._text("references", text)]
+
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, str):
             return value.strip()
@@ -155,9 +189,11 @@ class Task:
                 f"Task {self.name} needs field {error.args[0]!r}; the row has {', '.join(map(str, row))}. "
                 "Field names are those of TensorFlow Datasets"
             ) from error
-        except (TypeError, AttributeError) as error:
+        except CatKerasError:
+            raise
+        except (TypeError, AttributeError, ValueError, IndexError) as error:
             raise CatKerasError(
-                f"Task {self.name} cannot read a row with a field of the wrong type: {error}"
+                f"Task {self.name} cannot read a row with a field of the wrong type or length: {error}"
             ) from error
 
 
@@ -167,7 +203,20 @@ def _places(template: str) -> tuple[str, ...]:
 
 
 def _identity(getter: Getter | None) -> str | None:
-    return f"{getter.__module__}.{getter.__qualname__}" if callable(getter) else getter
+    if not callable(getter):
+        return getter
+    # A function by its name; an instance such as `Filled(...)` by its repr, which holds its arguments.
+    return f"{getter.__module__}.{getter.__qualname__}" if hasattr(getter, "__qualname__") else repr(getter)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """For `Task.keep`: rows in which none of these text fields is empty. Some corpora have articles without text."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, row: Row) -> bool:
+        return all(row[name].strip() for name in self.names)
 
 
 _TASKS: dict[str, Task] = {}
@@ -231,7 +280,17 @@ def _aliases(tasks: Mapping[str, Task]) -> dict[str, str]:
     return {alias: task.name for task in tasks.values() for alias in task.aliases}
 
 
+def load_module(path: str | Path) -> list[str]:
+    """Runs a Python file of one's own that registers tasks, once per process; names of the tasks that it added.
+
+    Raises:
+        CatKerasError: there is no such file, it fails, or a name is taken; none of its tasks stays then.
+    """
+    return extensions.run_file(path, _registry())
+
+
 def _registry() -> dict[str, Task]:
     for module in MODULES:
         importlib.import_module(module)
+    extensions.load_entry_points(_TASKS)
     return _TASKS

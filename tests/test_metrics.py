@@ -1,17 +1,92 @@
-"""Metrics against values worked out by hand, and against sacrebleu's and rouge-score's own outputs."""
+"""What all metrics have in common, and those of answers that are right or wrong."""
+
+import subprocess
+import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks import metrics
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
 
+# The first call imports the library of a metric, which takes longer than a deadline per call allows.
+PATIENT = settings(deadline=None)
+WORDS = st.text("abc ABC.,'0123日本", min_size=0, max_size=12)
+# Every metric with arguments that fit the options of `judged`.
+ALL = {
+    "accuracy": {},
+    "exact_match": {},
+    "f1": {"positive": "yes"},
+    "macro_f1_accuracy": {},
+    "matthews": {},
+    "multirc": {"positive": "yes"},
+    "record": {},
+    "gender_parity": {},
+    "squad": {"no_answer": "unanswerable"},
+    "trivia_qa": {},
+    "bleu": {},
+    "bleu+chrf": {"tokenize": "zh"},
+    "rouge": {},
+    "edit_distance": {},
+    "pearson_spearman": {},
+}
 
-def example(target, *others, options=()):
-    return Example("0", "prompt\n", target, options=options, references=(target, *others))
+
+def example(target, *others, options=(), group="", id="0"):
+    return Example(id, "prompt\n", target, options=options, references=(target, *others), group=group)
 
 
 YES, NO = (example(word, options=("no", "yes")) for word in ("yes", "no"))
+
+
+def test_importing_loads_no_library():
+    heavy = ("sacrebleu", "rouge_score", "sklearn", "scipy", "numpy", "tensorflow", "nltk")
+    code = f"import sys, benchmarks.metrics; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_every_metric_is_covered_here():
+    assert set(ALL) == set(metrics._METRICS)
+
+
+@pytest.mark.parametrize("name", ALL)
+@PATIENT
+@given(text=WORDS, reference=WORDS.filter(str.strip), other=WORDS)
+def test_quality_of_one_answer_is_a_share(name, text, reference, other):
+    judged = example("3.5") if name == "pearson_spearman" else example(reference, other)
+    assert 0 <= metrics.get(name, **ALL[name]).per_example(text, judged) <= 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_perfect_answers_give_the_maximum(name):
+    targets = ("1", "4.5") if name == "pearson_spearman" else ("yes", "no")
+    options = () if name == "pearson_spearman" else ("no", "yes")
+    examples = [example(target, options=options, group="pair") for target in targets]
+    metric = metrics.get(name, **ALL[name])
+    assert [metric.per_example(e.target, e) for e in examples] == [1, 1]
+    numbers = metric.corpus(list(targets), examples)
+    if name == "pearson_spearman":
+        assert numbers == {"pearson": pytest.approx(1), "spearman": pytest.approx(1), "unparsable": 0}
+    elif name == "matthews":
+        assert numbers == {"matthews": 1, "accuracy": 100}
+    elif name == "gender_parity":
+        assert numbers == {"accuracy": 100, "gender_parity": 0}  # the two of this pair do differ
+    elif "bleu" in name or name == "rouge":
+        # A text of one word has no longer n-grams: BLEU and ROUGE-2 are then 0.
+        long = [example("the cat sat on the mat", "a cat sat")]
+        assert all(value == pytest.approx(100) for value in metric.corpus([long[0].target], long).values())
+    else:
+        assert all(value == 100 for value in numbers.values())
+
+
+def test_headline_comes_first():
+    first = {"squad": "f1", "trivia_qa": "exact_match", "record": "f1", "multirc": "f1a", "bleu+chrf": "bleu"}
+    first |= {"macro_f1_accuracy": "macro_f1", "gender_parity": "accuracy", "edit_distance": "edit_similarity"}
+    examples = [example(word, options=("no", "yes"), group="pair") for word in ("yes", "no")]
+    for name, key in first.items():
+        assert next(iter(metrics.get(name, **ALL[name]).corpus(["yes", "yes"], examples))) == key
 
 
 def test_accuracy_is_the_share_of_exact_answers():
@@ -34,6 +109,13 @@ def test_f1_of_the_positive_option():
     assert metrics.get("f1", positive="yes").corpus(["no"], [NO]) == {"f1": 0.0, "accuracy": 100.0}
 
 
+def test_macro_f1_by_hand():
+    # Targets e e e c n, answers e e c c c. F1 of e: P 2/2, R 2/3 → 4/5; of c: P 1/3, R 1/1 → 1/2; of n: 0.
+    texts, targets = "eeccc", "eeecn"
+    numbers = metrics.get("macro_f1_accuracy").corpus(list(texts), [example(target) for target in targets])
+    assert numbers == {"macro_f1": pytest.approx(100 * (4 / 5 + 1 / 2 + 0) / 3), "accuracy": pytest.approx(60)}
+
+
 def test_matthews_correlation():
     # TP 2, TN 1, FP 1, FN 1: (2·1 − 1·1) / √(3·3·2·2) = 1/6.
     texts, examples = ["yes", "yes", "yes", "no", "no"], [YES, YES, NO, YES, NO]
@@ -48,61 +130,49 @@ def test_matthews_of_a_constant_is_zero(text, examples):
     assert metrics.get("matthews").corpus([text, text], examples)["matthews"] == 0
 
 
-def test_bleu_and_chrf_of_a_perfect_and_of_a_hopeless_translation():
-    metric, right = metrics.get("bleu+chrf"), example("The cat sat on the mat.")
-    assert metric.corpus([right.target], [right]) == {"bleu": pytest.approx(100), "chrf": pytest.approx(100)}
-    assert metric.per_example(right.target, right) == pytest.approx(1)
-    assert metric.per_example("", right) == metric.per_example("zzz", right) == 0
+@PATIENT
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=2, max_size=20))
+def test_scikit_learn_agrees(pairs):
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-
-def test_bleu_by_hand():
-    # Precisions 5/5, 4/4, 3/3, 2/2 and brevity penalty exp(1 − 7/5).
-    numbers = metrics.get("bleu+chrf").corpus(["a b c d e"], [example("a b c d e f g")])
-    assert numbers["bleu"] == pytest.approx(100 * 2.718281828459045**-0.4)
-
-
-def test_sacrebleu_sees_references_of_varying_number():
-    import sacrebleu
-
-    texts = ["the cat is here now", "good morning to you all"]
-    examples = [example("a cat is here now", "the cat is right here"), example("good morning to everybody here")]
-    streams = [["a cat is here now", "good morning to everybody here"], ["the cat is right here", None]]
-    metric = metrics.get("bleu+chrf")
-    assert metric.corpus(texts, examples) == {
-        "bleu": pytest.approx(sacrebleu.corpus_bleu(texts, streams).score),
-        "chrf": pytest.approx(sacrebleu.corpus_chrf(texts, streams).score),
+    texts, targets = (list(column) for column in zip(*pairs, strict=True))
+    examples = [example(target, options=("a", "b", "c")) for target in targets]
+    accuracy = pytest.approx(100 * accuracy_score(targets, texts))
+    f1 = f1_score(targets, texts, labels=["b"], average="macro", zero_division=0.0)
+    macro = f1_score(targets, texts, average="macro", zero_division=0.0)
+    assert metrics.get("f1", positive="b").corpus(texts, examples) == {
+        "f1": pytest.approx(100 * f1),
+        "accuracy": accuracy,
     }
-    expected = sacrebleu.sentence_chrf(texts[0], list(examples[0].references)).score / 100
-    assert metric.per_example(texts[0], examples[0]) == pytest.approx(expected)
-    assert "nrefs:var" in metric.signature(examples)
-
-
-def test_signature_names_references_and_tokenizer():
-    signature = metrics.get("bleu+chrf", tokenize="zh").signature([example("a", "b")])
-    assert signature.startswith("BLEU nrefs:2|") and "tok:zh" in signature and "chrF2 nrefs:2|" in signature
-    assert metrics.get("accuracy").signature([YES]) == ""
-    assert metrics.get("rouge").signature([YES]).startswith("rouge-score stemmer:no|refs:max|version:")
-
-
-def test_rouge_by_hand_is_the_best_reference():
-    # Of 4 words, 3 are in the 6-word reference and 2 neighbours of 3 and 5; longest common subsequence 3.
-    rouge, near = metrics.get("rouge"), example("a dog runs over the lawn", "nothing alike")
-    numbers = rouge.corpus(["a dog runs home"], [near])
-    assert numbers == {
-        "rouge1": pytest.approx(60),
-        "rouge2": pytest.approx(50),
-        "rougeLsum": pytest.approx(60),
+    assert metrics.get("macro_f1_accuracy").corpus(texts, examples) == {
+        "macro_f1": pytest.approx(100 * macro),
+        "accuracy": accuracy,
     }
-    assert rouge.per_example("nothing alike", near) == pytest.approx(1)
-    assert rouge.per_example("", near) == 0
-    assert rouge.corpus(["nothing alike", ""], [near, near])["rouge1"] == pytest.approx(50)
+    if len({*texts, *targets}) > 1:
+        expected = pytest.approx(matthews_corrcoef(targets, texts))
+        assert metrics.get("matthews").corpus(texts, examples)["matthews"] == expected
 
 
-def test_bad_requests():
+def test_unknown_names_and_arguments():
     with pytest.raises(CatKerasError, match=r"Unknown metric 'rogue'; did you mean rouge\?"):
         metrics.get("rogue")
-    for name in ("accuracy", "matthews", "bleu+chrf", "rouge"):
-        with pytest.raises(CatKerasError, match="one answer per example"):
-            metrics.get(name).corpus(["yes"], [])
-        with pytest.raises(CatKerasError, match="at least one"):
-            metrics.get(name).corpus([], [])
+    with pytest.raises(CatKerasError, match=r"Metric f1 is made with \(positive: str\); received \{\}.*metric_args"):
+        metrics.get("f1")
+    with pytest.raises(CatKerasError, match=r"Metric accuracy is made with \(\); received \{'positive': 'yes'\}"):
+        metrics.get("accuracy", positive="yes")
+
+
+@pytest.mark.parametrize("name", ["f1", "multirc"])
+def test_the_positive_option_must_exist(name):
+    judged = example("true", options=("false", "true"), group="q")
+    with pytest.raises(CatKerasError, match=r"must be one of \['false', 'true'\]; received 'yes'"):
+        metrics.get(name, positive="yes").corpus(["true"], [judged])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_answer_per_example(name):
+    metric = metrics.get(name, **ALL[name])
+    with pytest.raises(CatKerasError, match=r"one answer per example.*2 answers to 1 examples"):
+        metric.corpus(["1", "1"], [example("1", group="g")])
+    with pytest.raises(CatKerasError, match="at least one; received 0 answers"):
+        metric.corpus([], [])

@@ -2,11 +2,13 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
-from benchmarks import sources, task
-from benchmarks.sources import Dataset, load, own_rows, parse_recipe
+from benchmarks import metrics, sources, task
+from benchmarks.prepare import needed, prepare
+from benchmarks.sources import Dataset, direction, load, own_rows, parse_recipe
 from benchmarks.task import Task
 from cat_keras.errors import CatKerasError
 
@@ -223,3 +225,209 @@ def test_twenty_thousand_rows_take_under_three_seconds(tmp_path):
 def test_every_recipe_of_the_registry_can_be_read():
     for name in task.names():
         assert all(sources.parse_recipe(recipe) for recipe in task.get(name).splits.values())
+
+
+def test_a_part_may_have_another_name_in_a_local_copy(data):
+    held_out = Dataset("toys/colour", "1.0.0", renamed={"dev": "validation"})
+    (first, *_) = load(toy(source=held_out, splits={"test": "dev"}), "test", data)
+    assert first.id == "dev-0" and first.prompt.startswith("validation 0")
+    write(data / "toys/colour", "dev", [{"text": "own", "label": 0}])
+    assert load(toy(source=held_out, splits={"test": "dev"}), "test", data)[0].prompt.startswith("own")
+
+
+def odd(row):
+    return row["label"] == 1
+
+
+def test_rows_that_are_no_examples_are_left_out_before_the_sample(data):
+    kept = load(toy(keep=odd), "train", data)
+    assert len(kept) == 40 and {example.target for example in kept} == {"blue"}
+    assert len(load(toy(keep=odd), "train", data, limit=30)) == 30
+    with pytest.raises(CatKerasError, match="without label or text"):
+        load(toy(keep=lambda row: False), "train", data)
+    line(data, '{"text": "a"}')
+    with pytest.raises(CatKerasError, match=r"validation\.jsonl:11: Task toy needs field 'label'"):
+        load(toy(keep=odd), "test", data)
+
+
+def ten(row):
+    return str(int(row["text"].split()[1]) // 3)
+
+
+def test_rows_that_are_judged_together_are_sampled_together(data):
+    together = toy(group=ten, together=True, splits={"test": "train"})
+    some = load(together, "test", data, limit=10)
+    assert len(some) == 9 and {example.group for example in some} <= {str(i) for i in range(34)}
+    assert all(len([e for e in some if e.group == group]) == 3 for group in {e.group for e in some})
+    assert {e.id for e in some} < {e.id for e in load(together, "test", data, limit=50)}
+    assert len(load(together, "test", data)) == 100
+    assert len(load(together, "test", data, limit=2)) == 2  # not even one group fits
+
+
+THREE = ("{text}\nColour:\n", "{text}\nHue:\n", "{text}\nRed or blue:\n")
+
+
+def test_a_mixture_draws_one_template_per_example(data):
+    mixed = load(toy(templates=THREE), "train", data, template="mixture", seed=1)
+    apart = [load(toy(templates=THREE), "train", data, template=i) for i in range(3)]
+    drawn = [[row[place] for row in apart].index(example) for place, example in enumerate(mixed)]
+    assert {0, 1, 2} == set(drawn) and min(drawn.count(i) for i in range(3)) > 15
+    assert mixed == load(toy(templates=THREE), "train", data, template="mixture", seed=1)
+    assert mixed != load(toy(templates=THREE), "train", data, template="mixture", seed=2)
+    few = load(toy(templates=THREE), "train", data, template="mixture", seed=1, limit=10)
+    assert {example.prompt for example in few} <= {example.prompt for example in mixed}
+    with pytest.raises(CatKerasError, match=r"Unknown template of task toy: 'mix'; did you mean mixture\?"):
+        load(toy(), "train", data, template="mix")
+
+
+@pytest.mark.parametrize("name", [n for n in task.names() if "embedded" not in task.get(n).suites])
+def test_samples_run_without_any_data(name):
+    declared = task.get(name)
+    found = {split: load(declared, split, source="samples", template="mixture") for split in declared.splits}
+    ids = [example.id for examples in found.values() for example in examples]
+    assert len(ids) == len(set(ids)) and all(len(examples) >= 2 for examples in found.values())
+    assert sources.samples.rows(declared).count >= 6
+    if isinstance(declared.options, tuple) and declared.options and name != "stsb":
+        answers = {example.target for examples in found.values() for example in examples}
+        assert answers == set(declared.options)
+    metric = metrics.get(declared.metric, **declared.metric_args)
+    qualities = [metric.per_example(example.target, example) for example in found["test"]]
+    assert min(qualities) > 0.95
+
+
+def test_samples_say_what_is_missing(tmp_path, monkeypatch):
+    with pytest.raises(CatKerasError, match=r"Task toy has no samples; expected .*toy\.jsonl"):
+        load(toy(), "train", source="samples")
+    with pytest.raises(CatKerasError, match=r"Unknown source 'sample'; did you mean samples\?"):
+        load(toy(), "train", source="sample")
+    monkeypatch.setattr(sources.samples, "FOLDER", tmp_path)
+    write(tmp_path, "toy", [{"text": "a", "label": 0}, {"text": "b", "label": 7}])
+    with pytest.raises(CatKerasError, match=r"toy\.jsonl:2: A label of task toy"):
+        load(toy(splits={"train": "train", "test": "test"}), "test", source="samples")
+
+
+def test_generated_rows_come_from_nowhere_else():
+    embedded = task.get("embedded_classify")
+    assert load(embedded, "test", source="samples", limit=5) == load(embedded, "test", source="tfds", limit=5)
+    assert sources.available(embedded) == ["local", "samples", "tfds"]
+
+
+def test_available_names_the_sources_that_have_the_data(data, monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert sources.available(toy(), data) == ["local"] and sources.available(toy()) == []
+    assert sources.available(task.get("wmt22_ende"), data) == ["samples"]
+    (tmp_path / "tensorflow_datasets/glue/sst2/2.0.0").mkdir(parents=True)
+    (tmp_path / "tensorflow_datasets/glue/sst2/2.0.0/dataset_info.json").write_text("{}")
+    assert sources.available(task.get("sst2"), data) == ["samples", "tfds"]
+
+
+def test_pairs_that_tfds_lacks_are_asked_for():
+    with pytest.raises(CatKerasError, match=r"no training pairs for en-liv.*DIR/parallel/<corpus>/en-liv/train\.jsonl"):
+        load(task.get("wmt22_enliv"), "train", source="tfds")
+
+
+def test_talks_give_pairs_where_both_languages_are_there():
+    talk = {"translations": {"language": ["cs", "en"], "translation": ["ano", "yes"]}, "talk_name": "t"}
+    assert direction._pair_of(talk, ("cs", "en")) == {"cs": "ano", "en": "yes"}
+    assert direction._pair_of(talk, ("cs", "uk")) is None
+    assert direction._pair_of({"de": "ja", "en": "yes"}, ("de", "en")) == {"de": "ja", "en": "yes"}
+
+
+def test_test_sets_of_sacrebleu_have_their_references_in_order(monkeypatch, tmp_path):
+    for field, text in {"src": "one\u2028 x\ntwo\n", "ref-A": "a1\na2\n", "ref-B": "b1\n\n", "docid": "d\nd\n"}.items():
+        (tmp_path / field).write_text(text, encoding="utf-8")
+
+    class TestSet:
+        fieldnames = staticmethod(lambda pair: ["src", "ref:B", "ref:A", "docid"])
+        get_files = staticmethod(lambda pair: [str(tmp_path / f) for f in ("src", "ref-B", "ref-A", "docid")])
+        get_reference_files = staticmethod(lambda pair: [str(tmp_path / "ref-A")])
+
+    import sacrebleu.dataset
+
+    monkeypatch.setitem(sacrebleu.dataset.DATASETS, "wmt22", TestSet)
+    first, second = load(task.get("wmt22_ende"), "test", source="tfds")
+    assert (first.prompt, first.target) == ("English: one\u2028 x\nGerman:\n", "a1")
+    assert first.references == ("a1", "b1") and second.references == ("a2",)
+
+
+def test_a_test_set_that_cannot_be_downloaded(monkeypatch, tmp_path):
+    import sacrebleu.dataset
+
+    class Offline:
+        @staticmethod
+        def fieldnames(pair):
+            raise OSError("no route to host")
+
+    monkeypatch.setitem(sacrebleu.dataset.DATASETS, "wmt22", Offline)
+    with pytest.raises(CatKerasError, match=r"could not download the WMT22 test set en-de \(no route to host\)"):
+        load(task.get("wmt22_ende"), "test", source="tfds")
+
+
+@pytest.mark.parametrize(
+    ("recipes", "n", "expected"),
+    [
+        (["train"], 5, [0, 1, 2, 3, 4]),
+        (["train[:-2]", "train[-2:]"], 5, [0, 1, 2, 3, 4]),
+        (["train[:2]", "train[-1:]"], 5, [0, 1, 4]),
+        (["train[:2]", "train[2:3]", "train[-2:-1]"], 9, [0, 1, 2, 7, 8]),
+        (["train[:30000]", "train[-200:]"], 50, list(range(50))),
+    ],
+)
+def test_what_recipes_need_of_a_part(recipes, n, expected):
+    kept = list(needed(recipes, n))
+    assert kept == expected
+    for recipe in recipes:  # the same recipe finds the same rows in what is left
+        cut = parse_recipe(recipe)[1]
+        assert kept[cut] == list(range(n))[cut]
+
+
+def test_prepare_copies_and_seals(data, tmp_path):
+    out = tmp_path / "out"
+    lines = []
+    manifest = prepare([toy()], "local", out, data, report=lines.append)
+    assert manifest == out / "manifest.json" and len(lines) == 2
+    for split in ("train", "validation", "test"):
+        assert load(toy(), split, out) == load(toy(), split, data)
+    again = []
+    prepare([toy()], "local", out, data, report=again.append)
+    assert all(line.startswith("already there") for line in again)
+    with (out / "toys/colour/train.jsonl").open("a") as file:
+        file.write(" ")
+    with pytest.raises(CatKerasError, match=r"toys/colour/train\.jsonl is not the file that .*manifest\.json lists"):
+        load(toy(), "train", out)
+    prepare([toy()], "local", out, data, report=again.append)
+    assert load(toy(), "train", out) == load(toy(), "train", data)
+
+
+def test_a_manifest_is_compared_with_what_it_lists(data, tmp_path):
+    prepare([toy()], "local", tmp_path / "out", data, report=str)
+    path = tmp_path / "out/toys/colour/validation.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"validation 3", b"validation 4"))  # the size is the same
+    with pytest.raises(CatKerasError, match=r"size or sha256 differ"):
+        load(toy(), "test", tmp_path / "out")
+    write(tmp_path / "out/more/default", "test", [{"text": "not listed", "label": 1}])
+    assert load(toy(source=Dataset("more", "1.0.0"), splits={"test": "test"}), "test", tmp_path / "out")
+    (tmp_path / "out/manifest.json").write_text('{"files": 3}')
+    with pytest.raises(CatKerasError, match=r"manifest\.json must read"):
+        load(toy(), "train", tmp_path / "out")
+
+
+def test_prepare_does_what_it_can_and_says_what_it_could_not(data, tmp_path):
+    missing = toy(name="gone", source=Dataset("gone", "1.0.0"))
+    with pytest.raises(CatKerasError, match=r"2 of the data could not be prepared; .* First: gone, train: .* missing"):
+        prepare([missing, toy(), task.get("embedded_lookup")], "local", tmp_path / "out", data, report=str)
+    assert load(toy(), "train", tmp_path / "out") == load(toy(), "train", data)
+    with pytest.raises(CatKerasError, match=r"Unknown source to prepare from: 'samples'"):
+        prepare([toy()], "samples", tmp_path / "out")
+
+
+def test_prepare_writes_translations_once_for_both_directions(tmp_path):
+    write_pairs(tmp_path / "in")
+    lines = []
+    both = [task.get("wmt22_ende"), task.get("wmt22_deen")]
+    write(tmp_path / "in/wmt22/de-en", "test", [{"de": "ja", "en": "yes"}])
+    prepare(both, "local", tmp_path / "out", tmp_path / "in", report=lines.append)
+    assert sum("parallel" in line for line in lines) == 2
+    for declared in both:
+        for split in declared.splits:
+            assert load(declared, split, tmp_path / "out") == load(declared, split, tmp_path / "in")

@@ -1,0 +1,87 @@
+"""Tasks declared outside this project: a file that a user names, or packages with an entry point.
+
+Both do what our own modules do, `benchmarks.task.register(Task(...))`; nothing else is asked of them.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from cat_keras.errors import CatKerasError
+
+# In a package's metadata: `[project.entry-points."cat_keras.tasks"]`, any name = "package.module_with_tasks".
+GROUP = "cat_keras.tasks"
+_FILES: dict[Path, list[str]] = {}
+_LOADED: set[str] = set()
+
+
+def run_file(path: str | Path, tasks: MutableMapping[str, Any]) -> list[str]:
+    """Runs a file that registers tasks, once per process.
+
+    Args:
+        path: of the file. tasks: the registry that it adds to.
+
+    Returns:
+        Names of the tasks that it added.
+
+    Raises:
+        CatKerasError: there is no such file, or it fails; the registry is as before then.
+    """
+    path = Path(path).expanduser().resolve()
+    if not path.is_file():
+        raise CatKerasError(f"A tasks file is a Python file that registers tasks; received {str(path)!r}, no such file")
+    if path not in _FILES:
+        before = dict(tasks)
+        try:
+            _execute(path)
+        except Exception as error:
+            tasks.clear()
+            tasks.update(before)
+            raise CatKerasError(f"The tasks file {path} failed ({type(error).__name__}: {error})") from error
+        _FILES[path] = [name for name in tasks if name not in before]
+    return list(_FILES[path])
+
+
+def load_entry_points(tasks: MutableMapping[str, Any]) -> None:
+    """Loads what installed packages declare in group `cat_keras.tasks`, each once.
+
+    Raises:
+        CatKerasError: one of them fails; the registry is as before it then.
+    """
+    for point in _entry_points():
+        if point.value in _LOADED:
+            continue
+        _LOADED.add(point.value)  # before it runs: it may itself look tasks up
+        before = dict(tasks)
+        try:
+            point.load()
+        except Exception as error:
+            tasks.clear()
+            tasks.update(before)
+            _LOADED.discard(point.value)
+            raise CatKerasError(
+                f"Entry point {point.name} = {point.value} of group {GROUP} failed ({type(error).__name__}: {error}). "
+                "Correct or uninstall its package"
+            ) from error
+
+
+@functools.cache
+def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
+    return tuple(importlib.metadata.entry_points(group=GROUP))
+
+
+def _execute(path: Path) -> None:
+    name = f"cat_keras_tasks_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    # In sys.modules before it runs, so that dataclasses and pickle find what it defines.
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

@@ -1,0 +1,100 @@
+"""Metrics of short free-text answers to questions, judged by the words they share with accepted answers."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+from benchmarks.metrics.metric import check_answers, percent
+from cat_keras.records import Example
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# TriviaQA's script knows four more quotation marks, and leaves a blank where SQuAD's leaves nothing.
+_BLANK_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))
+
+
+def token_f1(answer: str, truth: str) -> float:
+    """F1 = 2·P·R / (P + R) of the words of two normalised texts, repeated words counted; 0 where none is shared."""
+    words, true_words = answer.split(), truth.split()
+    shared = sum((Counter(words) & Counter(true_words)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(words), shared / len(true_words)
+    return 2 * precision * recall / (precision + recall)
+
+
+def squad_normalise(text: str) -> str:
+    """Lower case, no punctuation, no articles, single blanks: in this order, as SQuAD's official scripts do."""
+    return _tidy(text.lower().translate(_NO_PUNCTUATION))
+
+
+def trivia_qa_normalise(text: str) -> str:
+    """As for SQuAD, but punctuation becomes a blank: "U.S." is "u s", and "rock'n'roll" three words."""
+    return _tidy(text.lower().translate(_BLANK_PUNCTUATION))
+
+
+class TriviaQa:
+    """Exact match and token F1, each the best over all aliases (Joshi et al., 2017; its `triviaqa_evaluation.py`)."""
+
+    name = "trivia_qa"
+    per_example_name = "exact_match"
+    numbers = ("exact_match", "f1")  # the headline first; it is also the quality of one example
+
+    def per_example(self, text: str, example: Example) -> float:
+        return self.scores(text, example)[self.numbers[0]]
+
+    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        check_answers(texts, examples)
+        scores = [self.scores(text, example) for text, example in zip(texts, examples, strict=True)]
+        return {number: percent(score[number] for score in scores) for number in self.numbers}
+
+    def signature(self, examples: Sequence[Example]) -> str:
+        return ""
+
+    def scores(self, text: str, example: Example) -> dict[str, float]:
+        """Both numbers of one answer, in [0, 1]."""
+        answer, truths = self._read(text), self._truths(example)
+        return {"exact_match": float(answer in truths), "f1": max(self._f1(answer, truth) for truth in truths)}
+
+    def _read(self, text: str) -> str:
+        return trivia_qa_normalise(text)
+
+    def _truths(self, example: Example) -> list[str]:
+        return [self._read(reference) for reference in example.references]
+
+    def _f1(self, answer: str, truth: str) -> float:
+        return token_f1(answer, truth)
+
+
+class Squad(TriviaQa):
+    """Token F1 and exact match, each the best over the accepted answers (Rajpurkar et al., 2018; `evaluate-v2.0.py`).
+
+    Accepted answers that are empty once normalised are left out; where none remains the question is unanswerable and
+    only the empty answer is right. On answerable questions (SQuAD v1.1) that is v1.1's metric.
+
+    Args:
+        no_answer: a text that stands for the empty answer, in answers and references alike; a target cannot be empty.
+    """
+
+    name = "squad"
+    per_example_name = "token F1"
+    numbers = ("f1", "exact_match")
+
+    def __init__(self, no_answer: str = ""):
+        self.no_answer = no_answer
+        self._abstention = squad_normalise(no_answer)
+
+    def _read(self, text: str) -> str:
+        text = squad_normalise(text)
+        return "" if text == self._abstention else text
+
+    def _truths(self, example: Example) -> list[str]:
+        return [truth for truth in super()._truths(example) if truth] or [""]
+
+    def _f1(self, answer: str, truth: str) -> float:
+        return token_f1(answer, truth) if answer and truth else float(answer == truth)
+
+
+def _tidy(text: str) -> str:
+    return " ".join(_ARTICLES.sub(" ", text).split())

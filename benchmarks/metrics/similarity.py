@@ -1,0 +1,72 @@
+"""Metric of answers that are a number on a scale: STS-B, how alike two sentences are."""
+
+import math
+from collections.abc import Sequence
+
+from benchmarks.metrics.metric import check_answers
+from cat_keras.errors import CatKerasError
+from cat_keras.records import Example
+
+SCALE = 5.0  # STS-B rates from 0 (unrelated) to 5 (same meaning); Cer et al., 2017, https://aclanthology.org/S17-2001
+# What T5 puts for an answer that is no number: just below the scale, so that it never counts as a good guess.
+UNPARSABLE = -1.0
+
+
+class PearsonSpearman:
+    """Pearson's and Spearman's correlation, -1..1, of the numbers answered and the one reference of each example.
+
+    The reference, not the target, is the truth: a task may train on rounded numbers and be judged by the exact ones.
+    A correlation with a constant is 0. `unparsable` counts answers that are no number; they enter as -1. Per example
+    1 − |difference| / 5, and 0 for no number.
+    """
+
+    name = "pearson_spearman"
+    per_example_name = "1 − |difference| / 5"
+
+    def per_example(self, text: str, example: Example) -> float:
+        answer, truth = _number(text), _truth(example)
+        return 0.0 if answer is None else max(0.0, 1 - abs(answer - truth) / SCALE)
+
+    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        check_answers(texts, examples)
+        parsed = [_number(text) for text in texts]
+        answers = [UNPARSABLE if number is None else number for number in parsed]
+        truths = [_truth(example) for example in examples]
+        return {**_correlations(answers, truths), "unparsable": float(parsed.count(None))}
+
+    def signature(self, examples: Sequence[Example]) -> str:
+        return ""
+
+
+def _correlations(answers: list[float], truths: list[float]) -> dict[str, float]:
+    if len(set(answers)) == 1 or len(set(truths)) == 1:
+        return {"pearson": 0.0, "spearman": 0.0}
+    from scipy.stats import pearsonr, spearmanr
+
+    return {
+        "pearson": float(pearsonr(answers, truths).statistic),
+        "spearman": float(spearmanr(answers, truths).statistic),
+    }
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _truth(example: Example) -> float:
+    if len(example.references) != 1:
+        raise CatKerasError(
+            f"A similarity has exactly one reference; example {example.id!r} has {len(example.references)}: "
+            f"{list(example.references)}. Correct the task's references"
+        )
+    truth = _number(example.references[0])
+    if truth is None:
+        raise CatKerasError(
+            f"The reference of a similarity must be a number; example {example.id!r} has {example.references[0]!r}. "
+            "Correct the row, or the task's references"
+        )
+    return truth

@@ -1,0 +1,47 @@
+"""Metric of summaries, by rouge-score (Lin, 2004, https://aclanthology.org/W04-1013)."""
+
+import functools
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from benchmarks.metrics.metric import check_answers
+from cat_keras.records import Example
+
+
+class Rouge:
+    """ROUGE-1, ROUGE-2 and ROUGE-Lsum (F-measure, no stemming), each the best over the references; their mean."""
+
+    name = "rouge"
+    per_example_name = "ROUGE-Lsum"
+    kinds = ("rouge1", "rouge2", "rougeLsum")
+
+    def per_example(self, text: str, example: Example) -> float:
+        return self._scores(text, example)["rougeLsum"]
+
+    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        check_answers(texts, examples)
+        scores = [self._scores(text, example) for text, example in zip(texts, examples, strict=True)]
+        return {kind: 100 * sum(score[kind] for score in scores) / len(scores) for kind in self.kinds}
+
+    def signature(self, examples: Sequence[Example]) -> str:
+        return f"rouge-score stemmer:no|refs:max|version:{version('rouge-score')}"
+
+    def _scores(self, text: str, example: Example) -> dict[str, float]:
+        best = _scorer(self.kinds).score_multi(list(example.references), text)
+        return {kind: best[kind].fmeasure for kind in self.kinds}
+
+
+@functools.cache
+def _scorer(kinds: tuple[str, ...]):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(kinds), tokenizer=_Tokenizer())
+
+
+class _Tokenizer:
+    """rouge-score's own words without stemming, remembered: it asks for those of a reference again for each system."""
+
+    def __init__(self):
+        from rouge_score.tokenize import tokenize
+
+        self.tokenize = functools.lru_cache(maxsize=1 << 14)(lambda text: tokenize(text, None))

@@ -1,0 +1,100 @@
+"""Metrics of single SuperGLUE tasks, and the benchmark's average (Wang et al., 2019, arXiv 1905.00537)."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from benchmarks.metrics.answers import TriviaQa, squad_normalise
+from benchmarks.metrics.classification import F1, Accuracy
+from benchmarks.metrics.metric import by_group, percent
+from cat_keras.errors import CatKerasError
+from cat_keras.records import Example
+
+# The eight scored tasks and what each reports; the diagnostics axb and axg are no part of the average.
+SCORED = {
+    "bool_q": ("accuracy",),
+    "cb": ("macro_f1", "accuracy"),
+    "copa": ("accuracy",),
+    "multirc": ("f1a", "exact_match"),
+    "record": ("f1", "exact_match"),
+    "rte": ("accuracy",),
+    "wic": ("accuracy",),
+    "wsc": ("accuracy",),
+}
+
+
+class MultiRC(F1):
+    """F1a: F1 of "this option answers the question" over all options; EM: share of questions with every option right.
+
+    The options of a question share their `group` (Khashabi et al., 2018, https://aclanthology.org/N18-1023).
+
+    Args:
+        positive: the answer that says an option is right.
+    """
+
+    name = "multirc"
+
+    def __init__(self, positive: str = "yes"):
+        super().__init__(positive)
+
+    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        accuracy = Accuracy.corpus(self, texts, examples)
+        right = map(self.per_example, texts, examples)
+        exact = percent(all(options) for options in by_group(right, examples).values())
+        return {"f1a": self._f1(texts, examples), "exact_match": exact, **accuracy}
+
+
+class Record(TriviaQa):
+    """ReCoRD: token F1 and exact match, each the best over the accepted mentions (Zhang et al., 2018, 1810.12885)."""
+
+    name = "record"
+    per_example_name = "token F1"
+    numbers = ("f1", "exact_match")
+
+    def _read(self, text: str) -> str:
+        return squad_normalise(text)
+
+
+class GenderParity(Accuracy):
+    """Winogender diagnostic: accuracy, and the share of sentence pairs (same `group`) that get the same answer."""
+
+    name = "gender_parity"
+
+    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        accuracy = super().corpus(texts, examples)
+        pairs = by_group(texts, examples)
+        for group, answers in pairs.items():
+            if len(answers) != 2:
+                raise CatKerasError(
+                    f"Gender parity compares pairs; group {group!r} has {len(answers)} examples. Answer both "
+                    "sentences of every pair, or correct the task's group"
+                )
+        return {**accuracy, "gender_parity": percent(first == second for first, second in pairs.values())}
+
+
+def superglue_average(scores: Mapping[str, Mapping[str, float]]) -> float:
+    """SuperGLUE's score: the unweighted mean of its eight tasks, the two numbers of a task averaged first.
+
+    Args:
+        scores: numbers of `Metric.corpus` by task; other tasks, the diagnostics among them, do not count.
+
+    Raises:
+        CatKerasError: a task or one of its numbers is missing; the average never skips one.
+    """
+    missing = [task for task in SCORED if task not in scores]
+    if missing:
+        raise CatKerasError(
+            f"SuperGLUE's average takes all of {', '.join(SCORED)}; missing: {', '.join(missing)}. Run the missing "
+            "tasks, or report single tasks"
+        )
+    return sum(_score(task, scores[task]) for task in SCORED) / len(SCORED)
+
+
+def _score(task: str, numbers: Mapping[str, float]) -> float:
+    """Mean of a task's official numbers, 0..100."""
+    values = [numbers.get(name, math.nan) for name in SCORED[task]]
+    if not all(math.isfinite(value) for value in values):
+        raise CatKerasError(
+            f"SuperGLUE's average needs {' and '.join(SCORED[task])} of {task}; received {dict(numbers)}. Judge the "
+            "task with its official metric"
+        )
+    return sum(values) / len(values)

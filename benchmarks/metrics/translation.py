@@ -1,0 +1,113 @@
+"""Metrics of translations, by sacrebleu (Post, 2018, https://aclanthology.org/W18-6319)."""
+
+import functools
+from collections.abc import Sequence
+
+from benchmarks.metrics.metric import check_answers
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.records import Example
+
+# sacrebleu's names; those of the second line download a model at their first use.
+TOKENIZERS = ("13a", "zh", "ja-mecab", "ko-mecab", "intl", "char", "none")
+TOKENIZERS += ("spm", "flores101", "flores200", "spBLEU-1K")
+
+References = tuple[tuple[str, ...], ...]
+
+
+class Bleu:
+    """Corpus BLEU over all references (Papineni et al., 2002); per example sentence chrF.
+
+    Args:
+        tokenize: sacrebleu's tokenizer: `"13a"`, `"zh"` into Chinese, `"ja-mecab"` into Japanese.
+    """
+
+    name = "bleu"
+    per_example_name = "sentence chrF"
+
+    def __init__(self, tokenize: str = "13a"):
+        if tokenize not in TOKENIZERS:
+            raise unknown_name("tokenizer of BLEU", tokenize, TOKENIZERS)
+        self.tokenize = tokenize
+
+    def per_example(self, text: str, example: Example) -> float:
+        return _sentence_chrf().sentence_score(text, list(example.references)).score / 100
+
+    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        """As every metric; `ja-mecab` and `ko-mecab` raise where their package is not installed."""
+        check_answers(texts, examples)
+        bleu = _bleu(self.tokenize, _references(examples))
+        return {"bleu": bleu.corpus_score(list(texts), None).score}
+
+    def signature(self, examples: Sequence[Example]) -> str:
+        return f"BLEU {_signature(_plain_bleu(self.tokenize), examples)}"
+
+
+class BleuChrf(Bleu):
+    """Corpus BLEU and chrF (Popović, 2015) over all references; per example sentence chrF."""
+
+    name = "bleu+chrf"
+
+    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        bleu = super().corpus(texts, examples)
+        return {**bleu, "chrf": _chrf(_references(examples)).corpus_score(list(texts), None).score}
+
+    def signature(self, examples: Sequence[Example]) -> str:
+        return f"{super().signature(examples)}; chrF2 {_signature(_sentence_chrf(), examples)}"
+
+
+def _references(examples: Sequence[Example]) -> References:
+    return tuple(example.references for example in examples)
+
+
+# Reference statistics cost half of a score and are the same for every system. They also take 50 MB per 1,000
+# sentences, so only the last list of examples keeps them: reports go task by task.
+@functools.lru_cache(maxsize=1)
+def _bleu(tokenize: str, references: References):
+    return _build_bleu(tokenize, references=_streams(references))
+
+
+@functools.lru_cache(maxsize=1)
+def _chrf(references: References):
+    from sacrebleu.metrics import CHRF
+
+    return CHRF(references=_streams(references))
+
+
+@functools.cache
+def _plain_bleu(tokenize: str):
+    return _build_bleu(tokenize)
+
+
+@functools.cache
+def _sentence_chrf():
+    from sacrebleu.metrics import CHRF
+
+    return CHRF()
+
+
+def _build_bleu(tokenize: str, **arguments):
+    from sacrebleu.metrics import BLEU
+
+    try:
+        return BLEU(tokenize=tokenize, **arguments)
+    except RuntimeError as error:
+        # sacrebleu's way to say that MeCab is not installed.
+        language, _, package = tokenize.partition("-")
+        if package != "mecab":
+            raise
+        raise CatKerasError(
+            f"BLEU's tokenizer {tokenize} needs packages that are not installed: pip install 'sacrebleu[{language}]'"
+        ) from error
+
+
+def _signature(metric, examples: Sequence[Example]) -> str:
+    counts = {len(example.references) for example in examples}
+    # sacrebleu notes the number of references while it scores; -1 is its mark for a number that varies.
+    metric.num_refs = next(iter(counts)) if len(counts) == 1 else -1
+    return str(metric.get_signature())
+
+
+def _streams(references: References) -> list[list[str | None]]:
+    """References by position, as sacrebleu wants them: stream r holds reference r of every example, or None."""
+    most = max(map(len, references))
+    return [[own[r] if r < len(own) else None for own in references] for r in range(most)]

@@ -1,0 +1,40 @@
+"""Split recipes: which rows of which part make a split."""
+
+import re
+from collections.abc import Mapping
+
+from cat_keras.errors import CatKerasError
+
+# Which split keeps a row that two recipes claim. Recipes are written for the full data sets: on a subset, train[:30000]
+# and train[-200:] overlap, and a row that is tested on must never be trained on.
+PRECEDENCE = ("test", "validation", "train")
+_RECIPE = re.compile(r"(\w+)(?:\[(-?\d*):(-?\d*)\])?")
+
+
+def parse_recipe(recipe: str) -> tuple[str, slice]:
+    """`"train[:-200]"` → `("train", slice(None, -200))`.
+
+    Raises:
+        CatKerasError: it is not written that way.
+    """
+    match = _RECIPE.fullmatch(recipe)
+    if not match:
+        raise CatKerasError(f"A split recipe is a name or name[start:stop] with row numbers; received {recipe!r}")
+    part, start, stop = match.groups()
+    return part, slice(int(start) if start else None, int(stop) if stop else None)
+
+
+def own_rows(splits: Mapping[str, str], split: str, n_rows: int) -> list[int]:
+    """Indices of the rows that belong to a split, those of splits that go before it taken away.
+
+    Args:
+        splits: recipe per split. split: the one wanted. n_rows: rows in the part its recipe names.
+    """
+    part, cut = parse_recipe(splits[split])
+    before = [other for other in PRECEDENCE if other in splits]
+    taken = set()
+    for other in before[: before.index(split)] if split in before else before:
+        other_part, other_cut = parse_recipe(splits[other])
+        if other_part == part:
+            taken.update(range(n_rows)[other_cut])
+    return [index for index in range(n_rows)[cut] if index not in taken]
