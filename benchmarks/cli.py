@@ -20,6 +20,7 @@ app = typer.Typer(
 DataOption = Annotated[
     Path | None, typer.Option(help="Folder of real data: <dataset>/<config>/<split>.jsonl.", show_default=False)
 ]
+SourceOption = Annotated[str, typer.Option(help="Where rows come from: local (--data), samples or tfds.")]
 OutOption = Annotated[Path, typer.Option(help="Where runs and their cache lie.")]
 
 
@@ -34,6 +35,7 @@ def _console():
 def run(
     profile: Annotated[str, typer.Argument(help="Name of a profile, or path of a TOML file.")] = "embedded",
     data: DataOption = None,
+    source: SourceOption = "local",
     out: OutOption = Path("runs"),
     methods: Annotated[str, typer.Option(help="Comma-separated objectives instead of the profile's.")] = "",
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks or suites instead of the profile's.")] = "",
@@ -52,7 +54,7 @@ def run(
 
     try:
         with _framework_noise_to(out / "log.txt"):
-            folder = execute(chosen, data, out, _console())
+            folder = execute(chosen, data, out, _console(), source)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
         raise typer.Exit(130) from None
@@ -64,25 +66,29 @@ def run(
 @app.command("list")
 def list_tasks(
     suite: Annotated[str, typer.Argument(help="Only this task, suite or cluster.")] = "all",
+    data: DataOption = None,
 ):
-    """List tasks, and the profiles that run them."""
+    """List tasks, which sources have them on this machine, and the profiles that run them."""
     from rich.table import Table
 
-    from benchmarks import profile as profiles
-    from benchmarks import task
+    from benchmarks import sources, task
 
-    table = Table("task", "suites", "cluster", "kind", "metric", box=None)
-    for t in task.select([suite]):
-        table.add_row(t.name, ", ".join(t.suites), t.cluster, t.kind, t.metric)
+    table = Table("task", "suites", "cluster", "kind", "metric", "here", box=None)
+    tasks = task.select([suite])
+    for t in tasks:
+        here = ", ".join(sources.available(t, data)) if hasattr(t.source, "open") else "generated"
+        table.add_row(t.name, ", ".join(t.suites), t.cluster, t.kind, t.metric, here)
     console = _console()
     console.print(table)
-    console.print(f"Profiles: {', '.join(profiles.names())}")
+    profiles = ", ".join(sorted(p.stem for p in (Path(__file__).parent / "profiles").glob("*.toml")))
+    console.print(f"{len(tasks)} tasks. Profiles: {profiles}")
 
 
 @app.command()
 def show(
     task: str,
     data: DataOption = None,
+    source: SourceOption = "local",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     count: Annotated[int, typer.Option("-n", help="How many examples.")] = 3,
     template: Annotated[int, typer.Option(help="Which prompt template.")] = 0,
@@ -90,7 +96,22 @@ def show(
     """Print prompt and target of some examples of a task."""
     from benchmarks.run import show as display
 
-    display(task, data, split, count, template, _console())
+    display(task, data, split, count, template, _console(), source)
+
+
+@app.command()
+def prepare(
+    tasks: Annotated[list[str], typer.Argument(help="Tasks, suites or clusters.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; --data of later runs.")],
+    source: Annotated[str, typer.Option(help="tfds (downloads), or local to copy from --data.")] = "tfds",
+    data: DataOption = None,
+):
+    """Download data sets once and write them as a local folder with checksums; the only command that uses a network."""
+    from benchmarks import prepare as preparing
+    from benchmarks import task
+
+    manifest = preparing.prepare(task.select(tasks), source, out, data, report=typer.echo)
+    typer.echo(f"Everything is in {out}/, checksums in {manifest}")
 
 
 @app.command()

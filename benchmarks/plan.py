@@ -72,7 +72,7 @@ class Plan:
         return out
 
 
-def make(profile: Profile, data: str | Path | None) -> Plan:
+def make(profile: Profile, data: str | Path | None, source: str = "local") -> Plan:
     """Reads the rows of a profile and names every result.
 
     Raises:
@@ -80,8 +80,10 @@ def make(profile: Profile, data: str | Path | None) -> Plan:
     """
     tasks = tuple(task.select(profile.data.tasks))
     limits = {"train": profile.data.train, "test": profile.data.test}
-    train, test = ([e for t in tasks for e in sources.load(t, split, data, limit=n, seed=profile.data.seed)]
-                   for split, n in limits.items())  # fmt: skip
+    train, test = (
+        [e for t in tasks for e in sources.load(t, split, data, limit=n, seed=profile.data.seed, source=source)]
+        for split, n in limits.items()
+    )
     origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
     rows = _fingerprint(train)
     if profile.large.preset or profile.small.preset:

@@ -14,7 +14,7 @@ from cat_keras import store
 PREDICTIONS = "predictions.parquet"
 
 
-def run(profile, data, out: Path, console) -> Path:
+def run(profile, data, out: Path, console, source: str = "local") -> Path:
     """Brings a run folder up to date; everything that exists already is reused.
 
     Args:
@@ -22,12 +22,13 @@ def run(profile, data, out: Path, console) -> Path:
         data: folder of the real data, or None when the tasks need none.
         out: results go to `out/<profile name>`, the cache to `out/cache`.
         console: a rich console.
+        source: where rows come from, see `sources.load`.
 
     Returns:
         The run folder.
     """
     started = time.monotonic()
-    todo = plan.make(profile, data)
+    todo = plan.make(profile, data, source)
     cache = store.Store(
         out / "cache", report=lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True)
     )
@@ -155,14 +156,14 @@ def _manifest(todo, cache, folders, folder, seconds) -> dict:
     }
 
 
-def show(name: str, data, split: str, count: int, template: int, console):
+def show(name: str, data, split: str, count: int, template: int, console, source: str = "local"):
     """Prints rendered examples of a task."""
     from rich.markup import escape
 
     from benchmarks import sources
 
     chosen = task.get(name)
-    for example in sources.load(chosen, split, data, limit=count, template=template):
+    for example in sources.load(chosen, split, data, limit=count, template=template, source=source):
         group = f" · {example.group}" if example.group else ""
         console.rule(f"[bold]{chosen.name}[/] · {split} · {escape(example.id)}{group}")
         console.print(escape(example.prompt), end="")

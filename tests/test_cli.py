@@ -31,6 +31,30 @@ def test_list_and_help_load_no_framework():
     assert "wmt22_ende" in done.stdout
 
 
+def test_every_task_has_samples_to_show():
+    done = benchmarks("list", "all")
+    assert done.stdout.count("samples") == 93
+    assert "97 tasks" in done.stdout  # and the four embedded ones
+
+
+def test_prepared_data_is_read_back_and_checked(tmp_path):
+    import json
+
+    rows = [{"sentence": f"film {i} was fine", "label": i % 2, "idx": i} for i in range(300)]
+    for part in ("train", "validation"):
+        folder = tmp_path / "in" / "glue" / "sst2"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    arguments = ("--source", "local", "--data", str(tmp_path / "in"))
+    assert benchmarks("prepare", "sst2", "--out", str(out), *arguments).returncode == 0
+    assert benchmarks("show", "sst2", "--data", str(out)).returncode == 0
+    (out / "glue" / "sst2" / "validation.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    damaged = benchmarks("show", "sst2", "--data", str(out))
+    assert damaged.returncode == 2
+    assert "validation.jsonl" in damaged.stderr
+
+
 def test_show_prints_prompt_and_target():
     done = benchmarks("show", "embedded_lookup", "-n", "2")
     assert done.returncode == 0
@@ -41,6 +65,7 @@ def test_show_prints_prompt_and_target():
     ("arguments", "message"),
     [
         (("show", "sst3"), "Unknown task 'sst3'; did you mean sst2"),
+        (("show", "sst2", "--source", "sampels"), "Unknown source 'sampels'; did you mean samples"),
         (("list", "embeded"), "did you mean embedded"),
         (("run", "nanoo"), "Unknown profile 'nanoo'; did you mean nano"),
         (("run", "--methods", "cat_xent"), "Unknown method 'cat_xent'; did you mean cat-xent"),

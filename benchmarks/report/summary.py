@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import task
 from benchmarks.report.cells import ORACLE, RANDOM, Cell
 from benchmarks.report.load import START, Run
 from cat_keras import deferral
@@ -233,10 +234,12 @@ def _by_method(run: Run, cells, tasks, rule: str) -> dict[str, Measured]:
 
 def _strata(run: Run, cells):
     """Quality by group of example, averaged over the tasks that have the group; "large" is a row of its own."""
-    groups = {e.group: None for name in run.covered for e in run.examples[name] if e.group}
+    # A group that holds examples together, such as a question of MultiRC, is no stratum.
+    names = [name for name in run.covered if not task.get(name).together]
+    groups = {e.group: None for name in names for e in run.examples[name] if e.group}
     strata = {}
     for group in sorted(groups):
-        masks = {name: np.array([e.group == group for e in run.examples[name]]) for name in run.covered}
+        masks = {name: np.array([e.group == group for e in run.examples[name]]) for name in names}
         masks = {name: mask for name, mask in masks.items() if mask.any()}
         by_row = {
             method: over_seeds(
