@@ -81,9 +81,18 @@ def make(profile: Profile, data: str | Path | None, source: str = "local") -> Pl
     tasks = tuple(task.select(profile.data.tasks))
     limits = {"train": profile.data.train, "test": profile.data.test}
     train, test = (
-        [e for t in tasks for e in sources.load(t, split, data, limit=n, seed=profile.data.seed, source=source)]
+        [
+            example
+            for t in tasks
+            if split in t.splits  # a diagnostic has no training data: it is tested on what the others taught
+            for example in sources.load(t, split, data, limit=n, seed=profile.data.seed, source=source)
+        ]
         for split, n in limits.items()
     )
+    if not train:
+        raise CatKerasError(
+            f"A run trains on something. Received: only tasks without training data, {profile.data.tasks}"
+        )
     origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
     rows = _fingerprint(train)
     if profile.large.preset or profile.small.preset:

@@ -170,3 +170,20 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):
     output = run(tmp_path, status=2)
     assert "Results need a folder that can be written" in output
     assert "Traceback" not in output
+
+
+def test_every_task_of_the_registry_goes_through_a_run_on_samples(tmp_path):
+    sizes = (
+        "data.train=4",
+        "data.test=3",
+        "data.max_length=256",
+        "data.max_new_tokens=32",
+        "data.vocabulary_size=1000",
+    )
+    changes = [word for size in sizes for word in ("--set", size)]
+    output = run(tmp_path, "--tasks", "all", "--source", "samples", *changes)
+    assert "tiny: 97 tasks" in output
+    table = pandas.read_parquet(tmp_path / "runs" / "tiny" / "predictions.parquet")
+    assert table.task.nunique() == 97
+    assert table.groupby(["model", "method"]).size().nunique() == 1
+    assert table.quality.between(0, 1).all()
