@@ -14,7 +14,6 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Cascade-Aware Training benchmarks: train a pair of language models, cascade them, price and plot it.",
 )
 
 DataOption = Annotated[
@@ -29,6 +28,17 @@ def _console():
 
     # In a file or a pipe there is no width to fit: tables stay whole.
     return Console(width=None if sys.stdout.isatty() else 120)
+
+
+@app.callback()
+def common(
+    tasks_file: Annotated[Path | None, typer.Option(help="A Python file of your own that registers tasks.")] = None,
+):
+    """Cascade-Aware Training benchmarks: train a pair of language models, cascade them, price and plot it."""
+    if tasks_file:
+        from benchmarks import task
+
+        task.load_module(tasks_file)
 
 
 @app.command()

@@ -37,6 +37,24 @@ def test_every_task_has_samples_to_show():
     assert "97 tasks" in done.stdout  # and the four embedded ones
 
 
+def test_own_tasks_come_from_a_file(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from benchmarks.sources import Dataset\n"
+        "from benchmarks.task import Task, register\n"
+        "register(Task(name='mine', suites=('own',), cluster='own', kind='generation',\n"
+        "    source=Dataset('mine', '1.0.0'),\n"
+        "    splits={'test': 'test'}, templates=('{question}:\\n',), target='answer', metric='exact_match'))\n"
+    )
+    (tmp_path / "mine" / "default").mkdir(parents=True)
+    (tmp_path / "mine" / "default" / "test.jsonl").write_text('{"question": "Two and two", "answer": "four"}\n')
+    done = benchmarks("--tasks-file", str(tmp_path / "mine.py"), "show", "mine", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "Two and two:\nfour" in done.stdout
+    missing = benchmarks("--tasks-file", str(tmp_path / "not.py"), "list")
+    assert missing.returncode == 2
+    assert "no such file" in missing.stderr
+
+
 def test_prepared_data_is_read_back_and_checked(tmp_path):
     import json
 
