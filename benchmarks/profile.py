@@ -28,6 +28,15 @@ class Data(Section):
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _room_for_prompts(self):
+        if self.max_new_tokens >= self.max_length:
+            raise ValueError(
+                f"max_new_tokens leaves room for a prompt within max_length, {self.max_length}. "
+                f"Received: {self.max_new_tokens}"
+            )
+        return self
+
 
 class Training(Section):
     """One phase of training."""
@@ -55,7 +64,10 @@ class Model(Section):
     def _one_origin(self):
         shape = (self.layers, self.width, self.heads, self.feedforward)
         if bool(self.preset) == any(shape) or (any(shape) and not all(shape)):
-            raise ValueError("give either preset, or all of layers, width, heads and feedforward")
+            raise ValueError(
+                "give either preset, or all of layers, width, heads and feedforward. "
+                f"Received: preset={self.preset!r}, {shape}"
+            )
         return self
 
 
@@ -168,4 +180,6 @@ def _readable(path: Path, error: ValidationError) -> CatKerasError:
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return unknown_name("profile key", key, keys())
-    return CatKerasError(f"Profile {path.stem}, key {key or '(all)'}: {first['msg']}. Received: {first['input']!r:.80}")
+    message = first["msg"].removeprefix("Value error, ")
+    received = "" if isinstance(first["input"], dict) else f". Received: {first['input']!r:.80}"
+    return CatKerasError(f"Profile {path.stem}, key {key or '(all)'}: {message}{received}")

@@ -19,5 +19,5 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> CatKerasError:
     valid = sorted(valid)
     near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
     near += [v for v in valid if name and name in v and v not in near][:3]
-    hint = f"did you mean {', '.join(near[:4])}?" if near else f"valid: {', '.join(valid[:12])}"
+    hint = f"did you mean {', '.join(near[:4])}?" if near else f"valid: {', '.join(valid[:12]) or 'there is none'}"
     return CatKerasError(f"Unknown {kind} {name!r}; {hint}")

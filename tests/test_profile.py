@@ -22,6 +22,7 @@ def test_every_profile_is_valid(name):
         ({"data.trian": 3}, "Unknown profile key 'data.trian'; did you mean data.train"),
         ({"methods": ["cat-xnet"]}, "Unknown method 'cat-xnet'; did you mean cat-xent"),
         ({"data.train": 0}, "key data.train: .*greater than 0. Received: 0"),
+        ({"data.max_new_tokens": 64}, "key data: .*leaves room for a prompt within max_length, 64"),
         ({"small.preset": "x"}, "give either preset, or all of layers"),
         ({"seeds.first": 1}, "Unknown profile key 'seeds.first'"),
     ],
