@@ -1,5 +1,7 @@
 """What a person sees of a run: one bar with stage, rate and time left; one line for every stage that is done."""
 
+import signal
+import threading
 import time
 
 from rich.console import Console
@@ -29,13 +31,28 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._stage, self._done, self._expected, self._units = None, 0, 0, 0.0
+        self._interrupted, self._previous = False, None
 
     def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._interrupt)
         self._bars.start()
         return self
 
     def __exit__(self, *_):
         self._bars.stop()
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _interrupt(self, *_):
+        # An exception that lands in a finaliser or in a callback of native code is swallowed there: it is raised again
+        # at the next step, so that Ctrl-C always stops the run.
+        self._interrupted = True
+        raise KeyboardInterrupt
+
+    def _go_on(self):
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def expect(self, stages: int):
         """How many stages will come."""
@@ -43,6 +60,7 @@ class Progress:
 
     def start(self, label: str, total: float, unit: str):
         """Opens a stage. An unfinished one before it has only been interrupted by what it needs: it starts anew."""
+        self._go_on()
         if self._stage is not None:
             self._bars.remove_task(self._stage)
         self._label, self._unit, self._total, self._units = label, unit, total, 0.0
@@ -52,6 +70,7 @@ class Progress:
 
     def advance(self, n: float = 1, text: str = ""):
         """`n` units more of the current stage are done."""
+        self._go_on()
         self._units += n
         rate = self._units / max(time.monotonic() - self._began, 1e-9)
         shown = f"{rate:,.1f} {self._unit}/s" if self._unit else ""
@@ -63,6 +82,7 @@ class Progress:
 
     def done(self, text: str = ""):
         """Closes the stage with one line."""
+        self._go_on()
         seconds = time.monotonic() - self._began
         self._done += 1
         self._bars.remove_task(self._stage)
