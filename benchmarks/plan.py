@@ -57,8 +57,14 @@ class Plan:
 
     def prediction_key(self, model_key: str) -> str:
         data = self.profile.data
-        return _key("predict", model=model_key, test=_fingerprint(self.test), max_length=data.max_length,
-                    max_new_tokens=data.max_new_tokens)  # fmt: skip
+        return _key(
+            "predict",
+            model=model_key,
+            test=_fingerprint(self.test),
+            metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # the quality is stored beside
+            max_length=data.max_length,
+            max_new_tokens=data.max_new_tokens,
+        )
 
     def cells(self) -> list[Cell]:
         """Every training of the run, each after what it starts from."""
@@ -124,7 +130,7 @@ def _start(profile, role, seed, encoded, origin) -> Cell | None:
 
 def _objective(profile, method, seed, encoded, origin, teacher) -> Cell:
     start = _start(profile, "small", seed, encoded, origin)
-    reads = METHODS[method.split("+")[0]]
+    reads = METHODS[method]
     return _cell(f"small {method} seed {seed}", start, "small", method, "target", profile.objective, seed, encoded,
                  origin, profile, teacher if reads else None)  # fmt: skip
 

@@ -98,7 +98,7 @@ class Profile(Section):
 
     @model_validator(mode="after")
     def _known(self):
-        unknown = [m for m in (*self.methods, *self.arguments) if m.split("+")[0] not in METHODS]
+        unknown = [m for m in (*self.methods, *self.arguments) if m not in METHODS]
         if unknown:
             raise unknown_name("method", unknown[0], METHODS)
         return self

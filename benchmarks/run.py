@@ -1,5 +1,6 @@
 """The run, top to bottom: train the pair, predict with every model, put the results in one folder, report."""
 
+import io
 import json
 import os
 import platform
@@ -74,16 +75,15 @@ def _remaining(todo, cache, missing) -> int:
 
 def _predictions(todo, cache, bench, method, seed, label, model_key) -> Path:
     """The stored answers of one model, with the quality of each."""
+    import pyarrow
 
     def build(folder):
         cell = todo.small.get((method, seed), todo.large)
         role = "small" if method else "large"
-        if cell:
-            bench().trained(cell)
         predictions = bench().predict(role, cell, label)
         quality = _quality(todo, predictions)
         rows = [p.asdict() | {"quality": q} for p, q in zip(predictions, quality, strict=True)]
-        _parquet(rows, folder / PREDICTIONS)
+        _write(folder / PREDICTIONS, pyarrow.Table.from_pylist(rows))
 
     return cache.get("predict", todo.prediction_key(model_key), build)
 
@@ -93,26 +93,20 @@ def _quality(todo, predictions) -> list[float]:
     return [judges[e.task].per_example(p.text, e) for e, p in zip(todo.test, predictions, strict=True)]
 
 
-def _parquet(rows, path):
-    import pyarrow
+def _write(path, table):
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, compression="zstd")
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer, compression="zstd")
+    store.write_bytes(path, buffer.getvalue())
 
 
 def _collect(todo, cache, folders, folder, seconds):
     """Writes the run folder from the cache: examples, all predictions, and last the manifest."""
-    import io
-
     import pyarrow
     import pyarrow.parquet
 
-    def write(name, table):
-        buffer = io.BytesIO()
-        pyarrow.parquet.write_table(table, buffer, compression="zstd")
-        store.write_bytes(folder / name, buffer.getvalue())
-
-    write("examples.parquet", pyarrow.Table.from_pylist([e.asdict() for e in todo.test]))
+    _write(folder / "examples.parquet", pyarrow.Table.from_pylist([e.asdict() for e in todo.test]))
     tables = []
     for (method, seed), path in folders.items():
         table = pyarrow.parquet.read_table(path / PREDICTIONS)
@@ -120,7 +114,7 @@ def _collect(todo, cache, folders, folder, seconds):
         for name, value in labels.items():
             table = table.append_column(name, pyarrow.array([value] * len(table)))
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
-    write(PREDICTIONS, pyarrow.concat_tables(tables, promote_options="permissive"))
+    _write(folder / PREDICTIONS, pyarrow.concat_tables(tables, promote_options="permissive"))
     store.write_json(folder / "manifest.json", _manifest(todo, cache, folders, folder, seconds))
 
 

@@ -117,7 +117,7 @@ def train(
     """Runs a compiled `CascadeAware` to `schedule.steps`, from its last checkpoint if there is one.
 
     Since `batches.batch(step)` is a function of the step, weights, optimizer variables and the step are the whole
-    state. A kill loses at most `every_seconds` of work.
+    state. A kill loses at most `every_seconds` of work and a step.
 
     Args:
         trainer: compiled.
