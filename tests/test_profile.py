@@ -1,5 +1,6 @@
 """Profiles and their errors; plans that name every result without TensorFlow."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -111,3 +112,9 @@ def test_a_plan_loads_no_framework():
         "assert not {'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_changed_metric_renames_the_predictions_it_judged():
+    todo = _plan()
+    other = dataclasses.replace(todo, tasks=tuple(dataclasses.replace(t, metric="exact_match") for t in todo.tasks))
+    assert todo.prediction_key(todo.large_key) != other.prediction_key(todo.large_key)
