@@ -1,0 +1,46 @@
+"""The command line. Imports what a command needs when it runs: `list` and `--help` load no framework.
+
+One module per group of commands; each command is a plain function, named here.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import results, run, tasks
+from cat_keras.errors import CatKerasError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def common(
+    tasks_file: Annotated[Path | None, typer.Option(help="A Python file of your own that registers tasks.")] = None,
+):
+    """Cascade-Aware Training benchmarks: train a pair of language models, cascade them, price and plot it."""
+    if tasks_file:
+        from benchmarks import task
+
+        task.load_module(tasks_file)
+
+
+app.command()(run.run)
+app.command("list")(tasks.list_tasks)
+app.command()(tasks.show)
+app.command()(tasks.prepare)
+app.command()(results.report)
+
+
+def main():
+    """Runs the command line; bad input is one line on standard error and exit status 2."""
+    try:
+        app()
+    except CatKerasError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,64 @@
+"""`run`: train, predict, report."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import DataOption, OutOption, SourceOption, console
+from cat_keras.errors import CatKerasError
+
+
+def run(
+    profile: Annotated[str, typer.Argument(help="Name of a profile, or path of a TOML file.")] = "embedded",
+    data: DataOption = None,
+    source: SourceOption = "local",
+    out: OutOption = Path("runs"),
+    methods: Annotated[str, typer.Option(help="Comma-separated objectives instead of the profile's.")] = "",
+    tasks: Annotated[str, typer.Option(help="Comma-separated tasks or suites instead of the profile's.")] = "",
+    seeds: Annotated[int, typer.Option(help="How many seeds, 0 … n−1, instead of the profile's.")] = 0,
+    set: Annotated[list[str] | None, typer.Option(help="Any profile key, e.g. --set data.train=500.")] = None,
+):
+    """Train, predict and report one profile; what is in the cache already is reused."""
+    from benchmarks import profile as profiles
+
+    changes = dict(profiles.parse_change(c) for c in set or [])
+    changes |= {"methods": methods.split(",")} if methods else {}
+    changes |= {"data.tasks": tasks.split(",")} if tasks else {}
+    changes |= {"seeds": list(range(seeds))} if seeds else {}
+    chosen = profiles.read(profile, changes)
+    from benchmarks.run import run as execute
+
+    try:
+        with _framework_noise_to(out / "log.txt"):
+            folder = execute(chosen, data, out, console(), source)
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(
+        f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json"
+    )
+
+
+@contextlib.contextmanager
+def _framework_noise_to(path: Path):
+    """Native libraries write start-up chatter to standard error; it goes to a log, Python's own errors do not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("ab")
+    except OSError as error:
+        raise CatKerasError(f"Results need a folder that can be written. Received: {path.parent} ({error})") from error
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        log.close()
