@@ -278,6 +278,12 @@ class Batches(keras.utils.PyDataset):
         return arrays, labels, weights
 
     @property
+    def identity(self) -> list:
+        """What decides the content of every batch, in values that JSON holds."""
+        teacher = self.teacher.header if self.teacher is not None else None
+        return [self.data.fingerprint, self.batch_size, self.seed, self.scope, list(self.edges), teacher, self._columns]
+
+    @property
     def padding_share(self) -> float:
         """Share of computed positions that are padding, over one epoch."""
         counts = np.bincount(self._bucket, minlength=len(self.edges))

@@ -180,6 +180,11 @@ class CascadeLoss:
         Returns:
             (loss, live): scalar float32, nats per target token; and the mean of the mask over target tokens.
         """
+        loss, live = self.share(labels, logits, weights, columns, normalizer)
+        return (loss / ops.maximum(live, 1e-9) if self.normalize == "live" else loss), live
+
+    def share(self, labels, logits, weights, columns=None, normalizer=None):
+        """What a slice of a batch adds to (Σ a·ℓ / N, Σ a / N), whatever `normalize` is; arguments as in `__call__`."""
         missing = [c for c in self.columns if c not in (columns or {})]
         if missing:
             raise CatKerasError(
@@ -188,10 +193,7 @@ class CascadeLoss:
             )
         columns = {**(columns or {}), **{c: only_target(columns[c], weights) for c in self.columns}}
         losses, mask = self.per_token(labels, only_target(logits, weights), weights, columns)
-        live = target_mean(mask, weights)
-        if self.normalize == "live":
-            normalizer = ops.sum(mask * ops.cast(weights, "float32"))
-        return target_mean(mask * losses, weights, normalizer), live
+        return target_mean(mask * losses, weights, normalizer), target_mean(mask, weights, normalizer)
 
     def get_config(self):
         return {"normalize": self.normalize}

@@ -58,13 +58,15 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
     return proto.getvalue()
 
 
-def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedforward: int, seed: int = 0, dtype=None):
+def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedforward: int, dropout: float = 0.0,
+          seed: int = 0, dtype=None):  # fmt: skip
     """A new decoder-only LM of the Gemma architecture (tied embeddings), with random weights.
 
     Args:
         tokenizer_proto: from `train_tokenizer`.
         layers, width, heads: depth, residual width, attention heads (head size = width / heads).
         feedforward: inner width of the gated feed-forward block.
+        dropout: share of activations dropped in training.
         seed: of the initial weights.
 
     Returns:
@@ -85,6 +87,7 @@ def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedfo
         head_dim=width // heads,
         hidden_dim=width,
         intermediate_dim=2 * feedforward,  # KerasHub counts both halves of the gate
+        dropout=dropout,
         dtype=dtype,
     )
     _scale_embedding(backbone, width, seed)

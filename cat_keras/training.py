@@ -1,15 +1,17 @@
 """Training the small model: `CascadeAware` for `compile` / `fit`, and `train`, a loop that resumes where it stopped."""
 
-import io
+import contextlib
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from cat_keras import checkpoint as checkpoints
 from cat_keras import distribution, losses, models, store, teacher
 from cat_keras.encoding import Batches
 from cat_keras.errors import CatKerasError
@@ -46,18 +48,28 @@ class CascadeAware(keras.Model):
         super().compile(*args, jit_compile="auto" if forced else jit_compile, **kwargs)
         if forced:
             distribution.force_jit(self)
-        self._compiled_steps = {}
+        self._steps = {}
 
-    def step(self, x, y, weights) -> dict:
-        """`train_on_batch` with a function that is compiled for batches of this one shape.
+    def step(self, batch, accumulate=1) -> tuple[float, float]:
+        """One optimizer step on a batch of `Batches`: (loss, mean of the mask).
 
-        A function that meets several shapes is traced by TensorFlow for the first and then for any; the two round
-        differently, so that the last bits of a resumed run would depend on the shape it happened to resume at.
+        On TensorFlow through `Step`, exact under every strategy; on JAX and torch through `train_on_batch`.
         """
-        self.train_function = self._compiled_steps.get(y.shape)
+        if keras.config.backend() == "tensorflow":
+            from cat_keras.step import Step
+
+            if accumulate not in self._steps:
+                self._steps[accumulate] = Step(self, accumulate)
+            return self._steps[accumulate](*batch)
+        if accumulate > 1:
+            raise CatKerasError(
+                f"Gradient accumulation of `train` needs the TensorFlow backend. Received: accumulate={accumulate} on "
+                f"{keras.config.backend()}. Give the optimizer gradient_accumulation_steps there, and use fit"
+            )
+        self.reset_metrics()
+        x, y, weights = batch
         logs = self.train_on_batch(x, y, sample_weight=weights, return_dict=True)
-        self._compiled_steps[y.shape] = self.train_function
-        return logs
+        return float(logs["loss"]), float(logs["live"])
 
     def call(self, inputs, training=None):
         tokens = {"token_ids": inputs["token_ids"], "padding_mask": inputs["padding_mask"]}
@@ -65,14 +77,23 @@ class CascadeAware(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective on a batch of `Batches`: x tokens and columns, y labels, sample_weight the target mask."""
-        columns = x
-        if self.live_teacher:
-            tokens = {"token_ids": x["token_ids"], "padding_mask": x["padding_mask"]}
-            temperature = getattr(self.objective, "temperature", 1.0)
-            columns = x | teacher.live_columns(self.teacher, tokens, y, self.objective.columns, temperature)
-        loss, live = self.objective(y, y_pred, sample_weight, columns)
+        loss, live = self.objective(y, y_pred, sample_weight, self._columns(x, y))
         self.live_tracker.update_state(live)
-        return loss
+        # `fit` sums the gradients of replicas; here their mean is taken, unweighted. `train` is exact: see `Step`.
+        replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
+        return loss / replicas if replicas > 1 else loss
+
+    def share(self, x, y, weights, count):
+        """What a slice adds to the loss and to the mean of the mask of a global batch with `count` target tokens."""
+        return self.objective.share(y, self(x, training=True), weights, self._columns(x, y), count)
+
+    def _columns(self, x, y):
+        """What the objective reads beside the labels: from the batch, or from the large model run live."""
+        if not self.live_teacher:
+            return x
+        tokens = {"token_ids": x["token_ids"], "padding_mask": x["padding_mask"]}
+        temperature = getattr(self.objective, "temperature", 1.0)
+        return x | teacher.live_columns(self.teacher, tokens, y, self.objective.columns, temperature)
 
 
 @dataclass(frozen=True)
@@ -97,13 +118,27 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training says after each step: step of steps, loss in nats per target token, share of live tokens."""
+    """What a training says after each step.
+
+    Attributes:
+        step, steps: done and in all. loss: nats per target token. live: share of live tokens. learning_rate: its own.
+        tokens: model inputs of the step that are no padding. targets: its target tokens. computed: its positions.
+        seconds: since this process began to train.
+    """
 
     step: int
     steps: int
     loss: float
     live: float
+    learning_rate: float
     tokens: int
+    targets: int
+    computed: int
+    seconds: float
+
+
+class Stopped(BaseException):
+    """`train` was asked to stop and has saved its state; not an error, so no handler of errors catches it."""
 
 
 def train(
@@ -111,53 +146,123 @@ def train(
     batches: Batches,
     schedule: Schedule,
     checkpoint: Path | None = None,
+    *,
+    accumulate: int = 1,
     every_seconds: float = 20.0,
     progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> dict[str, list[float]]:
     """Runs a compiled `CascadeAware` to `schedule.steps`, from its last checkpoint if there is one.
 
-    Since `batches.batch(step)` is a function of the step, weights, optimizer variables and the step are the whole
-    state. A kill loses at most `every_seconds` of work and a step.
+    Since `batches.batch(step)` is a function of the step, weights, optimizer variables, generators of dropout and the
+    step are the whole state. A kill loses at most `every_seconds` of work and a step. A trainer made in the scope of a
+    `tf.distribute` strategy trains on all its replicas, to the same weights up to rounding; the chief writes.
 
     Args:
         trainer: compiled.
-        batches: where steps read from.
+        batches: where steps read from: the same on every worker.
         schedule: learning rate per step, and how many steps in all. Set as a variable, so no step is recompiled.
-        checkpoint: file for the state, or None to keep none.
+        checkpoint: file for the state, or None to keep none. Workers on several hosts share its folder.
+        accumulate: slices that a replica's part of a batch is computed in; lowers memory, not the result.
         every_seconds: between two checkpoints.
         progress: called after each step.
+        stop: asked after each step; True saves the state and raises `Stopped`.
 
     Returns:
         {"loss": […], "live": […]} per step.
 
     Raises:
-        CatKerasError: when the loss is not finite: names the step; the checkpoint keeps the state before it.
+        CatKerasError: the loss is not finite (names the step; the checkpoint keeps the state before it), a step does
+            not fit in memory, another worker is gone, or the checkpoint belongs to another training.
     """
-    steps = schedule.steps
     trainer.optimizer.build(trainer.model.trainable_variables)
-    history = _restore(trainer, checkpoint) if checkpoint else {"loss": [], "live": []}
-    saved_at, taken = time.monotonic(), None
-    for step in range(len(history["loss"]), steps):
-        x, y, weight = batches.batch(step)
+    writes = checkpoint and distribution.is_chief(trainer)
+    name = identity(trainer, batches, schedule)
+    history = checkpoints.restore(trainer, checkpoint, name) if checkpoint else {"loss": [], "live": []}
+    began = saved_at = time.monotonic()
+    taken = None
+    for step, batch in _read_ahead(batches, len(history["loss"]), schedule.steps):
         trainer.optimizer.learning_rate = schedule(step)
-        trainer.reset_metrics()
-        logs = trainer.step(x, y, weight)
-        loss, live = float(logs["loss"]), float(logs["live"])
-        if not np.isfinite(loss):
-            kept = f"; {checkpoint} keeps the last good state" if checkpoint and checkpoint.exists() else ""
-            raise CatKerasError(
-                f"A loss is finite. Received: {loss} at step {step + 1} of {steps}{kept}. Lower the learning rate"
-            )
+        with _understood(batch, accumulate):
+            loss, live = trainer.step(batch, accumulate)
+        _check_finite(loss, step, schedule.steps, checkpoint)
         if taken:  # a state is known to be good once it gave a finite loss, a step after it was taken
-            store.write_bytes(checkpoint, taken)
+            checkpoints.save(checkpoint, taken)
             saved_at, taken = time.monotonic(), None
         history["loss"].append(loss)
         history["live"].append(live)
         if progress:
-            progress(Progress(step + 1, steps, loss, live, int(weight.sum())))
-        if checkpoint and time.monotonic() - saved_at > every_seconds:
-            taken = _packed(trainer, history)
+            progress(_said(step, schedule, loss, live, batch, time.monotonic() - began))
+        if stop and stop():
+            if writes:
+                checkpoints.save(checkpoint, checkpoints.packed(trainer, history, name))
+            raise Stopped
+        if writes and time.monotonic() - saved_at > every_seconds:
+            taken = checkpoints.packed(trainer, history, name)
     return history
+
+
+def identity(trainer, batches: Batches, schedule: Schedule) -> str:
+    """Hash of what decides the weights a training ends with, but for those it starts from (sha256, hex)."""
+    varying = ("learning_rate", "name")  # the schedule sets the one, Keras counts with the other
+    optimizer = {k: v for k, v in trainer.optimizer.get_config().items() if k not in varying}
+    return store.identity(
+        objective=[type(trainer.objective).__name__, trainer.objective.get_config()],
+        optimizer=[type(trainer.optimizer).__name__, repr(sorted(optimizer.items()))],
+        shapes=[list(v.shape) for v in trainer.model.trainable_variables],
+        batches=batches.identity,
+        schedule=[schedule.peak, schedule.steps, schedule.warmup, schedule.floor],
+    )
+
+
+def _read_ahead(batches, first, steps):
+    """(step, batch) in order; a thread makes the next batch while the device is busy with this one."""
+    if first >= steps:
+        return
+    with ThreadPoolExecutor(1, "batches") as reader:
+        upcoming = reader.submit(batches.batch, first)
+        for step in range(first, steps):
+            batch = upcoming.result()
+            if step + 1 < steps:
+                upcoming = reader.submit(batches.batch, step + 1)
+            yield step, batch
+
+
+def _check_finite(loss, step, steps, checkpoint):
+    if not np.isfinite(loss):
+        kept = f"; {checkpoint} keeps the last good state" if checkpoint and checkpoint.exists() else ""
+        raise CatKerasError(
+            f"A loss is finite. Received: {loss} at step {step + 1} of {steps}{kept}. Lower the learning rate"
+        )
+
+
+@contextlib.contextmanager
+def _understood(batch, accumulate):
+    """Says what TensorFlow's own messages only hint at: no memory, or a worker that is gone."""
+    try:
+        yield
+    except CatKerasError:
+        raise
+    except Exception as error:
+        kind, text = type(error).__name__, str(error)
+        if kind == "ResourceExhaustedError" or isinstance(error, MemoryError) or "out of memory" in text.lower():
+            rows, length = batch[1].shape
+            raise CatKerasError(
+                f"A step fits in memory. Received: a batch of {rows} x {length} tokens in {accumulate} slice(s) per "
+                "replica, which did not. Lower batch_size or max_length, or raise accumulate"
+            ) from error
+        if kind in ("UnavailableError", "AbortedError") or "Collective ops is aborted" in text:
+            raise CatKerasError(
+                "All workers of a cluster step together. Received: no answer from one of them "
+                f"({text.splitlines()[0][:200]}). Start all of them again: they continue from the last checkpoint"
+            ) from error
+        raise
+
+
+def _said(step, schedule, loss, live, batch, seconds) -> Progress:
+    x, _, weights = batch
+    tokens, targets = int(x["padding_mask"].sum()), int(weights.sum())
+    return Progress(step + 1, schedule.steps, loss, live, schedule(step), tokens, targets, weights.size, seconds)
 
 
 def restart(trainer: CascadeAware, weights: list[np.ndarray]):
@@ -168,42 +273,3 @@ def restart(trainer: CascadeAware, weights: list[np.ndarray]):
             variable.assign(keras.ops.zeros_like(variable))
     for variable, value in zip(trainer.model.weights, weights, strict=True):
         variable.assign(value)
-
-
-def _state(trainer):
-    return [*trainer.model.trainable_variables, *trainer.optimizer.variables]
-
-
-def _packed(trainer, history) -> bytes:
-    """A checkpoint as an npz file. `write_bytes` renames it into place: a kill leaves the previous one or this one."""
-    buffer = io.BytesIO()
-    values = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(trainer))}
-    np.savez(buffer, **values, **{f"history_{k}": np.asarray(h) for k, h in history.items()})
-    return buffer.getvalue()
-
-
-def _restore(trainer, checkpoint):
-    """Loads a checkpoint if there is one; an unreadable one means starting over.
-
-    Raises:
-        CatKerasError: a readable checkpoint of another model or optimizer.
-    """
-    state = _state(trainer)
-    try:
-        with Path(checkpoint).open("rb") as stream, np.load(stream, allow_pickle=False) as z:
-            values = [z[f"v{i}"] for i in range(len(z.files) - 2)]
-            history = {"loss": z["history_loss"].tolist(), "live": z["history_live"].tolist()}
-    except FileNotFoundError:
-        return {"loss": [], "live": []}
-    except Exception as error:
-        Path(checkpoint).unlink()
-        print(f"{checkpoint} is not readable ({error}); training from the start")
-        return {"loss": [], "live": []}
-    if [v.shape for v in values] != [tuple(v.shape) for v in state]:
-        raise CatKerasError(
-            f"A checkpoint is read by the training that wrote it. Received: {checkpoint}, whose {len(values)} arrays "
-            f"have other shapes than the {len(state)} of this model and optimizer. Delete it, or name another file"
-        )
-    for variable, value in zip(state, values, strict=True):
-        variable.assign(value)
-    return history

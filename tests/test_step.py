@@ -1,0 +1,119 @@
+"""The distributed step: one gradient, however the batch is split over replicas and slices."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cat_keras import distribution, encoding, losses
+from cat_keras.step import Step, split
+from cat_keras.teacher import TeacherCache
+from cat_keras.training import CascadeAware
+
+# Four devices out of one processor. Collected before any test runs, so TensorFlow is not yet initialised.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+)
+
+
+@pytest.fixture(scope="module")
+def cache(trained, encoded):
+    return TeacherCache.build(trained, encoded, k=16)
+
+
+@pytest.fixture(scope="module")
+def batch(encoded, cache):
+    return encoding.Batches(encoded, 10, seed=1, loss="cat-dist", teacher=cache, buckets=2).batch(0)
+
+
+@pytest.fixture
+def stepped(new_model, batch):
+    """A function: (loss, live, weights) after one large step of SGD, which is the gradient up to its sign."""
+
+    def run(replicas=1, accumulate=1, objective="cat-dist", data=batch, optimizer=None, jit=False, **arguments):
+        devices = [f"CPU:{i}" for i in range(replicas)]
+        place = distribution.choose("mirrored", devices) if replicas > 1 else distribution.choose("none")
+        with place.scope():
+            trainer = CascadeAware(new_model("small", seed=7), losses.get(objective, **arguments))
+            trainer.compile(optimizer() if optimizer else keras.optimizers.SGD(1.0), jit_compile=jit)
+            trainer.optimizer.build(trainer.model.trainable_variables)
+        loss, live = Step(trainer, accumulate)(*data)
+        return loss, live, [keras.ops.convert_to_numpy(w) for w in trainer.model.weights]
+
+    return run
+
+
+def assert_close(ours, theirs, tolerance=2e-6):
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert ours[1] == pytest.approx(theirs[1], rel=1e-5)
+    for a, b in zip(ours[2], theirs[2], strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance)
+
+
+SPLITS = [(1, 2), (1, 4), (2, 1), (4, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(("replicas", "accumulate"), SPLITS)
+def test_splitting_a_batch_changes_no_gradient(stepped, replicas, accumulate):
+    # Ten rows over four: slices of three rows, the last one filled up.
+    assert_close(stepped(replicas, accumulate), stepped())
+
+
+def test_clipping_sees_the_gradient_of_the_whole_batch(stepped):
+    def clipped():
+        return keras.optimizers.SGD(1.0, global_clipnorm=0.1)
+
+    assert_close(stepped(2, 2, optimizer=clipped), stepped(optimizer=clipped))
+
+
+@pytest.mark.parametrize("normalize", ["tokens", "live"])
+@pytest.mark.parametrize("objective", ["cat-xent", "gatekeeper"])
+def test_objectives_and_their_normalizations_split_alike(stepped, objective, normalize):
+    assert_close(stepped(2, 1, objective, normalize=normalize), stepped(1, 1, objective, normalize=normalize))
+
+
+def test_a_replica_without_a_live_token_changes_nothing(stepped, batch):
+    x, y, weights = batch
+    weights = weights * (np.arange(len(weights)) < 4)[:, None]  # the target tokens are all on the first replica
+    assert weights[5:].sum() == 0 < weights[:5].sum()
+    assert_close(stepped(2, data=(x, y, weights)), stepped(data=(x, y, weights)))
+
+
+def test_compiled_and_plain_steps_agree(stepped):
+    assert_close(stepped(jit=True), stepped())
+    assert_close(stepped(1, 2, jit=True), stepped())
+
+
+def test_padding_to_another_length_changes_nothing(stepped, batch):
+    def longer(array):
+        return np.pad(array, [(0, 0), (0, 8)] + [(0, 0)] * (array.ndim - 2))
+
+    assert_close(stepped(2, 2, data=tf.nest.map_structure(longer, batch)), stepped())
+
+
+def test_several_steps_of_adamw_end_at_the_same_weights(new_model, encoded, cache):
+    def weights(replicas, accumulate):
+        devices = [f"CPU:{i}" for i in range(replicas)]
+        place = distribution.choose("mirrored", devices) if replicas > 1 else distribution.choose("none")
+        with place.scope():
+            trainer = CascadeAware(new_model("small", seed=7), "cat-xent")
+            trainer.compile(keras.optimizers.AdamW(1e-3, global_clipnorm=1.0), jit_compile=False)
+            trainer.optimizer.build(trainer.model.trainable_variables)
+        step = Step(trainer, accumulate)
+        data = encoding.Batches(encoded, 8, seed=1, loss="cat-xent", teacher=cache, buckets=2)
+        for i in range(5):
+            step(*data.batch(i))
+        return [keras.ops.convert_to_numpy(w) for w in trainer.model.weights]
+
+    alone = weights(1, 1)
+    for splitting in ((2, 1), (1, 2)):
+        for a, b in zip(weights(*splitting), alone, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-5)  # Adam divides by gradients that may be tiny
+
+
+def test_split_keeps_every_row_and_fills_with_weightless_ones(batch):
+    parts = split(batch, 4)
+    assert [len(y) for _, y, _ in parts] == [3, 3, 3, 3]
+    np.testing.assert_array_equal(np.concatenate([y for _, y, _ in parts])[:10], batch[1])
+    assert sum(w.sum() for *_, w in parts) == batch[2].sum()
+    assert all(x["padding_mask"].any(axis=1).all() for x, *_ in parts)
