@@ -199,15 +199,18 @@ def pad(data: Encoded, rows: np.ndarray, length: int, batch_size: int, scope: st
     return {"token_ids": token_ids, "padding_mask": mask, "labels": labels, "weights": weights}
 
 
-def windows(data: Encoded, batch_size: int, edges: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Every example once, padded to `edges`: (row numbers, `pad` arrays). For scoring, not for training."""
-    order = np.argsort(data.lengths, kind="stable")
+def windows(
+    data: Encoded, batch_size: int, edges: np.ndarray, rows: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Every example (or those of `rows`) once, padded to `edges`: (row numbers, `pad` arrays). For scoring."""
+    rows = np.arange(len(data)) if rows is None else rows
+    order = rows[np.argsort(data.lengths[rows], kind="stable")]
     bucket = np.searchsorted(edges, data.lengths[order])
     for b, length in enumerate(edges):
         members = order[bucket == b]
         for i in range(0, len(members), batch_size):
-            rows = members[i : i + batch_size]
-            yield rows, pad(data, rows, int(length), batch_size)
+            chosen = members[i : i + batch_size]
+            yield chosen, pad(data, chosen, int(length), batch_size)
 
 
 class Batches(keras.utils.PyDataset):
@@ -218,22 +221,49 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         data: from `encode`.
-        batch_size: examples per global batch.
+        batch_size: examples per global batch; None with `batch_tokens`.
         seed: of the order.
+        batch_tokens: computed tokens per global batch, padding included, instead of `batch_size`: short examples then
+            make larger batches, of about equal cost.
         loss: the objective (or its name), which names the teacher columns it reads.
         teacher: a `TeacherCache` over the same data, when the objective reads columns of the large model.
         scope: "target" (loss on target tokens) or "all" (plain next-token loss, for pretraining).
         buckets: how many padded lengths.
 
     Raises:
-        CatKerasError: no examples, or a teacher that was built for other data or lacks a column.
+        CatKerasError: no examples, not one of the two batch sizes, or a teacher that was built for other data or lacks
+            a column.
     """
 
-    def __init__(self, data, batch_size, *, seed=0, loss=None, teacher=None, scope="target", buckets=4, **kwargs):
+    def __init__(
+        self,
+        data,
+        batch_size=None,
+        *,
+        batch_tokens=None,
+        seed=0,
+        loss=None,
+        teacher=None,
+        scope="target",
+        buckets=4,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not len(data):
             raise CatKerasError("Training data holds at least one example. Received: none")
-        self.data, self.batch_size, self.seed, self.scope = data, batch_size, seed, scope
+        given = [size for size in (batch_size, batch_tokens) if size is not None]
+        if len(given) != 1 or given[0] < 1:
+            raise CatKerasError(
+                "A batch has either batch_size examples or batch_tokens tokens, at least 1. "
+                f"Received: batch_size={batch_size}, batch_tokens={batch_tokens}"
+            )
+        self.data, self.batch_size, self.batch_tokens, self.seed, self.scope = (
+            data,
+            batch_size,
+            batch_tokens,
+            seed,
+            scope,
+        )
         needed = losses.get(loss).columns if loss is not None else ()
         self._uniform = "uniform" in needed
         self._columns = [c for c in needed if c != "uniform"]
@@ -242,9 +272,14 @@ class Batches(keras.utils.PyDataset):
             self.teacher.check(data, loss=losses.get(loss))
         self.edges = bucket_lengths(data.lengths, buckets)
         self._bucket = np.searchsorted(np.asarray(self.edges), data.lengths)
-        counts = np.bincount(self._bucket, minlength=len(self.edges))
-        self.steps_per_epoch = int(sum(-(-counts // batch_size)))
+        self._sizes = [batch_size or max(batch_tokens // edge, 1) for edge in self.edges]
+        self._batches = [-(-n // size) for n, size in zip(self._counts(), self._sizes, strict=True)]
+        self.steps_per_epoch = int(sum(self._batches))
         self._epoch, self._plan, self._swap = -1, (-1, []), (-1, {})
+
+    def _counts(self):
+        """Examples per bucket."""
+        return np.bincount(self._bucket, minlength=len(self.edges))
 
     def _rows(self, step):
         """(row numbers, padded length) of a step; an epoch's plan is kept until the next epoch is asked for."""
@@ -256,9 +291,9 @@ class Batches(keras.utils.PyDataset):
             rng = np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.data))
             plan = []
-            for b, length in enumerate(self.edges):
+            for b, (length, size) in enumerate(zip(self.edges, self._sizes, strict=True)):
                 members = order[self._bucket[order] == b]
-                plan += [(members[i : i + self.batch_size], length) for i in range(0, len(members), self.batch_size)]
+                plan += [(members[i : i + size], length) for i in range(0, len(members), size)]
             self._plan = epoch, [plan[i] for i in rng.permutation(len(plan))]
         return self._plan[1]
 
@@ -268,7 +303,7 @@ class Batches(keras.utils.PyDataset):
         x holds token_ids, padding_mask (int32; tf.distribute cannot sum booleans) and the teacher columns.
         """
         rows, length = self._rows(step)
-        arrays = pad(self.data, rows, length, self.batch_size, self.scope)
+        arrays = pad(self.data, rows, length, self._sizes[self.edges.index(length)], self.scope)
         labels, weights = arrays.pop("labels"), arrays.pop("weights")
         if self.teacher is not None:
             arrays |= self.teacher.batch(rows, weights, self._columns)
@@ -277,17 +312,27 @@ class Batches(keras.utils.PyDataset):
             arrays["uniform"] = rng.random(labels.shape, dtype=np.float32)
         return arrays, labels, weights
 
+    def capacity(self, length: int, rows: int) -> int:
+        """Target tokens that `rows` examples of a padded length hold in all but extreme draws; more is no error.
+
+        One number per length, so that one compiled step serves: mean and five standard deviations of their sum.
+        """
+        if self.scope == "all":
+            return rows * length
+        counts = self.data.n_target[self._bucket == self.edges.index(length)]
+        likely = rows * counts.mean() + 5 * np.sqrt(rows) * counts.std()
+        return int(min(-(-likely // 64) * 64, rows * counts.max(), rows * length))
+
     @property
     def identity(self) -> list:
         """What decides the content of every batch, in values that JSON holds."""
         teacher = self.teacher.header if self.teacher is not None else None
-        return [self.data.fingerprint, self.batch_size, self.seed, self.scope, list(self.edges), teacher, self._columns]
+        return [self.data.fingerprint, self._sizes, self.seed, self.scope, list(self.edges), teacher, self._columns]
 
     @property
     def padding_share(self) -> float:
         """Share of computed positions that are padding, over one epoch."""
-        counts = np.bincount(self._bucket, minlength=len(self.edges))
-        computed = sum(-(-c // self.batch_size) * self.batch_size * e for c, e in zip(counts, self.edges, strict=True))
+        computed = np.dot(np.multiply(self._batches, self._sizes), self.edges)
         return float(1 - self.data.lengths.sum() / computed)
 
     def __len__(self):

@@ -162,6 +162,8 @@ class CascadeLoss:
 
     # Teacher columns that `Batches` must deliver, besides labels and weights.
     columns: tuple[str, ...] = ()
+    # Whether a token's loss and mask ignore which other tokens stand in its row: then target tokens may be regrouped.
+    tokenwise = False
 
     def per_token(self, labels, logits, weights, columns):
         """Returns (losses, mask), both (batch, length) float32."""
@@ -233,6 +235,10 @@ class CascadeAwareLoss(CascadeLoss):
         needed = _MASK_COLUMNS.get(self.mask, ("teacher_right",))
         return needed + (("teacher_probs",) if self.w < 1 else ())
 
+    @property
+    def tokenwise(self):
+        return self.mask != "sequence"
+
     def per_token(self, labels, logits, weights, columns):
         logprob = label_logprob(logits, labels)
         losses = -self.w * logprob
@@ -265,6 +271,8 @@ class Gatekeeper(CascadeLoss):
     Args:
         alpha: weight of the right tokens, in [0, 1]; the paper sweeps .1 … .9.
     """
+
+    tokenwise = True
 
     def __init__(self, alpha=0.5, normalize="tokens"):
         super().__init__(normalize=normalize)

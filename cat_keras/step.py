@@ -9,6 +9,8 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
+from cat_keras.heads import target_positions
+
 
 class Step:
     """Gradient of Σ a·ℓ / N over a global batch, N its target tokens, and one update of the weights.
@@ -32,16 +34,22 @@ class Step:
         self._finish = tf.function(self._all_update)
         self._whole = tf.function(self._fused, jit_compile=self._jit)
 
-    def __call__(self, x: dict, y, weights) -> tuple[float, float]:
+    def __call__(self, x: dict, y, weights, capacity=None) -> tuple[float, float]:
         """Steps on a batch of `Batches`, the whole global one, on every worker alike.
+
+        Args:
+            x, y, weights: arrays of (rows, length).
+            capacity: (length, rows) → how many target tokens such a slice holds, see `Batches.capacity`; None makes
+                the logits of all positions.
 
         Returns:
             loss in nats per target token (per live token with normalize="live"), and the mean of the mask.
         """
         count = np.float32(max(weights.sum(), 1))
-        if self.replicas * self.accumulate == 1:
-            return tuple(map(float, self._whole((x, y, weights), count)))
         slices = split((x, y, weights), self.replicas * self.accumulate)
+        slices = self._with_positions(slices, capacity)
+        if len(slices) == 1:
+            return tuple(map(float, self._whole(slices[0], count)))
         total = None
         for i in range(self.accumulate):
             part = self._placed(slices[i * self.replicas : (i + 1) * self.replicas])
@@ -49,14 +57,22 @@ class Step:
         loss, live = self._finish(total)
         return self._read(loss), self._read(live)
 
+    def _with_positions(self, slices, capacity):
+        """Each slice with the positions of its target tokens, as many as fit all slices of the batch."""
+        rows, length = slices[0][1].shape
+        room = capacity(length, rows) if capacity and self.trainer.output_layer else rows * length
+        if room >= rows * length or max(int(weights.sum()) for *_, weights in slices) > room:
+            return [(*each, None) for each in slices]
+        return [(*each, target_positions(each[2], room)) for each in slices]
+
     def _fused(self, batch, count):
         return self._update(self._gradient(batch, count))
 
     def _gradient(self, batch, count, total=None):
         """(gradients…, share of the loss, share of the mask) of one slice, added to those before it."""
-        x, y, weights = batch
+        x, y, weights, positions = batch
         with tf.GradientTape() as tape:
-            loss, live = self.trainer.share(x, y, weights, count)
+            loss, live = self.trainer.share(x, y, weights, count, positions)
             scaled = self.optimizer.scale_loss(loss)
         gradient = tape.gradient(scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         # The gradient of an embedding table is sparse until it is summed.
@@ -90,7 +106,7 @@ class Step:
         if self.replicas == 1:
             return parts[0]
         return self.strategy.experimental_distribute_values_from_function(
-            lambda context: tf.nest.map_structure(tf.constant, parts[context.replica_id_in_sync_group])
+            lambda context: tf.nest.map_structure(_tensor, parts[context.replica_id_in_sync_group])
         )
 
     def _read(self, value) -> float:
@@ -106,6 +122,8 @@ def split(batch, parts: int) -> list:
     Returns:
         a list of (x, y, weights).
     """
+    if parts == 1:
+        return [batch]
     rows = len(batch[1])
     size = -(-rows // parts)
     x, y, weights = tf.nest.map_structure(lambda array: _lengthened(np.asarray(array), size * parts), batch)
@@ -115,6 +133,10 @@ def split(batch, parts: int) -> list:
         tf.nest.map_structure(lambda array: array[i * size : (i + 1) * size], (x, y, weights))  # noqa: B023
         for i in range(parts)
     ]
+
+
+def _tensor(value):
+    return value if value is None else tf.constant(value)
 
 
 def _lengthened(array, rows):

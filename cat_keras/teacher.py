@@ -4,36 +4,20 @@
 explicit tail (the loss handles it), or unbiased samples with replacement (Random-Sampling KD, arXiv 2503.16870).
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 from keras import ops
 
-from cat_keras import losses, models, store
-from cat_keras.encoding import Encoded, bucket_lengths, windows
+from cat_keras import losses, models, shards, store
+from cat_keras.encoding import Encoded, bucket_lengths
 from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.forward import Forward, over
 
-FORMAT = 1  # of the files below
+FORMAT = 2  # of the files below
 DISTRIBUTIONS = ("none", "topk", "sampled")
-
-
-class ForwardColumns(keras.Model):
-    """What the cache reads of one batch: bits and log-probabilities, and the logits when a distribution is wanted."""
-
-    def __init__(self, model, with_logits):
-        super().__init__()
-        self.model, self.with_logits = model, with_logits
-
-    def call(self, inputs):
-        logits = self.model({"token_ids": inputs["token_ids"], "padding_mask": inputs["padding_mask"]})
-        logits = ops.cast(logits, "float32")
-        out = {
-            "right": losses.is_right(logits, inputs["labels"]),
-            "logprob": losses.label_logprob(logits, inputs["labels"]),
-        }
-        return out | ({"logits": logits} if self.with_logits else {})
 
 
 class TeacherCache:
@@ -43,8 +27,10 @@ class TeacherCache:
         right: (target tokens,) bool, the arg-max of the large model is the label.
         logprob: (target tokens,) float16, its log-probability of the label, nats.
         ids: (target tokens, K) unsigned integers of the narrowest type, and
-        probs: (target tokens, K) float16; absent with distribution="none".
+        probs: (target tokens, K) float16; None with distribution="none".
         header: what the cache was built from: fingerprints of weights, tokenizer and data, and the arguments.
+
+    The columns are arrays, or `shards.Column` over files: indexed alike.
     """
 
     def __init__(self, header, right, logprob, ids=None, probs=None):
@@ -62,6 +48,9 @@ class TeacherCache:
         seed: int = 0,
         batch_size: int = 32,
         progress: Callable[[int, int], None] | None = None,
+        directory: Path | None = None,
+        shard: int = 16_384,
+        report: Callable[[str], None] = print,
     ) -> "TeacherCache":
         """Runs the large model once over the data.
 
@@ -74,6 +63,10 @@ class TeacherCache:
             seed: of the draws.
             batch_size: examples per forward pass.
             progress: called with (examples done, examples).
+            directory: where shards are written as they are done, and found whole by the next call: memory then does
+                not grow with the data, and a kill loses one shard. None keeps all columns in memory.
+            shard: examples per shard.
+            report: called with one line when a damaged shard is found and built again.
 
         Raises:
             CatKerasError: unknown distribution, or data encoded by another tokenizer.
@@ -94,41 +87,23 @@ class TeacherCache:
             "k": k,
             "temperature": temperature,
             "seed": seed,
+            "shard": shard,
         }
-        starts = np.concatenate([[0], np.cumsum(data.n_target)])
-        total, sparse = int(starts[-1]), distribution != "none"
-        vocabulary = models.tokenizer_of(model).vocabulary_size()
-        k = min(k, vocabulary) if distribution == "topk" else k  # one may draw more often than there are tokens
-        right, logprob = np.zeros(total, bool), np.zeros(total, np.float16)
-        ids = np.zeros((total, k), np.min_scalar_type(vocabulary - 1)) if sparse else None
-        probs = np.zeros((total, k), np.float16) if sparse else None
-        edges = np.asarray(bucket_lengths(data.lengths, 4))
-        forward, rng, done = ForwardColumns(model, sparse), np.random.default_rng(seed), 0
-        forward.compile(jit_compile=False)  # one pass: XLA would compile longer than it saves
-        for rows, arrays in windows(data, batch_size, edges):
-            out = forward.predict_on_batch(arrays)
-            live = arrays["weights"][: len(rows)].astype(bool)
-            where = np.concatenate([np.arange(starts[r], starts[r + 1]) for r in rows])
-            right[where] = out["right"][: len(rows)][live]
-            logprob[where] = out["logprob"][: len(rows)][live]
-            if sparse:
-                p = _softmax(out["logits"][: len(rows)][live] / temperature)
-                ids[where], probs[where] = _top(p, k) if distribution == "topk" else _draw(p, k, rng)
-            done += len(rows)
-            if progress:
-                progress(done, len(data))
-        return cls(header, right, logprob, ids, probs)
+        scribe = _Scribe(model, data, header, batch_size, progress)
+        ranges = [np.arange(i, min(i + shard, len(data))) for i in range(0, len(data), shard)]
+        if directory is None:
+            parts = [scribe.columns(number, rows) for number, rows in enumerate(ranges)]
+            return cls(header, **{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+        for number, rows in enumerate(ranges):
+            scribe.bring_up_to_date(Path(directory) / f"{number:05}", number, rows, report)
+        store.seal(Path(directory), {"header": header, "counts": [int(data.n_target[r].sum()) for r in ranges]})
+        return cls.load(directory)
 
     def save(self, directory: Path):
-        """Writes columns and header; the manifest with checksums last."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        np.save(directory / "right.npy", np.packbits(self.right))
-        np.save(directory / "logprob.npy", self.logprob)
-        if self.ids is not None:
-            np.save(directory / "ids.npy", self.ids)
-            np.save(directory / "probs.npy", self.probs)
-        store.seal(directory, {"header": self.header, "target_tokens": len(self.right)})
+        """Writes columns in memory as one shard, the manifest with checksums last."""
+        present = {"right": self.right, "logprob": self.logprob, "ids": self.ids, "probs": self.probs}
+        shards.write(Path(directory) / "00000", {n: np.asarray(v) for n, v in present.items() if v is not None})
+        store.seal(Path(directory), {"header": self.header, "counts": [len(self.right)]})
 
     @classmethod
     def load(cls, directory: Path) -> "TeacherCache":
@@ -139,17 +114,12 @@ class TeacherCache:
         """
         directory = Path(directory)
         if wrong := store.damage(directory):
-            raise CatKerasError(f"A teacher cache is whole. Received: {directory}, where {wrong}. Build it again")
+            raise CatKerasError(
+                f"A teacher cache is whole. Received: {directory}, where {wrong}. Build it again: whole shards are kept"
+            )
         manifest = store.read_json(directory / "manifest.json")
-        count = manifest["target_tokens"]
-        sparse = (directory / "ids.npy").exists()
-        return cls(
-            manifest["header"],
-            np.unpackbits(np.load(directory / "right.npy"), count=count).astype(bool),
-            np.load(directory / "logprob.npy"),
-            np.load(directory / "ids.npy", mmap_mode="r") if sparse else None,
-            np.load(directory / "probs.npy", mmap_mode="r") if sparse else None,
-        )
+        counts = manifest["counts"]
+        return cls(manifest["header"], **shards.read([directory / f"{i:05}" for i in range(len(counts))], counts))
 
     def check(self, data: Encoded, loss: losses.CascadeLoss):
         """Binds the cache to its data. Raises CatKerasError when it was built for other data, or lacks a column."""
@@ -196,6 +166,55 @@ class TeacherCache:
         return sizes
 
 
+class _Scribe:
+    """Writes down what a large model says of the target tokens of some examples, one shard at a time."""
+
+    def __init__(self, model, data, header, batch_size, progress):
+        self.data, self.header, self.batch_size, self.progress = data, header, batch_size, progress
+        self.vocabulary = models.tokenizer_of(model).vocabulary_size()
+        kind, k = header["distribution"], header["k"]
+        self.k = min(k, self.vocabulary) if kind == "topk" else k  # one may draw more often than there are tokens
+        self.forward = Forward(model, self.k if kind == "topk" else 0, kind == "sampled", header["temperature"])
+        self.forward.compile(jit_compile=False)  # one pass: XLA would compile longer than it saves
+        self.edges = np.asarray(bucket_lengths(data.lengths, 4))
+        self.done = 0
+
+    def columns(self, number: int, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of consecutive examples; draws depend on the seed and the number of the shard alone."""
+        ends = np.cumsum(self.data.n_target[rows])
+        total, rng = int(ends[-1]), np.random.default_rng([self.header["seed"], number])
+        out = {"right": np.zeros(total, bool), "logprob": np.zeros(total, np.float16)}
+        if self.header["distribution"] != "none":
+            out["ids"] = np.zeros((total, self.k), np.min_scalar_type(self.vocabulary - 1))
+            out["probs"] = np.zeros((total, self.k), np.float16)
+        for chosen, answers in over(self.forward, self.data, rows, self.batch_size, self.edges):
+            if "whole" in answers:
+                answers["ids"], answers["probs"] = _draw(answers.pop("whole"), self.k, rng)
+            last = ends[chosen - rows[0]]
+            where = np.concatenate([np.arange(e - n, e) for e, n in zip(last, self.data.n_target[chosen], strict=True)])
+            for name, values in answers.items():
+                out[name][where] = values
+            self._advance(len(chosen))
+        return out
+
+    def bring_up_to_date(self, folder: Path, number: int, rows: np.ndarray, report):
+        """Writes a shard unless it is there whole; its own manifest comes last."""
+        if (folder / "manifest.json").exists():
+            wrong = store.damage(folder)
+            if wrong is None and store.read_json(folder / "manifest.json").get("header") == self.header:
+                self._advance(len(rows))
+                return
+            report(f"{folder}: {wrong or 'it belongs to another cache'}; building it again")
+        shutil.rmtree(folder, ignore_errors=True)
+        shards.write(folder, self.columns(number, rows))
+        store.seal(folder, {"header": self.header})
+
+    def _advance(self, n):
+        self.done += n
+        if self.progress:
+            self.progress(self.done, len(self.data))
+
+
 def live_columns(model, inputs, labels, columns, temperature=1.0):
     """The same columns from a live large model, inside a training step; constant to the gradient.
 
@@ -216,19 +235,6 @@ def _lay(values, live, dtype):
     out = np.zeros(live.shape + values.shape[1:], dtype)
     out[live] = values
     return out
-
-
-def _softmax(logits):
-    p = np.exp(logits - logits.max(-1, keepdims=True))
-    return p / p.sum(-1, keepdims=True)
-
-
-def _top(p, k):
-    """The k most probable ids and their probabilities, in decreasing order."""
-    ids = np.argpartition(-p, k - 1, axis=-1)[:, :k]
-    found = np.take_along_axis(p, ids, -1)
-    order = np.argsort(-found, axis=-1, kind="stable")
-    return np.take_along_axis(ids, order, -1), np.take_along_axis(found, order, -1)
 
 
 def _draw(p, draws, rng):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from cat_keras import checkpoint as checkpoints
-from cat_keras import distribution, losses, models, store, teacher
+from cat_keras import distribution, heads, losses, models, store, teacher
 from cat_keras.encoding import Batches
 from cat_keras.errors import CatKerasError
 
@@ -27,9 +27,11 @@ class CascadeAware(keras.Model):
         loss: an objective or its name, see `losses.OBJECTIVES`.
         teacher: the large `CausalLM`, frozen, to run live in every step; None when `Batches` delivers its columns
             from a `TeacherCache` (cheaper), or when the objective reads none.
+        chunk: tokens whose logits exist at one time in `train`, for large vocabularies; None for all target tokens of
+            a slice. Costs a second computation of the logits.
     """
 
-    def __init__(self, model, loss="cat-xent", teacher=None, **kwargs):
+    def __init__(self, model, loss="cat-xent", teacher=None, chunk=None, **kwargs):
         super().__init__(**kwargs)
         if teacher is not None:
             models.check_same_tokenizer(model, teacher)
@@ -40,6 +42,10 @@ class CascadeAware(keras.Model):
         self.live_teacher = teacher is not None
         self.model = model
         self.objective = losses.get(loss)
+        if chunk is not None and chunk < 1:
+            raise CatKerasError(f"chunk counts tokens, at least 1. Received: {chunk}")
+        self.chunk = chunk
+        self.output_layer = heads.output_layer(model) if self.objective.tokenwise else None
         self.live_tracker = keras.metrics.Mean(name="live")
 
     def compile(self, *args, jit_compile="auto", **kwargs):
@@ -50,8 +56,8 @@ class CascadeAware(keras.Model):
             distribution.force_jit(self)
         self._steps = {}
 
-    def step(self, batch, accumulate=1) -> tuple[float, float]:
-        """One optimizer step on a batch of `Batches`: (loss, mean of the mask).
+    def step(self, batch, accumulate=1, capacity=None) -> tuple[float, float]:
+        """One optimizer step on a batch of `Batches`: (loss, mean of the mask); `capacity` see `Step`.
 
         On TensorFlow through `Step`, exact under every strategy; on JAX and torch through `train_on_batch`.
         """
@@ -60,7 +66,7 @@ class CascadeAware(keras.Model):
 
             if accumulate not in self._steps:
                 self._steps[accumulate] = Step(self, accumulate)
-            return self._steps[accumulate](*batch)
+            return self._steps[accumulate](*batch, capacity)
         if accumulate > 1:
             raise CatKerasError(
                 f"Gradient accumulation of `train` needs the TensorFlow backend. Received: accumulate={accumulate} on "
@@ -72,28 +78,58 @@ class CascadeAware(keras.Model):
         return float(logs["loss"]), float(logs["live"])
 
     def call(self, inputs, training=None):
-        tokens = {"token_ids": inputs["token_ids"], "padding_mask": inputs["padding_mask"]}
-        return self.model(tokens, training=training)
+        return self.model(self._tokens(inputs), training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective on a batch of `Batches`: x tokens and columns, y labels, sample_weight the target mask."""
-        loss, live = self.objective(y, y_pred, sample_weight, self._columns(x, y))
+        loss, live = self.objective(y, y_pred, sample_weight, x | self._live(x, y))
         self.live_tracker.update_state(live)
         # `fit` sums the gradients of replicas; here their mean is taken, unweighted. `train` is exact: see `Step`.
         replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
         return loss / replicas if replicas > 1 else loss
 
-    def share(self, x, y, weights, count):
-        """What a slice adds to the loss and to the mean of the mask of a global batch with `count` target tokens."""
-        return self.objective.share(y, self(x, training=True), weights, self._columns(x, y), count)
+    def share(self, x, y, weights, count, positions=None):
+        """What a slice adds to the loss and to the mean of the mask of a global batch with `count` target tokens.
 
-    def _columns(self, x, y):
-        """What the objective reads beside the labels: from the batch, or from the large model run live."""
+        Args:
+            x, y, weights: as `Batches` gives them.
+            positions: (n,) int32 from `heads.target_positions`: logits are made there alone, `chunk` of them at a time.
+        """
+        columns = {name: x[name] for name in x if name not in ("token_ids", "padding_mask")}
+        if positions is None:
+            return self.objective.share(y, self(x, training=True), weights, columns | self._live(x, y), count)
+        hidden = self.model.backbone(self._tokens(x), training=True)
+        parts = [heads.gather(v, positions) for v in (hidden, y, weights)]
+        columns = {name: heads.gather(v, positions) for name, v in (columns | self._live(x, y)).items()}
+        return self._chunked(parts, columns, count)
+
+    def _chunked(self, parts, columns, count):
+        """Sums `share` over blocks of at most `chunk` tokens; their logits are made again in the backward pass."""
+
+        def block(hidden, y, weights, columns):
+            return self.objective.share(y, self.output_layer(hidden), weights, columns, count)
+
+        n = parts[0].shape[1]
+        if not self.chunk or n <= self.chunk:
+            return block(*parts, columns)
+        total = (0.0, 0.0)
+        for start in range(0, n, self.chunk):
+            cut = slice(start, start + self.chunk)
+            piece = [v[:, cut] for v in parts]
+            added = keras.remat(block)(*piece, {name: v[:, cut] for name, v in columns.items()})
+            total = (total[0] + added[0], total[1] + added[1])
+        return total
+
+    def _live(self, x, y):
+        """The columns of a large model that runs in the step; none with a cached one."""
         if not self.live_teacher:
-            return x
-        tokens = {"token_ids": x["token_ids"], "padding_mask": x["padding_mask"]}
+            return {}
         temperature = getattr(self.objective, "temperature", 1.0)
-        return x | teacher.live_columns(self.teacher, tokens, y, self.objective.columns, temperature)
+        return teacher.live_columns(self.teacher, self._tokens(x), y, self.objective.columns, temperature)
+
+    @staticmethod
+    def _tokens(x):
+        return {"token_ids": x["token_ids"], "padding_mask": x["padding_mask"]}
 
 
 @dataclass(frozen=True)
@@ -184,7 +220,7 @@ def train(
     for step, batch in _read_ahead(batches, len(history["loss"]), schedule.steps):
         trainer.optimizer.learning_rate = schedule(step)
         with _understood(batch, accumulate):
-            loss, live = trainer.step(batch, accumulate)
+            loss, live = trainer.step(batch, accumulate, batches.capacity)
         _check_finite(loss, step, schedule.steps, checkpoint)
         if taken:  # a state is known to be good once it gave a finite loss, a step after it was taken
             checkpoints.save(checkpoint, taken)

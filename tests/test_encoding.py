@@ -317,3 +317,17 @@ def test_fit_reads_the_same_epochs(b):
         by_index = [read(b[i]) for i in range(len(b))]
         by_step = [read(b.batch(epoch * len(b) + i)) for i in range(len(b))]
         assert sorted(by_index) == sorted(by_step)
+
+
+def test_a_batch_in_tokens_holds_as_many_rows_as_its_length_allows(encoded):
+    batches = Batches(encoded, batch_tokens=256, seed=3, buckets=3)
+    shapes = {batches.batch(i)[1].shape for i in range(len(batches))}
+    assert shapes == {(256 // length, length) for length in batches.edges}
+    rows = [row for i in range(len(batches)) for row in batches._rows(i)[0]]
+    assert sorted(rows) == list(range(len(encoded)))
+
+
+@pytest.mark.parametrize("sizes", [{}, {"batch_size": 4, "batch_tokens": 64}, {"batch_size": 0}, {"batch_tokens": -1}])
+def test_a_batch_has_one_size(encoded, sizes):
+    with pytest.raises(CatKerasError, match="either batch_size examples or batch_tokens tokens"):
+        Batches(encoded, **sizes)

@@ -323,7 +323,8 @@ def test_sampled_distillation_is_unbiased():
 def test_topk_of_the_whole_vocabulary_equals_the_full_distribution():
     rng = np.random.default_rng(1)
     p, logits = rng.dirichlet(np.ones(7), (2, 3)), rng.normal(0, 2, (2, 3, 7)).astype(np.float32)
-    ids, probs = (a.reshape(2, 3, 7) for a in teacher._top(p.reshape(6, 7), 7))
+    ids = np.argsort(-p, axis=-1)
+    probs = np.take_along_axis(p, ids, axis=-1)
     sparse = value_and_gradient(sparse_loss(probs, ids.astype(np.int32)), logits)
     for ours, theirs in zip(sparse, value_and_gradient(sparse_loss(p), logits), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from cat_keras import losses, models, teacher
+from cat_keras import losses, models, shards, teacher
 from cat_keras.encoding import Batches, encode
 from cat_keras.errors import CatKerasError
 from cat_keras.teacher import TeacherCache
@@ -152,7 +152,7 @@ def test_a_cache_survives_its_files(trained, encoded, tmp_path, distribution):
 @pytest.mark.parametrize("how", ["flipped", "emptied", "missing"])
 def test_a_damaged_cache_is_never_used(topk, tmp_path, name, how):
     topk.save(tmp_path)
-    path = tmp_path / name
+    path = tmp_path / "00000" / name
     content = bytearray(path.read_bytes())
     if how == "missing":
         path.unlink()
@@ -168,6 +168,75 @@ def test_an_unfinished_cache_is_never_used(topk, tmp_path):
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(CatKerasError, match=r"manifest\.json is missing"):
         TeacherCache.load(tmp_path)
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+
+
+def assert_equal_columns(ours, theirs):
+    for name in ("right", "logprob", "ids", "probs"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+
+
+@pytest.mark.parametrize("distribution", ["topk", "sampled"])
+def test_shards_read_as_the_cache_in_memory(trained, encoded, tmp_path, distribution):
+    arguments = {"distribution": distribution, "k": 4, "shard": 15}
+    memory = TeacherCache.build(trained, encoded, **arguments)
+    files = TeacherCache.build(trained, encoded, **arguments, directory=tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000", "00001", "00002", "manifest.json"]
+    assert_equal_columns(files, memory)
+    assert_equal_columns(TeacherCache.load(tmp_path), memory)
+    loss = losses.get("cat-dist")
+    for step in range(3):
+        ours, theirs = (Batches(encoded, 7, loss=loss, teacher=c).batch(step)[0] for c in (files, memory))
+        for name in theirs:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_a_stopped_build_keeps_its_shards_and_a_damaged_one_is_built_again(trained, encoded, tmp_path):
+    class Stopped(BaseException):
+        pass
+
+    def stop(done, total):
+        if done > 30:
+            raise Stopped
+
+    arguments = {"k": 4, "shard": 10, "batch_size": 5, "directory": tmp_path}
+    with pytest.raises(Stopped):
+        TeacherCache.build(trained, encoded, progress=stop, **arguments)
+    kept = {p.parent.name: p.stat().st_mtime_ns for p in tmp_path.glob("*/manifest.json")}
+    assert sorted(kept) == ["00000", "00001", "00002"]
+    path = tmp_path / "00001" / "probs.npy"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 8
+    path.write_bytes(content)
+    said = []
+    cache = TeacherCache.build(trained, encoded, report=said.append, **arguments)
+    assert len(said) == 1 and "00001: probs.npy has another checksum" in said[0]
+    assert_equal_columns(cache, TeacherCache.build(trained, encoded, k=4, shard=10))
+    again = {p.parent.name: p.stat().st_mtime_ns for p in tmp_path.glob("*/manifest.json")}
+    assert [name for name in kept if again[name] == kept[name]] == ["00000", "00002"]
+
+
+def test_shards_of_another_cache_are_not_mixed_in(trained, large, encoded, tmp_path):
+    TeacherCache.build(large, encoded, k=4, shard=20, directory=tmp_path)
+    said = []
+    cache = TeacherCache.build(trained, encoded, k=4, shard=20, directory=tmp_path, report=said.append)
+    assert len(said) == 2 and "belongs to another cache" in said[0]
+    assert_equal_columns(cache, TeacherCache.build(trained, encoded, k=4, shard=20))
+
+
+def test_columns_of_shards_are_indexed_like_arrays():
+    rng = np.random.default_rng(0)
+    values, bits = rng.normal(size=(25, 3)), rng.random(25) < 0.5
+    column = shards.Column([values[:7], values[7:8], values[8:]])
+    packed = shards.Bits([np.packbits(bits[:11]), np.packbits(bits[11:])], [11, 14])
+    where = rng.integers(0, 25, 100)
+    np.testing.assert_array_equal(column[where], values[where])
+    np.testing.assert_array_equal(packed[where], bits[where])
+    np.testing.assert_array_equal(np.asarray(column), values)
+    np.testing.assert_array_equal(np.asarray(packed), bits)
+    assert column.shape == (25, 3) and len(packed) == 25 and packed.dtype == bool
 
 
 # -- what does not belong together -----------------------------------------------------------------------------------

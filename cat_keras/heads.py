@@ -1,0 +1,37 @@
+"""The output layer of a language model, apart from its body: logits only where a loss or a score needs them.
+
+A prompt position has no loss, so its logits are never made: that is most of the work of a small model with a large
+vocabulary, and most of its memory.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def output_layer(model):
+    """The part of a functional `CausalLM` after its backbone: (batch, length, width) hidden states → logits.
+
+    Returns:
+        a `keras.Function` on one hidden-state tensor, or None for a model whose graph does not show that part.
+    """
+    try:
+        hidden = model.backbone._inbound_nodes[-1].output_tensors
+        return keras.Function(hidden[0], model.output) if len(hidden) == 1 else None
+    except (AttributeError, IndexError, ValueError):  # a subclassed model; outputs that do not follow from the backbone
+        return None
+
+
+def target_positions(weights: np.ndarray, capacity: int) -> np.ndarray:
+    """Flat positions of the target tokens of a batch, then others of weight 0 up to `capacity`: (capacity,) int32.
+
+    Args:
+        weights: (rows, length), 1 on target tokens. capacity: at least their number, at most rows · length.
+    """
+    return np.argsort(weights.ravel() == 0, kind="stable")[:capacity].astype(np.int32)
+
+
+def gather(values, positions):
+    """`values` (rows, length, …) at flat positions (n,), as one row: (1, n, …)."""
+    flat = ops.reshape(values, (-1, *values.shape[2:]))
+    return ops.take(flat, positions, axis=0)[None]
