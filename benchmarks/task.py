@@ -20,6 +20,12 @@ KINDS = ("classification", "generation")
 # Imported at the first look-up; each registers its tasks when it is imported.
 MODULES = ("benchmarks.embedded", "benchmarks.superglue", "benchmarks.wmt22", "benchmarks.flan2021")
 
+# FLAN's code has 17 clusters. Its paper draws 12: eleven of these as they are, and the other six together as "misc.".
+MISC = (
+    *("conversational_qa", "linguistic_acceptability", "math"),
+    *("question_classification", "text_formatting", "word_disambiguation"),
+)
+
 Row = Mapping[str, Any]
 Getter = str | Callable[[Row], Any]
 
@@ -93,6 +99,11 @@ class Task:
                 f"Task {self.name}: labels {self.labels} do not match options {self.options} one by one"
             )
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of more than one task that select it: `"all"`, its suites, its cluster, FLAN's `"misc"`."""
+        return ("all", *self.suites, self.cluster, *(("misc",) if self.cluster in MISC else ()))
+
     def group_of(self, row: Row) -> str:
         """The group of a row; "" without groups."""
         return self._read(self.group, row) if self.group else ""
@@ -140,6 +151,21 @@ class Task:
             "keep": _identity(self.keep),
             "metric": self.metric,
             "metric_args": dict(self.metric_args),
+        }
+
+    def declaration(self) -> dict:
+        """Everything that is declared, as JSON-able values: `identity` and what changes no example or score."""
+        return {
+            **self.identity(),
+            "aliases": list(self.aliases),
+            "suites": list(self.suites),
+            "cluster": self.cluster,
+            "template_count": len(self.templates),
+            "labels": list(self.labels),
+            "max_lengths": dict(zip(("prompt", "target"), self.max_lengths, strict=True)),
+            "trained_on": self.trained_on,
+            "license": self.license,
+            "citation": self.citation,
         }
 
     def _prompt(self, row: Row, template: int) -> str:
@@ -255,7 +281,9 @@ def get(name: str) -> Task:
 
 
 def select(wanted: Iterable[str] | str) -> list[Task]:
-    """Tasks by names, aliases, suites or clusters (`"all"` is every task), each once, in order of declaration.
+    """Tasks by names, aliases, suites or clusters (see `Task.groups`), each once, in order of declaration.
+
+    `"flan2021/translation"` names what suite and cluster have in common.
 
     Raises:
         CatKerasError: a word names none of these.
@@ -269,10 +297,10 @@ def _meant(word: str, tasks: Mapping[str, Task]) -> list[str]:
     aliases = _aliases(tasks)
     if word in tasks or word in aliases:
         return [aliases.get(word, word)]
-    found = [name for name, task in tasks.items() if word in ("all", task.cluster, *task.suites)]
+    found = [name for name, task in tasks.items() if set(word.split("/")) <= set(task.groups)]
     if not found:
-        groups = {group for task in tasks.values() for group in (task.cluster, *task.suites)}
-        raise unknown_name("task, suite or cluster", word, {*tasks, *aliases, *groups, "all"})
+        groups = {group for task in tasks.values() for group in task.groups}
+        raise unknown_name("task, suite or cluster", word, {*tasks, *aliases, *groups})
     return found
 
 

@@ -82,7 +82,7 @@ def test_show_prints_prompt_and_target():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("show", "sst3"), "Unknown task 'sst3'; did you mean sst2"),
+        (("show", "sst3"), "Unknown task, suite or cluster 'sst3'; did you mean sst2"),
         (("show", "sst2", "--source", "sampels"), "Unknown source 'sampels'; did you mean samples"),
         (("list", "embeded"), "did you mean embedded"),
         (("run", "nanoo"), "Unknown profile 'nanoo'; did you mean nano"),

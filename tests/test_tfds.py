@@ -229,6 +229,10 @@ def test_prepare_writes_what_tfds_would_give(toys, tmp_path):
 def test_data_that_tfds_does_not_have(tmp_path):
     with pytest.raises(CatKerasError, match=r"has no glue/nothing:2\.0\.0"):
         reader.builder("glue/nothing", "2.0.0")
+    with pytest.raises(CatKerasError, match=r"has no glue/sst-2:2\.0\.0; did you mean glue/sst2"):
+        reader.builder("glue/sst-2", "2.0.0")
+    with pytest.raises(CatKerasError, match=r"has no bool_qq:1\.0\.0; did you mean bool_q\?"):
+        reader.builder("bool_qq", "1.0.0")
     with pytest.raises(CatKerasError, match=r"has no glue/sst2:9\.9\.9"):
         reader.builder("glue/sst2", "9.9.9")
 

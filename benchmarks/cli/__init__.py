@@ -35,6 +35,9 @@ app.command("list")(tasks.list_tasks)
 app.command()(tasks.show)
 app.command()(tasks.prepare)
 app.command()(results.report)
+app.command()(results.keep)
+app.command()(results.verify)
+app.command()(results.compare)
 
 
 def main():

@@ -1,4 +1,4 @@
-"""`report`: what is computed from predictions alone."""
+"""`report`, `keep`, `verify`, `compare`: what is computed from predictions alone."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,16 +6,92 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli.options import OutOption, console
+from cat_keras.errors import CatKerasError, unknown_name
+
+RESULTS = Path("results")
+RunArgument = Annotated[str, typer.Argument(help="A run folder, or the name of a run under --out.")]
 
 
-def report(run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --out.")],
-           out: OutOption = Path("runs")):  # fmt: skip
-    """Compute tables and plots of a finished run again, from its predictions alone."""
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Run folders, or names of runs under --out.")],
+    out: OutOption = Path("runs"),
+    to: Annotated[Path | None, typer.Option(help="Folder of the report of several runs; by default --out.")] = None,
+    price_small: Annotated[
+        str | None,
+        typer.Option(help="Price of a million tokens of the small model: 0.10, or 0.10/0.40 read/written."),
+    ] = None,
+    price_large: Annotated[str | None, typer.Option(help="The same of the large model.")] = None,
+):
+    """Compute tables and plots of finished runs again, from their predictions alone."""
     from benchmarks import report as reports
-    from cat_keras.errors import unknown_name
+    from benchmarks.report import costs
 
-    folder = Path(run) if Path(run).is_dir() else out / run
-    if not (folder / "manifest.json").exists():
-        raise unknown_name("run", run, [p.parent.name for p in out.glob("*/manifest.json")])
-    reports.build(folder, console())
-    typer.echo(f"Everything is in {folder}/")
+    prices = costs.prices(price_small, price_large)
+    folders = [_folder(run, out) for run in runs]
+    if len(folders) == 1:
+        reports.build(folders[0], console(), prices)
+        typer.echo(f"Everything is in {folders[0]}/")
+    else:
+        typer.echo(f"Everything is in {reports.build_many(folders, to or out, console(), prices)}")
+
+
+def keep(
+    run: RunArgument,
+    to: Annotated[Path, typer.Option(help="The folder to write, e.g. results/nano.", show_default=False)],
+    out: OutOption = Path("runs"),
+):
+    """Write what of a run is small enough and free to commit: numbers per prediction, no texts, and the report."""
+    from benchmarks.keep import keep as keeping
+
+    folder = keeping(_folder(run, out), to)
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    typer.echo(f"Kept in {folder}/, {size / 1e6:.1f} MB; `python -m benchmarks verify {folder}` computes it again")
+
+
+def verify(
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of results; by default all under results/.", show_default=False)
+    ] = None,
+):
+    """Compute every committed number, table and figure again from committed predictions, and name what differs."""
+    from benchmarks import verify as verifying
+
+    verdicts = [verifying.verify(folder) for folder in results or verifying.folders(RESULTS)]
+    for verdict in verdicts:
+        if not verdict.problems:
+            typer.echo(f"{verdict.folder}: {verdict.compared} files computed again, all as committed")
+        for line in verdict.problems:
+            typer.echo(f"{verdict.folder}/{line}")
+        for line in verdict.notices:
+            typer.echo(f"{verdict.folder}: note: {line}")
+    if any(verdict.problems for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def compare(
+    a: RunArgument,
+    b: RunArgument,
+    out: OutOption = Path("runs"),
+    anyway: Annotated[bool, typer.Option("--anyway", help="Compare tasks that were changed between the runs.")] = False,
+):
+    """Put two runs side by side, with intervals of what differs."""
+    from benchmarks import compare as comparing
+    from benchmarks.report import load
+
+    runs = load.load_all([_folder(a, out), _folder(b, out)])
+    comparing.show(comparing.compare(*runs, anyway=anyway), console())
+
+
+def _folder(run: str, out: Path) -> Path:
+    """A folder as given, or a run of that name under `out`, or kept results of that name.
+
+    Raises:
+        CatKerasError: none of them has a manifest.
+    """
+    places = [Path(run), out / run, RESULTS / run]
+    found = next((place for place in places if (place / "manifest.json").exists()), None)
+    if found is None:
+        if Path(run).is_dir():
+            raise CatKerasError(f"A run folder holds manifest.json; {run} has none. Give the folder of a finished run")
+        raise unknown_name("run", run, [path.parent.name for path in out.glob("*/manifest.json")])
+    return found

@@ -8,44 +8,66 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import DataOption, OutOption, SourceOption, console
+from benchmarks.cli.options import DataOption, OutOption, console
 from cat_keras.errors import CatKerasError
+
+MODEL = "A KerasHub preset, its folder, or a profile whose model to take, instead of the profile's."
 
 
 def run(
     profile: Annotated[str, typer.Argument(help="Name of a profile, or path of a TOML file.")] = "embedded",
     data: DataOption = None,
-    source: SourceOption = "local",
+    source: Annotated[str, typer.Option(help="local (--data), samples or tfds, instead of the profile's.")] = "",
     out: OutOption = Path("runs"),
+    small: Annotated[str, typer.Option(help=MODEL)] = "",
+    large: Annotated[str, typer.Option(help=MODEL)] = "",
     methods: Annotated[str, typer.Option(help="Comma-separated objectives instead of the profile's.")] = "",
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks or suites instead of the profile's.")] = "",
+    skip: Annotated[str, typer.Option(help="Comma-separated tasks or suites to leave out.")] = "",
     seeds: Annotated[int, typer.Option(help="How many seeds, 0 … n−1, instead of the profile's.")] = 0,
     set: Annotated[list[str] | None, typer.Option(help="Any profile key, e.g. --set data.train=500.")] = None,
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n shares, for machines that share --out.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and what it takes; build nothing.")
+    ] = False,
+    hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
     from benchmarks import profile as profiles
+    from benchmarks import shards
 
     changes = dict(profiles.parse_change(c) for c in set or [])
     changes |= {"methods": methods.split(",")} if methods else {}
     changes |= {"data.tasks": tasks.split(",")} if tasks else {}
+    changes |= {"data.skip": skip.split(",")} if skip else {}
     changes |= {"seeds": list(range(seeds))} if seeds else {}
-    chosen = profiles.read(profile, changes)
+    models = {role: name for role, name in (("small", small), ("large", large)) if name}
+    chosen = profiles.read(profile, changes, models)
+    share = shards.parse(shard) if shard else None
+    if dry_run:
+        from benchmarks import dryrun
+
+        with _framework_noise_to(None):
+            dryrun.show(chosen, data, out, console(), source, share, hardware)
+        return
     from benchmarks.run import run as execute
 
     try:
         with _framework_noise_to(out / "log.txt"):
-            folder = execute(chosen, data, out, console(), source)
+            folder = execute(chosen, data, out, console(), source, share)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
         raise typer.Exit(130) from None
-    typer.echo(
-        f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json"
-    )
+    if folder:
+        typer.echo(
+            f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json"
+        )
 
 
 @contextlib.contextmanager
-def _framework_noise_to(path: Path):
+def _framework_noise_to(path: Path | None):
     """Native libraries write start-up chatter to standard error; it goes to a log, Python's own errors do not."""
+    path = path or Path(os.devnull)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         log = path.open("ab")

@@ -1,5 +1,8 @@
 """`list`, `show` and `prepare`: the registry and its data."""
 
+import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,38 +12,70 @@ from benchmarks.cli.options import DataOption, SourceOption, console
 
 
 def list_tasks(
-    suite: Annotated[str, typer.Argument(help="Only this task, suite or cluster.")] = "all",
+    tasks: Annotated[list[str] | None, typer.Argument(help="Only these tasks, suites or clusters.")] = None,
     data: DataOption = None,
+    suite: Annotated[str, typer.Option(help="Only this suite.")] = "",
+    cluster: Annotated[str, typer.Option(help="Only this cluster.")] = "",
+    kind: Annotated[str, typer.Option(help="Only classification, or generation.")] = "",
+    metric: Annotated[str, typer.Option(help="Only tasks with this metric.")] = "",
+    source: Annotated[str, typer.Option(help="Only tasks that local (--data), samples or tfds have here.")] = "",
+    here: Annotated[bool, typer.Option("--here", help="Only tasks with real rows on this machine.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Whole declarations, as JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table of sources and rows.")] = False,
 ):
-    """List tasks, which sources have them on this machine, and the profiles that run them."""
-    from rich.table import Table
+    """List tasks: suite, kind, metric, rows per split, licence, and which sources have them on this machine."""
+    from benchmarks import listing
 
-    from benchmarks import sources, task
-
-    table = Table("task", "suites", "cluster", "kind", "metric", "here", box=None)
-    tasks = task.select([suite])
-    for t in tasks:
-        here = ", ".join(sources.available(t, data)) if hasattr(t.source, "open") else "generated"
-        table.add_row(t.name, ", ".join(t.suites), t.cluster, t.kind, t.metric, here)
-    screen = console()
-    screen.print(table)
-    # Not profile.names(), which loads pydantic: a list is quick.
-    profiles = ", ".join(sorted(p.stem for p in (Path(__file__).parents[1] / "profiles").glob("*.toml")))
-    screen.print(f"{len(tasks)} tasks. Profiles: {profiles}")
+    chosen = listing.choose(tasks or ["all"], kind, metric, cluster, suite)
+    found = listing.here(listing.entries(chosen, data), source, here)
+    if as_json:
+        typer.echo(json.dumps([entry.record() for entry in found], indent=1, ensure_ascii=False))
+    elif as_markdown:
+        typer.echo(listing.markdown(found, source))
+    else:
+        typer.echo(listing.text(found, source, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        # Not profile.names(), which loads pydantic: a list is quick.
+        profiles = ", ".join(sorted(p.stem for p in (Path(__file__).parents[1] / "profiles").glob("*.toml")))
+        typer.echo(f"{len(found)} task{'s' * (len(found) != 1)}. Profiles: {profiles}")
 
 
 def show(
-    task: str,
+    tasks: Annotated[list[str], typer.Argument(help="Tasks, suites or clusters.")],
     data: DataOption = None,
     source: SourceOption = "local",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    count: Annotated[int, typer.Option("-n", help="How many examples.")] = 3,
-    template: Annotated[int, typer.Option(help="Which prompt template.")] = 0,
+    count: Annotated[int, typer.Option("-n", help="How many examples of each task.")] = 3,
+    template: Annotated[str, typer.Option(help="Number of a prompt template, or mix: one drawn per example.")] = "0",
+    seed: Annotated[int, typer.Option(help="Of the sample of examples, and of the mixture.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per example and line.")] = False,
 ):
-    """Print prompt and target of some examples of a task."""
-    from benchmarks.run import show as display
+    """Print prompt and target of some examples of a task, as the models see them."""
+    from benchmarks import sources, task
 
-    display(task, data, split, count, template, console(), source)
+    wanted = {"mix": sources.MIXTURE}.get(template, template)
+    wanted = int(wanted) if wanted.isdecimal() else wanted
+    for t in task.select(tasks):
+        for example in sources.load(t, split, data, count, seed, wanted, source):
+            if as_json:
+                typer.echo(json.dumps(example.asdict(), ensure_ascii=False))
+            else:
+                drawn = sources.drawn_template(t, example.id, seed) if wanted == sources.MIXTURE else wanted
+                _print_example(example, f"{split} · {example.id} · template {drawn}")
+
+
+def _print_example(example, place: str):
+    from rich.markup import escape
+
+    screen = console()
+    group = f" · {example.group}" if example.group else ""
+    screen.rule(f"[bold]{example.task}[/] · {escape(place + group)}")
+    # Wrapped by the terminal, not by us: what is printed is what the models see.
+    screen.print(escape(example.prompt), end="", soft_wrap=True, highlight=False)
+    screen.print(f"[bold green]{escape(example.target)}[/]", soft_wrap=True, highlight=False)
+    if example.options:
+        screen.print(f"[dim]options: {escape(' | '.join(example.options))}[/]", soft_wrap=True, highlight=False)
+    if len(example.references) > 1:
+        screen.print(f"[dim]references: {escape(' | '.join(example.references))}[/]", soft_wrap=True, highlight=False)
 
 
 def prepare(

@@ -33,7 +33,7 @@ class Describe(World):
     rival_share: float = 0.4
 
     name = "embedded_describe"
-    cluster = "record to sentence"
+    cluster = "phrasing"
     kind = "generation"
     template = "{text}\nIn words:\n"
     metric = "exact_match"

@@ -29,7 +29,7 @@ class Translate(World):
     grammar_share: float = 0.4
 
     name = "embedded_translate"
-    cluster = "translation"
+    cluster = "invented_language"
     kind = "generation"
     template = "Sil: {text}\nVod:\n"
     metric = "exact_match"

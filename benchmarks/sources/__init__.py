@@ -11,9 +11,10 @@ A source yields the rows of a *part* (for a folder: one file). A split is a slic
 Datasets writes it: `"train"`, `"train[:-200]"`, `"train[200:400]"`.
 """
 
+from benchmarks.sources.counting import count
 from benchmarks.sources.dataset import Dataset, Rows, Source
 from benchmarks.sources.folder import LAYOUT, MANIFEST, data_folder, read_jsonl, split_file
-from benchmarks.sources.loading import MIXTURE, SOURCES, available, load
+from benchmarks.sources.loading import MIXTURE, SOURCES, available, drawn_template, load
 from benchmarks.sources.recipes import PRECEDENCE, own_rows, parse_recipe
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "Rows",
     "Source",
     "available",
+    "count",
     "data_folder",
+    "drawn_template",
     "load",
     "own_rows",
     "parse_recipe",

@@ -13,7 +13,7 @@ class Source(Protocol):
     """What a task needs of the place its rows come from.
 
     A source that only generates rows has these two methods. One that reads them has `open` besides, which takes the
-    place (`"local"` or `"tfds"`), `has`, and, for `benchmarks.prepare`, `origin` and `export`.
+    place (`"local"` or `"tfds"`), `files`, and, for `benchmarks.prepare`, `origin` and `export`.
     """
 
     def rows(self, part: str, data: str | Path | None) -> Iterable[tuple[str, dict]]:
@@ -89,9 +89,10 @@ class Dataset:
         """The part as files of the local layout: path in the data folder, rows."""
         yield f"{_folder(self.name)}/{part}.jsonl", self.open(part, data, place)
 
-    def has(self, part: str, root: Path) -> bool:
-        """Whether a data folder holds the part; reads nothing."""
-        return any((folder / f"{name}.jsonl").is_file() for folder in self._folders(root) for name in self._names(part))
+    def files(self, part: str, root: Path) -> list[Path]:
+        """The files of a data folder that hold the part, none where it is absent; reads nothing."""
+        paths = (folder / f"{name}.jsonl" for folder in self._folders(root) for name in self._names(part))
+        return [path for path in paths if path.is_file()][:1]
 
     def identity(self) -> dict:
         return {"tfds": self.name, "version": self.version}

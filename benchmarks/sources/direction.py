@@ -5,6 +5,7 @@ parallel/<corpus>/<pair>/train.jsonl, one file for both directions of a pair. To
 sacrebleu distributes it and the corpora of TFDS in `CORPORA_OF_TFDS`.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ class Place(Protocol):
 
     def corpora(self, source: str, target: str) -> list[tuple[str, str, Iterator[tuple[int, dict]]]]:
         """Per corpus: name, place, numbered rows."""
+
+    def state(self, source: str, target: str) -> tuple:
+        """Differs when the corpora do."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,12 @@ class Direction:
         if others:
             yield f"{folder}/{part}_other_refs.jsonl", _numbered(enumerate(others))
 
-    def has(self, part: str, root: Path) -> bool:
-        """Whether a data folder holds the part; reads nothing."""
+    def files(self, part: str, root: Path) -> list[Path]:
+        """The files of a data folder that hold the part, none where it is absent; reads nothing."""
         if part == "pairs":
-            return bool(_pair_files(root, self.source, self.target))
-        return (root / "wmt22" / f"{self.source}-{self.target}" / f"{part}.jsonl").is_file()
+            return list(_pair_files(root, self.source, self.target).values())
+        path = root / "wmt22" / f"{self.source}-{self.target}" / f"{part}.jsonl"
+        return [path] if path.is_file() else []
 
     def identity(self) -> dict:
         return {"wmt22": f"{self.source}-{self.target}", "other_references": self.other_references}
@@ -117,24 +122,32 @@ class Direction:
         return Rows.of(pairs, lambda id: f"{where}:{int(id.rpartition('-')[2]) + 1}")
 
     def _pairs(self, place: Place) -> Rows:
-        seen: dict[str, set] = {language: set() for language in self._languages}
-        found, places = [], {}
-        for corpus, where, rows in place.corpora(self.source, self.target):
-            places[corpus] = where
-            for index, row in rows:
-                texts = {language: row.get(language) for language in seen}
-                # A row with a missing text passes: the task that renders it names the field.
-                if any(isinstance(text, str) and text in seen[language] for language, text in texts.items()):
-                    continue
-                for language, text in texts.items():
-                    seen[language].add(str(text))
-                found.append((_order(texts), f"{corpus}/train-{index}", self.complete(row)))
-        found.sort(key=lambda pair: pair[:2])
+        pairs, places = _distinct(place, *self._languages, place.state(self.source, self.target))
 
         def where_is(id: str) -> str:
             return f"{places[id.partition('/')[0]]}:{int(id.rpartition('-')[2]) + 1}"
 
-        return Rows.of([(id, row) for _, id, row in found], where_is)
+        return Rows(len(pairs), lambda indices: [(pairs[i][1], self.complete(pairs[i][2])) for i in indices], where_is)
+
+
+# Kept for the other direction of the pair, which a run reads next.
+@functools.lru_cache(maxsize=1)
+def _distinct(place: "Place", first: str, second: str, state: tuple) -> tuple[list[tuple[bytes, str, dict]], dict]:
+    """Order, id and row of every pair in order, each sentence in one pair only; and corpus → its place."""
+    seen: dict[str, set] = {first: set(), second: set()}
+    found, places = [], {}
+    for corpus, where, rows in place.corpora(first, second):
+        places[corpus] = where
+        for index, row in rows:
+            texts = {language: row.get(language) for language in seen}
+            # A row with a missing text passes: the task that renders it names the field.
+            if any(isinstance(text, str) and text in seen[language] for language, text in texts.items()):
+                continue
+            for language, text in texts.items():
+                seen[language].add(str(text))
+            found.append((_order(texts), f"{corpus}/train-{index}", row))
+    found.sort(key=lambda pair: pair[:2])
+    return found, places
 
 
 @dataclass(frozen=True)
@@ -152,15 +165,23 @@ class Folder:
         return list(read_jsonl(path)), others, str(path)
 
     def corpora(self, source: str, target: str):
+        files = self._files(source, target)
+        ordered = [name for name in CORPORA if name in files] + sorted(set(files) - set(CORPORA))
+        paths = {name: split_file(files[name].parent, "train", self.root) for name in ordered}
+        return [(name, str(path), read_jsonl(path)) for name, path in paths.items()]
+
+    def state(self, source: str, target: str) -> tuple:
+        found = ((path, path.stat()) for path in sorted(self._files(source, target).values()))
+        return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)
+
+    def _files(self, source: str, target: str) -> dict[str, Path]:
         files = _pair_files(self.root, source, target)
         if not files:
             raise CatKerasError(
                 f"Training pairs lie in parallel/<corpus>/{source}-{target}/train.jsonl (or the other way "
                 f"round); {self.root} has none. Add a corpus"
             )
-        ordered = [name for name in CORPORA if name in files] + sorted(set(files) - set(CORPORA))
-        paths = {name: split_file(files[name].parent, "train", self.root) for name in ordered}
-        return [(name, str(path), read_jsonl(path)) for name, path in paths.items()]
+        return files
 
 
 @dataclass(frozen=True)
@@ -181,16 +202,20 @@ class Download:
 
     def corpora(self, source: str, target: str):
         pair = tuple(sorted((source, target)))
+        name, version = self.state(source, target)
+        rows = tfds.rows(name, version, "train", self.data)
+        numbered = enumerate(row for _, row in rows.read(range(min(rows.count, ROWS_OF_TFDS))))
+        texts = ((index, _pair_of(row, pair)) for index, row in numbered)
+        return [(name.partition("/")[0], f"{name} train", ((index, row) for index, row in texts if row))]
+
+    def state(self, source: str, target: str) -> tuple[str, str]:
+        pair = tuple(sorted((source, target)))
         if pair not in CORPORA_OF_TFDS:
             raise CatKerasError(
                 f"TensorFlow Datasets has no training pairs for {source}-{target}. Pass --source local --data DIR with "
                 f"pairs in DIR/parallel/<corpus>/{source}-{target}/train.jsonl, one {{language: text}} object per line"
             )
-        name, version = CORPORA_OF_TFDS[pair]
-        rows = tfds.rows(name, version, "train", self.data)
-        numbered = enumerate(row for _, row in rows.read(range(min(rows.count, ROWS_OF_TFDS))))
-        texts = ((index, _pair_of(row, pair)) for index, row in numbered)
-        return [(name.partition("/")[0], f"{name} train", ((index, row) for index, row in texts if row))]
+        return CORPORA_OF_TFDS[pair]
 
 
 def _sacrebleu_fields(pair: str) -> dict[str, list[str]]:

@@ -21,7 +21,9 @@ def data_folder(data: str | Path | None) -> Path:
         CatKerasError: none was named, or it does not exist.
     """
     if data is None:
-        raise CatKerasError(f"This task reads local data and no folder was named; pass --data DIR: {LAYOUT}")
+        raise CatKerasError(
+            f"This task reads local data and no folder was named; pass --data DIR ({LAYOUT}), or --source samples"
+        )
     root = Path(data).expanduser()
     if not root.is_dir():
         raise CatKerasError(f"The data folder does not exist; received {str(data)!r}. Pass --data DIR: {LAYOUT}")
@@ -56,26 +58,36 @@ def verify(path: Path, root: Path) -> None:
     Raises:
         CatKerasError: size or sha256 differ, or the manifest cannot be read.
     """
-    manifest = root / MANIFEST
-    if not manifest.is_file():
-        return
-    entry = _entries(manifest, manifest.stat().st_mtime_ns).get(path.relative_to(root).as_posix())
+    entry = entries(root).get(path.relative_to(root).as_posix())
     if entry is None:
         return
     wanted = (entry["bytes"], entry["sha256"])
     stat = path.stat()
     if stat.st_size != wanted[0] or _sha256(path, stat.st_mtime_ns, stat.st_size) != wanted[1]:
         raise CatKerasError(
-            f"{path} is not the file that {manifest} lists (size or sha256 differ). Restore it, or write it again with "
-            "`python -m benchmarks prepare`; take it out of the manifest if you changed it on purpose"
+            f"{path} is not the file that {root / MANIFEST} lists (size or sha256 differ). Restore it, or write it "
+            "again with `python -m benchmarks prepare`; take it out of the manifest if you changed it on purpose"
         )
+
+
+def entries(root: Path) -> dict[str, dict]:
+    """What the manifest of a data folder says of its files, by their path in it; nothing without a manifest.
+
+    Raises:
+        CatKerasError: the manifest cannot be read.
+    """
+    manifest = root / MANIFEST
+    return _entries(manifest, manifest.stat().st_mtime_ns) if manifest.is_file() else {}
 
 
 @functools.lru_cache(maxsize=8)
 def _entries(manifest: Path, modified: int) -> dict[str, dict]:
     try:
         files = store.read_json(manifest)["files"]
-        return {name: {"bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])} for name, entry in files.items()}
+        return {
+            name: {**entry, "bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
+            for name, entry in files.items()
+        }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CatKerasError(
             f'{manifest} must read {{"files": {{path: {{"bytes": …, "sha256": …}}}}}}; received {error!r}. '

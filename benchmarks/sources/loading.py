@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.sources import samples
+from benchmarks.sources import samples, tfds
 from benchmarks.sources.dataset import Rows
 from benchmarks.sources.recipes import own_rows, parse_recipe
 from benchmarks.task import Task
@@ -69,17 +69,11 @@ def available(task: Task, data: str | Path | None = None) -> list[str]:
         return list(SOURCES)
     part = parse_recipe(task.splits["test"])[0]
     here = {
-        "local": data is not None and task.source.has(part, Path(data).expanduser()),
+        "local": data is not None and bool(task.source.files(part, Path(data).expanduser())),
         "samples": samples.path(task).is_file(),
-        "tfds": _prepared_by_tfds(task),
+        "tfds": tfds.info_file(task.source.identity()) is not None,
     }
     return [source for source in SOURCES if here[source]]
-
-
-def _prepared_by_tfds(task: Task) -> bool:
-    described = task.source.identity()
-    folder = Path.home() / "tensorflow_datasets" / described.get("tfds", "") / described.get("version", "")
-    return "tfds" in described and (folder / "dataset_info.json").is_file()
 
 
 def _check(task: Task, split: str, limit: int | None, template: int | str, source: str) -> None:
@@ -89,8 +83,9 @@ def _check(task: Task, split: str, limit: int | None, template: int | str, sourc
         raise unknown_name("source", source, SOURCES)
     if limit is not None and limit < 1:
         raise CatKerasError(f"limit is a number of rows, at least 1, or None for all; received {limit}")
-    if isinstance(template, str) and template != MIXTURE:
-        raise unknown_name(f"template of task {task.name}:", template, [MIXTURE, *map(str, range(len(task.templates)))])
+    if template != MIXTURE and template not in range(len(task.templates)):
+        valid = [MIXTURE, *map(str, range(len(task.templates)))]
+        raise unknown_name(f"template of task {task.name}:", str(template), valid)
 
 
 def _rows(task: Task, split: str, data: str | Path | None, source: str) -> tuple[Rows, list[int]]:
@@ -142,13 +137,13 @@ def _shuffled(count: int, seed: int) -> list[int]:
 
 def _render(task: Task, id: str, row: dict, template: int | str, seed: int, rows: Rows) -> Example:
     if template == MIXTURE:
-        template = _drawn(task, id, seed)
+        template = drawn_template(task, id, seed)
     with _place(rows, id):
         return task.example(row, id, template)
 
 
-def _drawn(task: Task, id: str, seed: int) -> int:
-    """A template that depends on the example alone, so that no limit, order or other example changes it."""
+def drawn_template(task: Task, id: str, seed: int) -> int:
+    """The template that the mixture gives an example. It depends on nothing else: no limit, order or other example."""
     digest = hashlib.blake2b(f"{seed}/{task.name}/{id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) % len(task.templates)
 

@@ -3,8 +3,9 @@
 TensorFlow is imported when a row is asked for, never before.
 """
 
+import difflib
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,36 @@ def builder(name: str, version: str, data: str | None = None):
     try:
         return tfds.builder(f"{name}:{version}", data_dir=data)
     except Exception as error:  # TFDS raises ValueError, AssertionError and errors of its own here
+        near = _near(name)
+        hint = f"; did you mean {', '.join(near)}?" if near else f" ({_first_line(error)})."
         raise CatKerasError(
-            f"TensorFlow Datasets {tfds.__version__} has no {name}:{version} ({_first_line(error)}). "
-            "Install the version of tensorflow-datasets that constraints.txt names"
+            f"TensorFlow Datasets {tfds.__version__} has no {name}:{version}{hint} Correct the source of the task, or "
+            "install the version of tensorflow-datasets that constraints.txt names"
         ) from error
+
+
+def _near(name: str) -> list[str]:
+    """Names like that of a data set that does not exist, or else of a config that it does not have."""
+    import tensorflow_datasets as tfds
+
+    dataset = name.partition("/")[0]
+    try:
+        configs = [f"{dataset}/{config}" for config in tfds.builder_cls(dataset).builder_configs]
+    except tfds.core.registered.DatasetNotFoundError:
+        return difflib.get_close_matches(dataset, set(tfds.list_builders(with_community_datasets=False)))
+    return [] if name in configs else difflib.get_close_matches(name, configs)
+
+
+def info_file(described: Mapping[str, str]) -> Path | None:
+    """What TFDS noted when it prepared a data set in its default folder; None where it has not. Imports nothing.
+
+    Args:
+        described: the `identity` of a source.
+    """
+    if "tfds" not in described:
+        return None
+    path = Path.home() / "tensorflow_datasets" / described["tfds"] / described["version"] / "dataset_info.json"
+    return path if path.is_file() else None
 
 
 @functools.lru_cache(maxsize=32)
