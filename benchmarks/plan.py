@@ -4,20 +4,22 @@ The chain: data → tokenizer → encoded → large (pretrained, tuned) → teac
 model per method and seed → predictions of each. Every key contains the keys of what it is built from.
 """
 
-import hashlib
-import json
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import sources, task
+from benchmarks.examples import Examples, Lengths
 from benchmarks.profile import METHODS, Profile, Training
 from cat_keras import store
-from cat_keras.errors import CatKerasError
-from cat_keras.records import Example
+from cat_keras.errors import CatKerasError, unknown_name
 
 # Raised when the code of a stage changes what it writes.
 STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 2, "teacher": 1, "predict": 1}
+
+Model = tuple[str, int]  # of those that answer the test examples: method and seed
+LARGE: Model = ("", -1)
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Plan:
 
     profile: Profile
     tasks: tuple[task.Task, ...]
-    train: list[Example]
-    test: list[Example]
+    train: Examples
+    test: Examples
     tokenizer: str
     encoded: str
     large: Cell | None  # None: the preset as it is
@@ -50,26 +52,42 @@ class Plan:
     teacher: str
     small: dict[tuple[str, int], Cell]  # (method, seed) → its last cell
 
-    def predictions(self) -> list[tuple[str, int, str, str]]:
-        """(method, seed, label, key of the model) of each model that answers the test examples; the large one first."""
-        out = [("", -1, "large", self.large_key)]
-        return out + [(m, s, f"{m} seed {s}", cell.key) for (m, s), cell in self.small.items()]
+    def models(self) -> list[Model]:
+        """Each model that answers the test examples; the large one first."""
+        return [LARGE, *self.small]
+
+    def label(self, model: Model) -> str:
+        return "large" if model == LARGE else f"{model[0]} seed {model[1]}"
+
+    def last(self, model: Model) -> Cell | None:
+        """The training that a model comes from; None for a preset as it is."""
+        return self.large if model == LARGE else self.small[model]
+
+    def model_key(self, model: Model) -> str:
+        return self.large_key if model == LARGE else self.small[model].key
 
     def prediction_key(self, model_key: str) -> str:
         data = self.profile.data
         return _key(
             "predict",
             model=model_key,
-            test=_fingerprint(self.test),
+            test=self.test.fingerprint,
             metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # the quality is stored beside
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
         )
 
-    def cells(self) -> list[Cell]:
-        """Every training of the run, each after what it starts from."""
+    def cells(self, models: list[Model] | None = None) -> list[Cell]:
+        """Every training that models come from (default: all models), each after what it starts from.
+
+        Those of the large model are among them where a small one reads its columns.
+        """
+        models = self.models() if models is None else models
+        ends = [self.last(m) for m in models]
+        if any(c and c.needs_teacher for c in ends):
+            ends = [self.large, *ends]
         out: list[Cell] = []
-        for last in [self.large, *self.small.values()]:
+        for last in ends:
             chain = []
             while last is not None:
                 chain.append(last)
@@ -78,29 +96,34 @@ class Plan:
         return out
 
 
-def make(profile: Profile, data: str | Path | None, source: str = "local") -> Plan:
+def make(profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False) -> Plan:
     """Reads the rows of a profile and names every result.
 
+    Args:
+        profile: what to run. data: folder of the data, see `sources.load`.
+        source: where rows come from instead of the profile's `data.source`.
+        assume: for an estimate, take tasks whose rows are not on this machine at the limits of the profile.
+
     Raises:
-        CatKerasError: unknown task, or data that cannot be read (see `sources`).
+        CatKerasError: unknown task or source, or data that cannot be read (see `sources`).
     """
-    tasks = tuple(task.select(profile.data.tasks))
-    limits = {"train": profile.data.train, "test": profile.data.test}
-    train, test = (
-        [
-            example
-            for t in tasks
-            if split in t.splits  # a diagnostic has no training data: it is tested on what the others taught
-            for example in sources.load(t, split, data, limit=n, seed=profile.data.seed, source=source)
-        ]
-        for split, n in limits.items()
-    )
-    if not train:
+    skipped = task.select(profile.data.skip)
+    tasks = tuple(t for t in task.select(profile.data.tasks) if t not in skipped)
+    untrained = task.select(profile.data.test_only)
+    source = source or profile.data.source
+    if source not in sources.SOURCES:
+        raise unknown_name("source", source, sources.SOURCES)
+    # A diagnostic has no training data: it is tested on what the others taught.
+    trained = [t for t in tasks if "train" in t.splits and t not in untrained]
+    tested = [t for t in tasks if "test" in t.splits]
+    train = Examples(trained, _reader(profile, "train", data, source, assume))
+    test = Examples(tested, _reader(profile, "test", data, source, assume), keep=math.inf)
+    if not len(train):
         raise CatKerasError(
             f"A run trains on something. Received: only tasks without training data, {profile.data.tasks}"
         )
     origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
-    rows = _fingerprint(train)
+    rows = train.fingerprint
     if profile.large.preset or profile.small.preset:
         tokenizer = _key("tokenizer", preset=origin["small"] if profile.small.preset else origin["large"])
     else:
@@ -115,6 +138,21 @@ def make(profile: Profile, data: str | Path | None, source: str = "local") -> Pl
         for method in profile.methods
     }
     return Plan(profile, tasks, train, test, tokenizer, encoded, large, large_key, teacher, small)
+
+
+def _reader(profile, split, data, source, assume):
+    cap = getattr(profile.data, split)
+    limit = None if cap == "all" else cap
+
+    def read(t: task.Task):
+        if assume and source not in sources.available(t, data):
+            return Lengths.assumed(t, limit)
+        try:
+            return sources.load(t, split, data, limit=limit, seed=profile.data.seed, source=source)
+        except CatKerasError as error:
+            raise CatKerasError(f"{error}. Or leave the task out: --skip {t.name}") from error
+
+    return read
 
 
 def _start(profile, role, seed, encoded, origin) -> Cell | None:
@@ -170,10 +208,3 @@ def _key(stage: str, **parts) -> str:
 def packages() -> dict[str, str]:
     """Versions of what computes the results."""
     return {p: version(p) for p in ("tensorflow", "keras", "keras-hub", "sentencepiece")}
-
-
-def _fingerprint(examples: list[Example]) -> str:
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(json.dumps(example.asdict(), sort_keys=True).encode())
-    return digest.hexdigest()

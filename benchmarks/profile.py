@@ -2,15 +2,25 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from cat_keras.errors import CatKerasError, unknown_name
 
 FOLDER = Path(__file__).parent / "profiles"
+PRESETS = "full"  # the profile that says how presets are fine-tuned
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _cap(value):
+    if value == "all" or (type(value) is int and value > 0):
+        return value
+    raise ValueError('a number of examples is "all" or greater than 0')
+
+
+Cap = Annotated[int | Literal["all"], PlainValidator(_cap)]
 
 
 class Section(BaseModel):
@@ -18,11 +28,14 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Which tasks, and at most how many examples of each (a seeded sample of what is there)."""
+    """Which tasks, and at most how many examples of each (a seeded sample of what is there), or "all"."""
 
     tasks: tuple[str, ...]
-    train: Positive
-    test: Positive
+    skip: tuple[str, ...] = ()  # of these tasks
+    test_only: tuple[str, ...] = ()  # tasks whose training data is not read
+    source: Literal["local", "samples", "tfds"] = "local"
+    train: Cap
+    test: Cap
     max_length: Positive  # context in tokens, specials included
     max_new_tokens: Positive
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
@@ -112,30 +125,54 @@ def names() -> list[str]:
     return sorted(p.stem for p in FOLDER.glob("*.toml"))
 
 
-def read(name: str, changes: dict | None = None) -> Profile:
+def read(name: str, changes: dict | None = None, models: dict[str, str] | None = None) -> Profile:
     """A profile by name or by path of a TOML file, with some of its keys changed.
 
     Args:
         name: of a file in `profiles/`, or a path ending in .toml.
         changes: dotted key → value, e.g. {"data.train": 100}.
+        models: "small" or "large" → another model: that of the profile so named, or a KerasHub preset.
 
     Raises:
         CatKerasError: unknown profile or key (with the nearest), or a value that breaks its rule.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not path.exists():
-        raise unknown_name("profile", name, names())
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
-    values["name"] = path.stem
+    values = _toml(path, name) | {"name": path.stem}
+    for role, wanted in (models or {}).items():
+        _put_model(values, role, wanted)
     for key, value in (changes or {}).items():
         _set(values, key, value)
     try:
         return Profile.model_validate(values)
     except ValidationError as error:
         raise _readable(path, error) from error
+
+
+def _toml(path: Path, name: str) -> dict:
+    if not path.exists():
+        raise unknown_name("profile", name, names())
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
+
+
+def _put_model(values: dict, role: str, wanted: str):
+    """Another model with phases that suit it: those of its profile, or for a preset those of a profile of presets.
+
+    The phase that differs between methods is one of the small model, and goes with it.
+    """
+    if wanted in names():
+        origin = _toml(FOLDER / f"{wanted}.toml", wanted)
+        values[role] = origin[role]
+    else:
+        tuned = "preset" in values.get(role, {})
+        origin = values if tuned else _toml(FOLDER / f"{PRESETS}.toml", PRESETS)
+        values[role] = (
+            {"preset": wanted, "tune": origin[role]["tune"]} if "tune" in origin[role] else {"preset": wanted}
+        )
+    if role == "small":
+        values["objective"] = origin["objective"]
 
 
 def parse_change(text: str) -> tuple[str, object]:

@@ -8,14 +8,14 @@ import resource
 import time
 from pathlib import Path
 
-from benchmarks import metrics, plan, task
+from benchmarks import leases, metrics, plan, shards, task
 from benchmarks.progress import Progress
 from cat_keras import store
 
 PREDICTIONS = "predictions.parquet"
 
 
-def run(profile, data, out: Path, console, source: str = "local") -> Path:
+def run(profile, data, out: Path, console, source: str = "", shard: tuple[int, int] | None = None) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
     Args:
@@ -23,28 +23,38 @@ def run(profile, data, out: Path, console, source: str = "local") -> Path:
         data: folder of the real data, or None when the tasks need none.
         out: results go to `out/<profile name>`, the cache to `out/cache`.
         console: a rich console.
-        source: where rows come from, see `sources.load`.
+        source: where rows come from instead of the profile's source, see `sources.load`.
+        shard: (i, n) for the i-th of n shares of the models, see `shards`; None for all.
 
     Returns:
-        The run folder.
+        The run folder; None while models of other shards are missing, and there is no report yet.
     """
     started = time.monotonic()
     todo = plan.make(profile, data, source)
-    cache = store.Store(
+    cache = leases.SharedStore(
         out / "cache", report=lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True)
     )
+    mine = shards.assign(todo, shard[1])[shard[0]] if shard else shards.ordered(todo, todo.models())
     with Progress(console) as progress:
         bench = _Lazy(todo, cache, progress)
-        missing = [p for p in todo.predictions() if not cache.has("predict", todo.prediction_key(p[3]))]
+        missing = [m for m in mine if not cache.has("predict", todo.prediction_key(todo.model_key(m)))]
         console.print(
             f"{profile.name}: {len(todo.tasks)} tasks, {len(todo.train):,} training and {len(todo.test):,} test "
-            f"examples, {len(todo.predictions())} models; {len(missing) or 'nothing'} to do",
+            f"examples, {len(mine)} models{' in shard {}/{}'.format(*shard) if shard else ''}; "
+            f"{len(missing) or 'nothing'} to do",
             soft_wrap=True,
         )
         progress.expect(_remaining(todo, cache, missing))
-        folders = {p[:2]: _predictions(todo, cache, bench, *p) for p in todo.predictions()}
+        for done, model in enumerate(missing):
+            bench().keep(missing[done:])
+            _predict(todo, cache, bench(), model)
+            if model == plan.LARGE and any(c.needs_teacher for c in todo.cells(missing)):
+                bench().teacher()  # while the large model is loaded
     folder = out / profile.name
-    _collect(todo, cache, folders, folder, time.monotonic() - started)
+    with cache.lease("collect"):  # one after the other, so that the last one sees all
+        complete = _collect(todo, cache, folder, time.monotonic() - started, console)
+    if not complete:
+        return None
     from benchmarks import report  # late: it brings pandas and matplotlib
 
     report.build(folder, console)
@@ -67,25 +77,23 @@ class _Lazy:
 
 def _remaining(todo, cache, missing) -> int:
     """How many stages will show a bar: trainings and predictions not in the cache, and the teacher cache."""
-    cells = [c for c in todo.cells() if not cache.path("train", c.key).exists()]
+    cells = [c for c in todo.cells(missing) if not cache.path("train", c.key).exists()]
     teacher = any(c.needs_teacher for c in cells) and not cache.path("teacher", todo.teacher).exists()
     early = sum(not cache.path(s, k).exists() for s, k in (("tokenizer", todo.tokenizer), ("encoded", todo.encoded)))
     return len(cells) + teacher + len(missing) + (early if missing else 0)
 
 
-def _predictions(todo, cache, bench, method, seed, label, model_key) -> Path:
-    """The stored answers of one model, with the quality of each."""
+def _predict(todo, cache, bench, model):
+    """Stores the answers of one model, with the quality of each."""
     import pyarrow
 
     def build(folder):
-        cell = todo.small.get((method, seed), todo.large)
-        role = "small" if method else "large"
-        predictions = bench().predict(role, cell, label)
+        predictions = bench.predict("large" if model == plan.LARGE else "small", todo.last(model), todo.label(model))
         quality = _quality(todo, predictions)
         rows = [p.asdict() | {"quality": q} for p, q in zip(predictions, quality, strict=True)]
         _write(folder / PREDICTIONS, pyarrow.Table.from_pylist(rows))
 
-    return cache.get("predict", todo.prediction_key(model_key), build)
+    cache.get("predict", todo.prediction_key(todo.model_key(model)), build)
 
 
 def _quality(todo, predictions) -> list[float]:
@@ -101,11 +109,23 @@ def _write(path, table):
     store.write_bytes(path, buffer.getvalue())
 
 
-def _collect(todo, cache, folders, folder, seconds):
-    """Writes the run folder from the cache: examples, all predictions, and last the manifest."""
+def _collect(todo, cache, folder, seconds, console) -> bool:
+    """Writes the run folder from the cache: examples, the predictions that are there, and last the manifest.
+
+    Returns:
+        Whether all predictions are there; what is missing is named in the manifest and on the console.
+    """
     import pyarrow
     import pyarrow.parquet
 
+    keys = {m: todo.prediction_key(todo.model_key(m)) for m in todo.models()}
+    folders = {m: cache.path("predict", key) for m, key in keys.items() if cache.has("predict", key)}
+    missing = [todo.label(m) for m in todo.models() if m not in folders]
+    if missing:
+        console.print(f"Not there yet, from other shards: {', '.join(missing)}", markup=False, soft_wrap=True)
+        console.print("The last shard to finish reports; so does the same command without --shard", soft_wrap=True)
+    if not folders:
+        return False
     _write(folder / "examples.parquet", pyarrow.Table.from_pylist([e.asdict() for e in todo.test]))
     tables = []
     for (method, seed), path in folders.items():
@@ -116,6 +136,13 @@ def _collect(todo, cache, folders, folder, seconds):
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
     _write(folder / PREDICTIONS, pyarrow.concat_tables(tables, promote_options="permissive"))
     store.write_json(folder / "manifest.json", _manifest(todo, cache, folders, folder, seconds))
+    return not missing
+
+
+def _missing(todo, folders) -> list[str]:
+    """The cells without predictions, as `report.load.Run.missing` names them."""
+    absent = ["large" if m == plan.LARGE else "{}/{}".format(*m) for m in todo.models() if m not in folders]
+    return [f"{name}/{t.name}" for name in absent for t in todo.tasks]
 
 
 def _manifest(todo, cache, folders, folder, seconds) -> dict:
@@ -133,7 +160,7 @@ def _manifest(todo, cache, folders, folder, seconds) -> dict:
         "rule": profile.rule,
         "tasks": [t.name for t in todo.tasks],
         "task_identities": {t.name: t.identity() for t in todo.tasks},
-        "missing": [],
+        "missing": _missing(todo, folders),
         "training": {
             f"{m}/{s}": {k: cells[c.label][k] for k in facts} for (m, s), c in todo.small.items() if c.label in cells
         },

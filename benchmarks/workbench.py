@@ -1,14 +1,18 @@
 """Models and compiled functions of a run, kept between its cells: a seed or a phase more costs no compilation."""
 
+import gc
+import itertools
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
 import cat_keras as ck
-from benchmarks.plan import Cell, Plan
+from benchmarks.plan import LARGE, Cell, Model, Plan
 from cat_keras import distribution, losses, models, training
+from cat_keras.errors import CatKerasError
 from cat_keras.store import Store
 
 
@@ -26,6 +30,17 @@ class Workbench:
         self._models, self._trainers, self._predictors = {}, {}, {}
         self._encoded = self._teacher = None
         distribution.make_deterministic(0)
+
+    def keep(self, models: list[Model]):
+        """Lets go of what none of these models, yet to be made, needs: compiled functions, and the large model."""
+        cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
+        teacher = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
+        functions = {_function(c) for c in cells}
+        self._trainers = {k: v for k, v in self._trainers.items() if k in functions}
+        if not (teacher or LARGE in models or any(c.role == "large" for c in cells)):
+            self._models.pop("large", None)
+            self._predictors.pop("large", None)
+        gc.collect()  # models and their functions refer to each other
 
     # -- data ----------------------------------------------------------------------------------------------------
 
@@ -47,7 +62,7 @@ class Workbench:
         def build(folder):
             self.progress.start("encode", 1, "")
             tokenizer = models.tokenizer_of(self.model("small"))
-            data = ck.encode(self.plan.train, tokenizer, self.profile.data.max_length, long_targets="drop")
+            data = _encoded(self.plan.train, tokenizer, self.profile.data.max_length)
             data.save(folder / "encoded.npz")
             facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
                      "prompts_cut": data.truncated, "targets_too_long": len(data.dropped)}  # fmt: skip
@@ -76,12 +91,13 @@ class Workbench:
                 **self.profile.teacher.model_dump(),
             )
             cache.save(folder / "cache")
+            right = float(np.asarray(cache.right).mean())
             bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
             self.progress.done(
-                f"large model right on {cache.right.mean():.1%} of target tokens; {bits:.0f} bit per token for the "
+                f"large model right on {right:.1%} of target tokens; {bits:.0f} bit per token for the "
                 f"mask, {total:.0f} bytes with {self.profile.teacher.distribution} probabilities"
             )
-            return {"right": float(cache.right.mean()), "bytes_per_token": cache.bytes_per_token}
+            return {"right": right, "bytes_per_token": cache.bytes_per_token}
 
         if self._teacher is None:
             self._teacher = ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
@@ -107,7 +123,15 @@ class Workbench:
     def _proto(self):
         """The tokenizer of a home-made model: that of the preset beside it, or one trained on the training text."""
         other = self.profile.small.preset or self.profile.large.preset
-        return models.tokenizer_of(models.load(other)).proto if other else self.tokenizer()
+        if not other:
+            return self.tokenizer()
+        tokenizer = models.tokenizer_of(models.load(other))
+        if not getattr(tokenizer, "proto", None):
+            raise CatKerasError(
+                "A model that is built here beside a preset reads the preset's SentencePiece vocabulary. Received: "
+                f"{other}, whose tokenizer is a {type(tokenizer).__name__}. Give presets for both models"
+            )
+        return tokenizer.proto
 
     def set_weights(self, role, weights):
         for variable, value in zip(self.model(role).weights, weights, strict=True):
@@ -146,7 +170,7 @@ class Workbench:
         return self.store.get("train", cell.key, build) / "preset"
 
     def _trainer(self, cell):
-        key = (cell.role, cell.objective, cell.training.weight_decay)
+        key = _function(cell)
         if key not in self._trainers:
             loss = losses.get(cell.objective, **self.profile.arguments.get(cell.objective, {}))
             trainer = ck.CascadeAware(self.model(cell.role), loss)
@@ -189,7 +213,33 @@ class Workbench:
         predictor = self.predictor(role)
         before = predictor.truncated
         self.progress.start(f"predict {label}", len(self.plan.test), "examples")
-        predictions = predictor(self.plan.test, progress=self.progress.advance)
+        predictions = predictor(list(self.plan.test), progress=self.progress.advance)
         cut = predictor.truncated - before
         self.progress.done(f"{len(predictions):,} examples" + (f", {cut} prompts cut" if cut else ""))
         return predictions
+
+
+def _function(cell: Cell) -> tuple:
+    """Trainings that share it share compiled steps."""
+    return cell.role, cell.objective, cell.training.weight_decay
+
+
+def _encoded(examples: Iterable[ck.Example], tokenizer, max_length: int, at_once: int = 20_000) -> ck.Encoded:
+    """`ck.encode` piece by piece: lists of numbers on the way take ten times the memory of the arrays."""
+    parts = [ck.encode(part, tokenizer, max_length, long_targets="drop") for part in _pieces(examples, at_once)]
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return ck.Encoded(
+        tokens=np.concatenate([part.tokens for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        n_prompt=np.concatenate([part.n_prompt for part in parts]),
+        ids=tuple(itertools.chain.from_iterable(part.ids for part in parts)),
+        truncated=sum(part.truncated for part in parts),
+        dropped=tuple(itertools.chain.from_iterable(part.dropped for part in parts)),
+        tokenizer=parts[0].tokenizer,
+    )
+
+
+def _pieces(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while piece := list(itertools.islice(items, size)):
+        yield piece

@@ -45,7 +45,9 @@ def test_command(command, place):
     if "DIR" in command and not DATA:
         pytest.skip("CAT_KERAS_DATA names no folder of real data")
     arguments = [DATA if word == "DIR" else word for word in command[1:]]
-    if arguments[2] == "run":
+    if "full" in arguments:
+        arguments += ["--tasks", "sst2,common_gen"]
+    if arguments[2] == "run" and "--dry-run" not in arguments:
         named = {arguments[i + 1].partition("=")[0] for i, a in enumerate(arguments) if a == "--set"}
         arguments += [x for s in SMALLER if s.partition("=")[0] not in named - {"data.train"} for x in ("--set", s)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -124,6 +124,25 @@ def test_interrupted_runs_continue_to_the_same_predictions(finished, tmp_path):
     assert predictions(tmp_path) == finished[2]
 
 
+def test_two_shards_at_once_leave_what_one_run_leaves(finished, tmp_path):
+    shards = [start(tmp_path, "--shard", f"{i}/2") for i in (0, 1)]
+    outputs = [process.communicate()[0] for process in shards]
+    assert [process.returncode for process in shards] == [0, 0], outputs
+    assert predictions(tmp_path) == finished[2]
+    stages = [line for output in outputs for line in output.splitlines() if line.endswith(("s)", "/s)"))]
+    assert sum("large tune: " in line for line in stages) == 1
+    assert sum("teacher cache: " in line for line in stages) == 1
+    assert "nothing to do" in run(tmp_path)
+
+
+def test_a_shard_alone_names_what_is_missing(finished, tmp_path):
+    output = run(tmp_path, "--shard", "1/2", "--methods", "xent")
+    assert "Not there yet, from other shards: large" in output
+    manifest = json.loads((tmp_path / "runs" / "tiny" / "manifest.json").read_text())
+    assert manifest["missing"] == ["large/embedded_classify", "large/embedded_lookup"]
+    assert "large tune" not in output
+
+
 def test_a_damaged_result_is_reported_and_rebuilt(finished):
     folder, _, before = finished
     preset = next((folder / "runs" / "cache" / "train").glob("*/preset/model.weights.h5"))
@@ -172,18 +191,15 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):
     assert "Traceback" not in output
 
 
-def test_every_task_of_the_registry_goes_through_a_run_on_samples(tmp_path):
-    sizes = (
-        "data.train=4",
-        "data.test=3",
-        "data.max_length=256",
-        "data.max_new_tokens=32",
-        "data.vocabulary_size=1000",
-    )
-    changes = [word for size in sizes for word in ("--set", size)]
-    output = run(tmp_path, "--tasks", "all", "--source", "samples", *changes)
-    assert "tiny: 97 tasks" in output
-    table = pandas.read_parquet(tmp_path / "runs" / "tiny" / "predictions.parquet")
-    assert table.task.nunique() == 97
+def test_the_full_benchmark_goes_its_way_on_samples_with_tiny_models(tmp_path):
+    smaller = ("data.max_length=256", "data.max_new_tokens=32", "data.vocabulary_size=1000", "buckets=1", "teacher.k=4")
+    command = [sys.executable, "-m", "benchmarks", "run", "full", "--source", "samples", "--small", "tiny"]
+    command += ["--large", "tiny", "--methods", "xent,cat-dist", "--out", str(tmp_path / "runs")]
+    command += [word for size in smaller for word in ("--set", size)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "full: 93 tasks" in done.stdout
+    table = pandas.read_parquet(tmp_path / "runs" / "full" / "predictions.parquet")
+    assert table.task.nunique() == 93
     assert table.groupby(["model", "method"]).size().nunique() == 1
     assert table.quality.between(0, 1).all()

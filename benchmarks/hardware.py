@@ -1,0 +1,80 @@
+"""The machines that an estimate may be for: a table, and this one measured."""
+
+import os
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cat_keras.errors import unknown_name
+
+TABLE = Path(__file__).parent / "hardware.toml"
+MEASURE = "measure"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What an estimate assumes of a machine; units and meaning stand at the head of `hardware.toml`."""
+
+    name: str
+    source: str
+    devices: int
+    flops: float
+    train: float
+    bandwidth: float
+    memory: float
+    compile: float
+
+    @property
+    def rate(self) -> float:
+        """FLOP/s that all devices together are taken to reach."""
+        return self.devices * self.flops * self.train
+
+
+def names() -> list[str]:
+    return [*_table(), MEASURE]
+
+
+def get(name: str) -> Hardware:
+    """A row of the table; "measure" is this machine's CPU, measured in a second.
+
+    Raises:
+        CatKerasError: there is no such row.
+    """
+    table = _table()
+    if name == MEASURE:
+        return _measured(Hardware(**table["cpu2"]))
+    if name not in table:
+        raise unknown_name("hardware", name, names())
+    return Hardware(**table[name])
+
+
+def _table() -> dict[str, dict]:
+    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
+
+
+def _measured(like: Hardware) -> Hardware:
+    """This machine's CPU, with the share that training reaches and the compile time of a CPU that was measured."""
+    return Hardware(
+        name=f"this machine's CPU ({os.cpu_count()} cores)",
+        source="measured now: float32 matrix product of 2048² and copy of 256 MB in NumPy, best of three",
+        devices=1,
+        flops=_best(lambda a, b: a @ b, 2048, 2 * 2048**3),
+        train=like.train,
+        bandwidth=_best(np.copyto, 8192, 2 * 4 * 8192**2),
+        memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        compile=like.compile,
+    )
+
+
+def _best(operation, side: int, work: float) -> float:
+    """`work` per second of the fastest of three calls on two square float32 matrices."""
+    a, b = np.ones((side, side), np.float32), np.ones((side, side), np.float32)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        operation(a, b)
+        seconds.append(time.perf_counter() - started)
+    return work / min(seconds)
