@@ -21,7 +21,10 @@ _PUBLIC = {
     "Cascade": "cascade",
     "DeferralCurve": "curves",
 }
-_MODULES = ("bootstrap", "costs", "curves", "deferral", "losses", "models", "store", "training")
+_MODULES = (
+    *("bands", "bootstrap", "confidence", "costs", "curves", "deferral"),
+    *("losses", "models", "significance", "store", "training"),
+)
 
 __all__ = [*_PUBLIC, *_MODULES]
 

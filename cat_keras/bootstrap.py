@@ -1,15 +1,68 @@
 """Intervals of areas under deferral curves: a paired bootstrap over examples, and over seeds as a second level."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from cat_keras import resampling, significance
 from cat_keras.curves import Outcomes, tie_groups
 from cat_keras.errors import CatKerasError, unknown_name
 
-_CHUNK = 1 << 18  # numbers per block of resamples: stays in the cache, and bounds memory whatever the task's size
+_RUN = 8  # neighbours in the order of deferral that are summed by vector additions
+
+
+class Sweep:
+    """The order in which a method defers n examples: sorted once, then weighed by any number of resamples.
+
+    A running sum over all n is a chain of dependent additions. Here every `_RUN` neighbours are a column of a matrix,
+    rows are added to one another, and only one column in `_RUN` examples is left to chain.
+
+    A tied group is one straight piece of the curve, under which the area is the mean of those of deferring the group
+    one by one in some order and in the reverse. Either order of the tied examples alone, between which nothing but
+    their groups differs, gives what the mean adds: few ties cost little.
+    """
+
+    def __init__(self, outcomes: Outcomes):
+        order, last = tie_groups(outcomes.score)
+        self._small, gain = outcomes.quality_small, outcomes.quality_large - outcomes.quality_small
+        sizes = np.diff(last, prepend=-1)
+        tied = np.repeat(sizes > 1, sizes)
+        passes = [(1.0, order)]
+        if tied.any():
+            backwards = np.argsort(-outcomes.score, kind="stable")[::-1]
+            few = [(1.0, order), (-0.5, order[tied]), (0.5, backwards[tied])]
+            passes = few if tied.mean() < 0.5 else [(0.5, order), (0.5, backwards)]
+        self._passes = [(share, *_columns(each, gain)) for share, each in passes]
+
+    def audc(self, weights: np.ndarray) -> np.ndarray:
+        """See `weighted_audc`; einsum, as the last digit of a matrix product depends on the number of threads."""
+        alone, total = np.einsum("rn,n->r", weights, self._small), weights.sum(axis=1)
+        area = sum(share * _area(weights, *each) for share, *each in self._passes)
+        return alone / total + area / total**2
+
+
+def _columns(order: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Neighbours below one another, columns side by side, and their gains, (_RUN · columns,); how many are padded."""
+    padding = -len(order) % _RUN
+    columns = np.append(order, np.zeros(padding, dtype=order.dtype)).reshape(-1, _RUN).T.ravel()
+    return columns, gain[columns], padding
+
+
+def _area(weights: np.ndarray, order: np.ndarray, gain: np.ndarray, padding: int) -> np.ndarray:
+    """`Σ_i w_i (Σ_{j<i} w_j g_j + w_i g_i / 2)` over i, j in the order of deferral; (R,)."""
+    ordered, gained = (np.empty((len(weights), _RUN, len(order) // _RUN)) for _ in range(2))
+    flat = ordered.reshape(len(weights), -1)
+    weights.take(order, axis=1, out=flat, mode="clip")  # other modes copy
+    ordered[:, _RUN - padding :, -1] = 0
+    np.multiply(flat, gain, out=gained.reshape(flat.shape))
+    own = np.einsum("rjc,rjc->r", ordered, gained)
+    for j in range(1, _RUN):
+        gained[:, j] += gained[:, j - 1]
+    before = np.cumsum(gained[:, -1], axis=1) - gained[:, -1]
+    chained = np.einsum("rc,rc->r", ordered.sum(axis=1), before)
+    return chained + np.einsum("rjc,rjc->r", ordered, gained) - own / 2
 
 
 def weighted_audc(outcomes: Outcomes, weights: np.ndarray) -> np.ndarray:
@@ -22,16 +75,7 @@ def weighted_audc(outcomes: Outcomes, weights: np.ndarray) -> np.ndarray:
     Returns:
         (R,) float64.
     """
-    weights = np.atleast_2d(np.asarray(weights, dtype=np.float64))
-    order, last = tie_groups(outcomes.score)
-    gain = outcomes.quality_large - outcomes.quality_small
-    total = weights.sum(axis=1)
-    ordered = weights[:, order]
-    # A tied group is one straight piece: only the sums at its end enter, with the width of the whole group.
-    gained = np.cumsum(ordered * gain[order], axis=1)[:, last]
-    widths = np.diff(np.cumsum(ordered, axis=1)[:, last], axis=1, prepend=0.0)
-    heights = gained - np.diff(gained, axis=1, prepend=0.0) / 2
-    return weights @ outcomes.quality_small / total + np.einsum("rg,rg->r", widths, heights) / total**2
+    return Sweep(outcomes).audc(np.atleast_2d(np.asarray(weights, dtype=np.float64)))
 
 
 class Interval(NamedTuple):
@@ -75,14 +119,24 @@ class AudcBootstrap:
         """
         if not 0 < level < 1:
             raise CatKerasError(f"level must be between 0 and 1; received {level}. Try 0.95")
-        estimates, samples = self.estimates(task), self.samples(task)
-        m = _position("method", method, self.methods)
-        estimate, sample = estimates[m], samples[:, m]
+        estimate, sample = self._column(self.estimates(task), method), self._column(self.samples(task), method)
         if versus is not None:
-            v = _position("method", versus, self.methods)
-            estimate, sample = estimate - estimates[v], sample - samples[:, v]
+            estimate = estimate - self._column(self.estimates(task), versus)
+            sample = sample - self._column(self.samples(task), versus)
         low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
         return Interval(float(estimate), float(low), float(high))
+
+    def p_value(self, method: str, versus: str, task: str | None = None) -> float:
+        """Two-sided p-value of "both methods have the same AUDC": < 1 − level where the interval leaves out 0.
+
+        A paired test: every resample draws the same examples for both. See `significance.two_sided`.
+        """
+        estimates, samples = self.estimates(task), self.samples(task)
+        difference = self._column(samples, method) - self._column(samples, versus)
+        return significance.two_sided(difference, scale=self._column(estimates, versus))
+
+    def _column(self, values: np.ndarray, method: str) -> np.ndarray:
+        return values[..., _position("method", method, self.methods)]
 
     def _task(self, task):
         return slice(None) if task is None else [_position("task", task, self.tasks)]
@@ -95,15 +149,19 @@ def _position(kind: str, name: str, names: tuple[str, ...]) -> int:
 
 
 def bootstrap_audc(
-    outcomes: Mapping[str, Mapping[str, Outcomes]], rng: np.random.Generator, resamples: int = 1000
+    outcomes: Mapping[str, Mapping[str, Outcomes]],
+    rng: np.random.Generator,
+    resamples: int = 10_000,
+    threads: int | None = None,
 ) -> AudcBootstrap:
     """Paired bootstrap of the AUDC over example ids, stratified by task, all methods on the same resamples.
 
     Args:
         outcomes: task → method → its `Outcomes` with ids. Every task has the same methods, and all methods of a task
-            the same ids; the order of rows, tasks and methods changes no number.
+            the same ids; the order of rows, tasks and methods changes no number, nor do other tasks.
         rng: where the resamples come from; the same state gives the same samples to the last digit.
-        resamples: R.
+        resamples: R. Correcting p-values over many tasks needs many: none is below 2 / (1 + R).
+        threads: cores to use, by default all; changes no number.
 
     Returns:
         estimates and samples per task and method, averages over tasks, intervals of methods and of differences.
@@ -111,62 +169,27 @@ def bootstrap_audc(
     Raises:
         CatKerasError: a method missing in a task, ids missing or different between methods, no generator.
     """
-    if not isinstance(rng, np.random.Generator):
-        raise CatKerasError(f"rng must be a numpy Generator; received {rng!r}. Pass numpy.random.default_rng(seed)")
-    if not outcomes or resamples < 1:
-        raise CatKerasError(f"A bootstrap needs a task and a resample; received {len(outcomes)} and {resamples}")
-    tasks = tuple(sorted(outcomes))
-    methods = tuple(sorted({method for by_method in outcomes.values() for method in by_method}))
+    tasks, methods = resampling.names(outcomes, rng, resamples)
+    streams = resampling.Streams(rng)
     estimates, samples = [], []
     for task in tasks:
-        rows = _by_id(task, methods, outcomes[task])
+        rows = resampling.paired(task, methods, outcomes[task])
+        sweeps = [Sweep(each) for each in rows]
         estimates.append([each.curve().audc for each in rows])
-        samples.append(_resample(rows, rng, resamples))
+
+        def areas(weights, sweeps=sweeps):
+            return np.stack([sweep.audc(weights) for sweep in sweeps], axis=1)
+
+        samples.append(streams.map(task, len(rows[0]), resamples, areas, threads))
     return AudcBootstrap(tasks, methods, np.array(estimates), np.array(samples))
-
-
-def _by_id(task: str, methods: tuple[str, ...], by_method: Mapping[str, Outcomes]) -> list[Outcomes]:
-    """Outcomes in the order of `methods`, rows sorted by id, refused when they cannot be paired."""
-    missing = [method for method in methods if by_method.get(method) is None]
-    if missing:
-        raise CatKerasError(
-            f"A paired bootstrap needs every method on every task; task {task!r} lacks {missing}. "
-            "Run them, or leave the method or the task out everywhere"
-        )
-    rows = [_sorted_by_id(task, method, by_method[method]) for method in methods]
-    for method, other in zip(methods, rows, strict=True):
-        odd = np.setxor1d(other.ids, rows[0].ids)
-        if odd.size:
-            raise CatKerasError(
-                f"Methods are paired by example id, so ids must agree; on task {task!r} {methods[0]!r} and {method!r} "
-                f"differ in {odd.size} ids, e.g. {str(odd[0])!r}. Use the predictions on the same examples"
-            )
-    return rows
-
-
-def _sorted_by_id(task: str, method: str, outcomes: Outcomes) -> Outcomes:
-    if outcomes.ids is None:
-        raise CatKerasError(f"A paired bootstrap needs example ids; {method!r} on {task!r} has none. Pass ids=...")
-    order = np.argsort(outcomes.ids)
-    return Outcomes(*(getattr(outcomes, field.name)[order] for field in fields(Outcomes)))
-
-
-def _resample(rows: list[Outcomes], rng: np.random.Generator, resamples: int) -> np.ndarray:
-    """AUDC of each resample and method, (R, M). Drawing block by block reads the same stream as drawing at once."""
-    n = len(rows[0])
-    block = max(1, _CHUNK // n)
-    samples = []
-    for start in range(0, resamples, block):
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(block, resamples - start)).astype(np.float64)
-        samples.append(np.stack([weighted_audc(each, weights) for each in rows], axis=1))
-    return np.concatenate(samples)
 
 
 def pool_seeds(result: AudcBootstrap, seeds: Mapping[str, Sequence[str]], rng: np.random.Generator) -> AudcBootstrap:
     """The second level: each method's mean over its seeds, with seeds drawn anew in every resample.
 
     A resample draws the same seeds for every method, so that methods that share a seed's starting point stay paired.
-    With S seeds the spread between them enters with (S − 1)/S of its variance: with few seeds, intervals are narrow.
+    It draws S − 1 of S (see `draw_seeds`), so the variance between seeds enters in full; that so few seeds may
+    misjudge it, an interval of percentiles cannot show: with few seeds, intervals are rather narrow still.
 
     Args:
         result: the first level; its methods are single trained models.
@@ -176,14 +199,28 @@ def pool_seeds(result: AudcBootstrap, seeds: Mapping[str, Sequence[str]], rng: n
     Raises:
         CatKerasError: no seeds, a different number of them between methods, or a model that `result` does not have.
     """
-    counts = {method: len(models) for method, models in seeds.items()}
+    columns = seed_columns(seeds, result.methods)
+    weights = draw_seeds(rng, columns.shape[1], result.task_samples.shape[1])
+    samples = np.einsum("trms,rs->trm", result.task_samples[:, :, columns], weights)
+    return AudcBootstrap(result.tasks, tuple(seeds), result.task_estimates[:, columns].mean(axis=2), samples)
+
+
+def seed_columns(seeds: Mapping[str, Sequence[str]], models: tuple[str, ...]) -> np.ndarray:
+    """Positions in `models` of each method's seeds, (methods, S) int; refused when they cannot be paired."""
+    counts = {method: len(own) for method, own in seeds.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise CatKerasError(
             f"Methods are paired by seed, so all need the same number of seeds, at least 1; received {counts}. "
             "Pool the seeds that all of them have"
         )
-    n = next(iter(counts.values()))
-    columns = [[_position("model", model, result.methods) for model in models] for models in seeds.values()]
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=result.task_samples.shape[1]) / n
-    samples = np.einsum("trms,rs->trm", result.task_samples[:, :, columns], weights)
-    return AudcBootstrap(result.tasks, tuple(seeds), result.task_estimates[:, columns].mean(axis=2), samples)
+    return np.array([[_position("model", model, models) for model in own] for own in seeds.values()])
+
+
+def draw_seeds(rng: np.random.Generator, seeds: int, resamples: int) -> np.ndarray:
+    """Weights of the seeds in each resample, (R, S) float64, each row summing to 1.
+
+    S − 1 draws of S: their mean has the variance s² / S of the mean of S independent seeds, where S draws would have
+    (S − 1) / S of it. Rao and Wu, JASA 83 (1988).
+    """
+    draws = max(seeds - 1, 1)
+    return rng.multinomial(draws, np.full(seeds, 1 / seeds), size=resamples) / draws

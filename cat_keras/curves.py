@@ -1,4 +1,6 @@
-"""The trade-off of a two-model cascade, exactly: threshold sweep, areas, hull. `bootstrap` gives the areas intervals.
+"""The trade-off of a two-model cascade, exactly: the sweep over thresholds, ideals, averages over tasks.
+
+`tradeoff.DeferralCurve` is what it makes; `bootstrap` and `bands` give intervals.
 
 Deferring in the order of a score moves a cascade from the small model alone (deferral rate 0) to the large model for
 everything (rate 1; the small one has run too, so its cost stays). One point per distinct threshold; examples with equal
@@ -16,31 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cat_keras import vectors
 from cat_keras.errors import CatKerasError
-
-_ROUNDING = 1e-9  # relative; sums of one column in two orders differ by far less, real differences by far more
-
-
-def _column(name: str, values, n: int | None = None) -> np.ndarray:
-    """`values` as a finite float64 vector (of length n), or an error that says what is wrong with it."""
-    try:
-        column = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise CatKerasError(f"{name} must hold one number per example ({error}). Received: {values!r:.80}") from None
-    if column.ndim != 1 or not column.size:
-        raise CatKerasError(f"{name} must be a vector with at least one example. Received shape: {column.shape}")
-    if n is not None and len(column) != n:
-        raise CatKerasError(
-            f"Columns must have one entry per example, {n} like the first; {name} has {len(column)}. "
-            "Take them from the same rows"
-        )
-    bad = np.flatnonzero(~np.isfinite(column))
-    if bad.size:
-        raise CatKerasError(
-            f"{name} must be finite; received {column[bad[0]]} in row {bad[0]} ({bad.size} such of {len(column)}). "
-            "Score or leave out those examples before, in every method alike"
-        )
-    return column
+from cat_keras.tradeoff import DeferralCurve
 
 
 def _distinct(ids, n: int) -> np.ndarray:
@@ -79,12 +59,12 @@ class Outcomes:
     ids: np.ndarray | None = None
 
     def __post_init__(self):
-        n = len(_column("score", self.score))
+        n = len(vectors.finite("score", self.score))
         for name in ("score", "quality_small", "quality_large", "cost_small", "cost_large"):
             values = getattr(self, name)
             if name.startswith("cost") and np.ndim(values) == 0:
                 values = np.full(n, values)
-            column = _column(name, values, n)
+            column = vectors.finite(name, values, n)
             if name.startswith("cost") and column.min() < 0:
                 raise CatKerasError(f"{name} must not be negative; received {column.min()}. Check its unit and sign")
             object.__setattr__(self, name, column)
@@ -94,7 +74,7 @@ class Outcomes:
     def __len__(self):
         return len(self.score)
 
-    def curve(self) -> "DeferralCurve":
+    def curve(self) -> DeferralCurve:
         """The exact sweep over every distinct threshold: one sort."""
         order, last = tie_groups(self.score)
         n = len(self)
@@ -117,100 +97,6 @@ def tie_groups(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
 
 
-def _trapezoid(y: np.ndarray, x: np.ndarray) -> float:
-    return float(np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2)
-
-
-@dataclass(frozen=True, eq=False)
-class DeferralCurve:
-    """Points of a cascade's trade-off, from never deferring (first) to always deferring (last).
-
-    Attributes:
-        deferral_rate: (k,) float64, increasing from 0 to 1: share of the queries that the large model answers.
-        quality: (k,) float64, mean quality of the answers given.
-        cost: (k,) float64, mean cost per query, `C = mean(c_S) + Σ_deferred c_L / n`: the small model is always paid.
-        threshold: (k,) float64, τ of `defer iff score < τ`; −inf and +inf at the ends, NaN where tasks were averaged.
-    """
-
-    deferral_rate: np.ndarray
-    quality: np.ndarray
-    cost: np.ndarray
-    threshold: np.ndarray
-
-    @property
-    def audc(self) -> float:
-        """Area under the deferral curve, `∫_0^1 q(ρ) dρ` by trapezoids; in units of quality. Also AUC-DF."""
-        return _trapezoid(self.quality, self.deferral_rate)
-
-    @property
-    def random_audc(self) -> float:
-        """Expected area of deferring at random, `(q_S + q_L) / 2`."""
-        return float(self.quality[0] + self.quality[-1]) / 2
-
-    @property
-    def relative_audc(self) -> float:
-        """`AUDC / ((q_S + q_L) / 2) − 1`: gain over random deferral, as a share; NaN when both models score 0."""
-        return self.audc / self.random_audc - 1 if self.random_audc else float("nan")
-
-    def s_d(self, ideal_audc: float) -> float:
-        """Normalised deferral gain, `∫(q − q_random) / ∫(q_ideal − q_random)`. Gatekeeper, arXiv 2502.19335.
-
-        Args:
-            ideal_audc: area of the ideal curve: `oracle_audc` (then s_d is in [−1, 1] and the oracle has 1), or
-                `capped_ideal_audc` for the literature's form on 0/1 quality.
-
-        Returns:
-            1 = ideal, 0 = random, negative = worse than random; NaN when the ideal is no better than random.
-        """
-        room = ideal_audc - self.random_audc
-        if room <= _ROUNDING * max(abs(ideal_audc), abs(self.random_audc)):
-            return float("nan")
-        return (self.audc - self.random_audc) / room
-
-    def quality_at(self, rate):
-        """Mean quality when a share `rate` in [0, 1] is deferred (scalar or array), linear between the points.
-
-        Raises:
-            CatKerasError: a rate outside [0, 1].
-        """
-        if not np.all((np.asarray(rate) >= 0) & (np.asarray(rate) <= 1)):
-            raise CatKerasError(f"A deferral rate must be in [0, 1]; received {rate}. Give a share, not a percentage")
-        return np.interp(rate, self.deferral_rate, self.quality)
-
-    def upper_hull(self) -> tuple[np.ndarray, np.ndarray]:
-        """Cost and quality of the upper convex hull's vertices, by increasing cost; see `upper_hull`."""
-        return upper_hull(self.cost, self.quality)
-
-    def _frontier(self):
-        """The hull up to its first peak: beyond it, paying more only loses quality."""
-        cost, quality = self.upper_hull()
-        peak = int(np.argmax(quality)) + 1
-        return cost[:peak], quality[:peak]
-
-    def cost_at_quality(self, quality: float) -> float:
-        """Least mean cost per query that reaches `quality`, read off the upper convex hull up to its peak.
-
-        A point between two vertices is reached by choosing one of their thresholds at random per query. Returns the
-        cheapest point's cost when that is good enough already, NaN when no threshold reaches `quality` (equal up to
-        rounding counts as reached).
-        """
-        costs, qualities = self._frontier()
-        enough = quality - _ROUNDING * np.abs(qualities).max()  # or the last digit of a sum would decide the cost
-        if not enough <= qualities[-1]:
-            return float("nan")
-        return float(np.interp(enough, qualities, costs))
-
-    def quality_at_cost(self, cost: float) -> float:
-        """Best mean quality within a budget of `cost` per query, read off the upper convex hull up to its peak.
-
-        NaN when the budget is below the small model's cost alone; the peak's quality when it is beyond the peak's cost.
-        """
-        costs, qualities = self._frontier()
-        if not cost >= costs[0] - _ROUNDING * abs(costs[0]):
-            return float("nan")
-        return float(np.interp(cost, costs, qualities))
-
-
 def deferral_curve(score, quality_small, quality_large, cost_small=0.0, cost_large=1.0, ids=None) -> DeferralCurve:
     """The curve of `Outcomes(...)`; arguments, units and errors are described there."""
     return Outcomes(score, quality_small, quality_large, cost_small, cost_large, ids).curve()
@@ -218,8 +104,8 @@ def deferral_curve(score, quality_small, quality_large, cost_small=0.0, cost_lar
 
 def oracle_audc(quality_small, quality_large) -> float:
     """Area when the queries that gain most are deferred first: per example, no order of deferral does better."""
-    small = _column("quality_small", quality_small)
-    large = _column("quality_large", quality_large, len(small))
+    small = vectors.finite("quality_small", quality_small)
+    large = vectors.finite("quality_large", quality_large, len(small))
     return deferral_curve(small - large, small, large).audc
 
 
@@ -232,62 +118,14 @@ def capped_ideal_audc(quality_small, quality_large) -> float:
     Raises:
         CatKerasError: a quality other than 0 and 1, besides what `Outcomes` refuses.
     """
-    small = _column("quality_small", quality_small)
-    large = _column("quality_large", quality_large, len(small))
+    small = vectors.finite("quality_small", quality_small)
+    large = vectors.finite("quality_large", quality_large, len(small))
     if not np.isin(np.concatenate([small, large]), (0, 1)).all():
         raise CatKerasError(
             f"capped_ideal_audc is defined for qualities 0 and 1; received values in [{min(small.min(), large.min())}, "
             f"{max(small.max(), large.max())}]. Use oracle_audc for graded quality"
         )
     return float(large.mean() - max(0.0, large.mean() - small.mean()) ** 2 / 2)
-
-
-def upper_hull(cost, quality) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices of the upper convex hull of the points (cost, quality), both (k,), by increasing cost.
-
-    Runs from the cheapest to the dearest point, so it may fall after its peak. Of points of one cost the best counts.
-    """
-    cost = _column("cost", cost)
-    quality = _column("quality", quality, len(cost))
-    order = np.lexsort((-quality, cost))
-    hull: list[tuple[float, float]] = []
-    for c, q in zip(cost[order].tolist(), quality[order].tolist(), strict=True):
-        if hull and c == hull[-1][0]:
-            continue
-        while len(hull) > 1 and not _turns_right(hull[-2], hull[-1], (c, q)):
-            hull.pop()
-        hull.append((c, q))
-    costs, qualities = np.array(hull).T
-    return costs, qualities
-
-
-def _turns_right(a, b, c) -> bool:
-    return (b[0] - a[0]) * (c[1] - a[1]) < (b[1] - a[1]) * (c[0] - a[0])
-
-
-def auroc(score, positive) -> float:
-    """P(score of a positive > score of a negative), ties counting one half: the area under the ROC curve.
-
-    Args:
-        score: (n,) float, higher = more likely positive.
-        positive: (n,) bool (or 0/1), e.g. "the small model is right".
-
-    Returns:
-        in [0, 1]; NaN when there is no positive or no negative, for then it is undefined.
-    """
-    score = _column("score", score)
-    positive = _column("positive", positive, len(score))
-    if not np.isin(positive, (0, 1)).all():
-        raise CatKerasError(
-            f"positive must be true or false (1 or 0) per example; received values in [{positive.min()}, "
-            f"{positive.max()}]. Compare graded quality to a bar first"
-        )
-    negatives, positives = np.sort(score[positive == 0]), score[positive == 1]
-    if not len(negatives) or not len(positives):
-        return float("nan")
-    # Counting a negative once from either side gives a tie the weight 1/2 after halving.
-    below = np.searchsorted(negatives, positives, "left") + np.searchsorted(negatives, positives, "right")
-    return float(below.mean() / 2 / len(negatives))
 
 
 def macro_average(
@@ -316,7 +154,7 @@ def macro_average(
         )
     if grid is None:
         grid = np.unique(np.concatenate([curve.deferral_rate for curve in curves.values()]))
-    grid = _column("grid", grid)
+    grid = vectors.finite("grid", grid)
     if grid[0] != 0 or grid[-1] != 1 or np.any(np.diff(grid) <= 0):
         raise CatKerasError(f"grid must increase from 0 to 1; received {grid}. Try numpy.linspace(0, 1, 101)")
 

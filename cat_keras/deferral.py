@@ -25,6 +25,7 @@ from typing import ClassVar
 import numpy as np
 
 from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.ragged import Ragged
 from cat_keras.records import Prediction
 
 NO_ANSWER = float(np.finfo(np.float64).min)
@@ -119,6 +120,8 @@ def row_lengths(column: Sequence[Sequence[float]]) -> np.ndarray:
     Raises:
         CatKerasError: a row is not a list of numbers (a null of a Parquet file, say).
     """
+    if isinstance(column, Ragged):
+        return column.lengths
     try:
         return np.fromiter(map(len, column), dtype=np.int64, count=len(column))
     except TypeError as error:
@@ -131,6 +134,8 @@ def row_lengths(column: Sequence[Sequence[float]]) -> np.ndarray:
 
 def flatten(column: Sequence[Sequence[float]]) -> np.ndarray:
     """All entries of a ragged column, row after row, shape (sum of `row_lengths`,), float64."""
+    if isinstance(column, Ragged):
+        return column.values.astype(np.float64)
     rows = list(column)
     if any(isinstance(row, np.ndarray) for row in rows):  # iterating arrays would box every number
         return np.concatenate(rows).astype(np.float64)

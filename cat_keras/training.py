@@ -211,7 +211,7 @@ def train(
         CatKerasError: the loss is not finite (names the step; the checkpoint keeps the state before it), a step does
             not fit in memory, another worker is gone, or the checkpoint belongs to another training.
     """
-    trainer.optimizer.build(trainer.model.trainable_variables)
+    _build_optimizer(trainer)
     writes = checkpoint and distribution.is_chief(trainer)
     name = identity(trainer, batches, schedule)
     history = checkpoints.restore(trainer, checkpoint, name) if checkpoint else {"loss": [], "live": []}
@@ -236,6 +236,12 @@ def train(
         if writes and time.monotonic() - saved_at > every_seconds:
             taken = checkpoints.packed(trainer, history, name)
     return history
+
+
+def _build_optimizer(trainer):
+    strategy = getattr(trainer, "distribute_strategy", None)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        trainer.optimizer.build(trainer.model.trainable_variables)
 
 
 def identity(trainer, batches: Batches, schedule: Schedule) -> str:
@@ -303,7 +309,7 @@ def _said(step, schedule, loss, live, batch, seconds) -> Progress:
 
 def restart(trainer: CascadeAware, weights: list[np.ndarray]):
     """Sets weights and clears the optimizer: a compiled trainer serves the next cell without compiling again."""
-    trainer.optimizer.build(trainer.model.trainable_variables)
+    _build_optimizer(trainer)
     for variable in trainer.optimizer.variables:
         if variable is not getattr(trainer.optimizer, "_learning_rate", None):  # `fit` does not set it again
             variable.assign(keras.ops.zeros_like(variable))

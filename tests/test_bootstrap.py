@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
-from cat_keras import bootstrap
+from cat_keras import bootstrap, resampling
 from cat_keras.curves import Outcomes
 from cat_keras.errors import CatKerasError
 
@@ -62,13 +63,34 @@ def test_bootstrap_repeats_itself_to_the_last_digit():
     np.testing.assert_array_equal(first.task_samples, second.task_samples)
 
 
-def test_blocks_of_resamples_change_no_number(monkeypatch):
-    data = bootstrap_input()
-    at_once = bootstrap.bootstrap_audc(data, np.random.default_rng(5), resamples=50)
-    monkeypatch.setattr(bootstrap, "_CHUNK", 7 * 60)
-    np.testing.assert_array_equal(
-        at_once.task_samples, bootstrap.bootstrap_audc(data, np.random.default_rng(5), resamples=50).task_samples
-    )
+def test_threads_and_other_tasks_and_more_resamples_change_no_number():
+    data = bootstrap_input(n=5000)  # 13 examples per block: several blocks
+    several = bootstrap.bootstrap_audc(data, np.random.default_rng(5), resamples=50, threads=3)
+    alone = bootstrap.bootstrap_audc({"b": data["b"]}, np.random.default_rng(5), resamples=40, threads=1)
+    np.testing.assert_array_equal(several.task_samples[1, :40], alone.task_samples[0])
+    assert not np.array_equal(several.task_samples[0], several.task_samples[1])
+
+
+def test_a_resample_draws_as_many_examples_as_there_are_each_as_often():
+    counts = resampling.Streams(np.random.default_rng(0)).map("t", 50, 4000, lambda weights: weights)
+    assert counts.shape == (4000, 50)
+    assert (counts.sum(axis=1) == 50).all()
+    # Multinomial: mean 1, variance 1 − 1/n, covariance −1/n; standard errors are about 1/√4000 = .016.
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.08)
+    np.testing.assert_allclose(counts.var(axis=0), 0.98, atol=0.12)
+    assert np.cov(counts[:, 0], counts[:, 1])[0, 1] == pytest.approx(-0.02, abs=0.07)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 1000])
+def test_sweeps_of_any_length_with_and_without_ties(n):
+    rng = np.random.default_rng(n)
+    weights = rng.integers(0, 3, size=(5, n)).astype(float)
+    weights[:, 0] += 1
+    for score in (rng.random(n), rng.integers(4, size=n), np.where(rng.random(n) < 0.2, 0.5, rng.random(n))):
+        data = Outcomes(score, rng.random(n), rng.random(n))
+        columns = data.score, data.quality_small, data.quality_large
+        repeated = [Outcomes(*(np.repeat(each, row.astype(int)) for each in columns)).curve().audc for row in weights]
+        np.testing.assert_allclose(bootstrap.weighted_audc(data, weights), repeated, rtol=1e-11)
 
 
 def test_bootstrap_spread_is_that_of_the_mean():
@@ -120,8 +142,8 @@ def test_seeds_are_a_second_level_and_paired():
     pooled = seeds_apart(gap=0.4)
     assert pooled.methods == ("a", "b")
     assert pooled.interval("a").estimate == pytest.approx(0.4)
-    # Examples do not vary here: the mean of two draws from {.2, .6} has standard deviation .2/√2.
-    assert pooled.samples()[:, 0].std() == pytest.approx(0.2 / np.sqrt(2), rel=0.05)
+    # Examples do not vary here. Two seeds with variance s² = .08 have a mean with standard error √(s²/2) = .2.
+    assert pooled.samples()[:, 0].std() == pytest.approx(0.2, rel=0.05)
     assert pooled.interval("b", versus="a") == pytest.approx((0.1, 0.1, 0.1))
 
 
@@ -137,3 +159,46 @@ def test_seeds_that_cannot_be_paired():
             bootstrap.pool_seeds(first, seeds, rng)
     with pytest.raises(CatKerasError, match="Unknown model 'nois'; did you mean noise"):
         bootstrap.pool_seeds(first, {"x": ["nois"]}, rng)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_spread_between_seeds_enters_in_full(seeds):
+    values = np.random.default_rng(seeds).random(seeds)
+    means = bootstrap.draw_seeds(np.random.default_rng(0), seeds, 20_000) @ values
+    assert means.mean() == pytest.approx(values.mean(), abs=0.01)
+    assert means.var() == pytest.approx(values.var(ddof=1) / seeds, rel=0.05)
+
+
+def test_p_values_agree_with_the_intervals():
+    result = bootstrap.bootstrap_audc(bootstrap_input(), np.random.default_rng(5), resamples=999)
+    assert result.p_value("copy", "noise") == 1
+    assert result.p_value("good", "noise") == result.p_value("noise", "good") == 2 / 1000
+    for level in (0.5, 0.8, 0.9, 0.99):
+        p = result.p_value("good", "noise", task="a")
+        interval = result.interval("good", versus="noise", task="a", level=level)
+        assert (p < 1 - level) == (interval.low > 0)
+
+
+def pair(rng, n, knows=0.0):
+    """Two methods with equal expected areas, unless `knows`: then the score of `a` tells where deferring gains."""
+    ids, large = np.arange(n), rng.random(n) < 0.7
+
+    def method(knows):
+        small = rng.random(n) < 0.5
+        return Outcomes(rng.random(n) + knows * (small * 1.0 - large), small, large, ids=ids)
+
+    return {"t": {"a": method(knows), "b": method(0.0)}}
+
+
+def rejected(knows, runs):
+    p_values = []
+    for run in range(runs):
+        data, rng = pair(np.random.default_rng([0, run]), 80, knows), np.random.default_rng([1, run])
+        result = bootstrap.bootstrap_audc(data, rng, resamples=199)
+        p_values.append(result.p_value("a", "b"))
+    return np.sum(np.array(p_values) < 0.05)
+
+
+def test_the_paired_test_keeps_its_level_and_has_power():
+    assert rejected(knows=0, runs=300) <= binom.ppf(0.999, 300, 0.05)
+    assert rejected(knows=1, runs=50) >= 45

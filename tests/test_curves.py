@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from cat_keras import curves
 from cat_keras.curves import Outcomes, deferral_curve
@@ -62,43 +61,6 @@ def test_areas_by_hand():
     assert curve.s_d(curves.oracle_audc(small, large)) == pytest.approx(3 / 7)
     assert curves.capped_ideal_audc(small, large) == pytest.approx(0.71875)
     assert curve.s_d(curves.capped_ideal_audc(small, large)) == pytest.approx(1)
-
-
-def test_read_off_by_hand():
-    curve = deferral_curve(**HAND)
-    np.testing.assert_allclose(curve.quality_at([0, 0.125, 0.25, 1]), [0.5, 0.625, 0.75, 0.75])
-    # Hull: (2, .5), (4.5, .75), (27, .75); a quality of .6 is 40 % of the way up the first edge: 2 + .4·2.5 = 3.
-    np.testing.assert_allclose(curve.upper_hull(), [[2, 4.5, 27], [0.5, 0.75, 0.75]])
-    assert curve.cost_at_quality(0.6) == pytest.approx(3)
-    assert curve.cost_at_quality(0.75) == pytest.approx(4.5)
-    assert curve.cost_at_quality(0.1) == 2
-    assert np.isnan(curve.cost_at_quality(0.76))
-    assert curve.quality_at_cost(3) == pytest.approx(0.6)
-    assert curve.quality_at_cost(2) == 0.5
-    assert curve.quality_at_cost(1000) == 0.75
-    assert np.isnan(curve.quality_at_cost(1.9))
-
-
-def test_hull_skips_what_is_below_it_and_may_fall():
-    # (1, .2) is below the chord from (0, .1) to (2, .6), .35 there; (3, .55) is above that from (2, .6) to (4, .4), .5.
-    cost, quality = curves.upper_hull([4, 0, 2, 1, 3, 2], [0.4, 0.1, 0.6, 0.2, 0.55, 0.3])
-    np.testing.assert_array_equal(cost, [0, 2, 3, 4])
-    np.testing.assert_array_equal(quality, [0.1, 0.6, 0.55, 0.4])
-
-
-def test_a_budget_beyond_the_peak_is_not_spent():
-    # Only the first deferral helps; the next two harm: quality 1/3, 2/3, 1/3, 0.
-    curve = deferral_curve([1, 2, 3], [0, 1, 0], [1, 0, 0])
-    assert curve.quality[-1] < curve.quality.max()
-    assert curve.quality_at_cost(1.0) == pytest.approx(2 / 3)
-
-
-def test_reaching_the_large_model_exactly_is_not_lost_to_rounding():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        small, gain = rng.random(97) / 3, rng.random(97) / 3
-        curve = deferral_curve(rng.random(97), small, small + gain)
-        assert curve.cost_at_quality(np.mean(small + gain)) == pytest.approx(1, abs=1e-6)
 
 
 def test_an_empty_answer_is_a_point_like_any_other():
@@ -188,32 +150,6 @@ def test_s_d_and_relative_audc_where_they_are_undefined():
     assert np.isnan(deferral_curve([1, 2], [0, 0], [0, 0]).relative_audc)
 
 
-@fast
-@given(rows)
-def test_hull_is_concave_and_above_every_point(rows):
-    curve = outcomes(rows).curve()
-    cost, quality = curve.upper_hull()
-    assert np.all(np.diff(cost) > 0)
-    assert np.all(np.interp(curve.cost, cost, quality) >= curve.quality - 1e-9)
-    slopes = np.diff(quality) / np.diff(cost)
-    assert np.all(np.diff(slopes) <= 1e-9 * (1 + np.abs(slopes[1:])))
-
-
-@fast
-@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1))
-def test_auroc_equals_scikit_learn(pairs):
-    score, positive = map(list, zip(*pairs, strict=True))
-    if len(set(positive)) == 2:
-        assert curves.auroc(score, positive) == pytest.approx(roc_auc_score(positive, score))
-    else:
-        assert np.isnan(curves.auroc(score, positive))
-
-
-def test_auroc_by_hand():
-    # Positives 3, 2; negatives 2, 1: of four pairs three are in order and one is tied.
-    assert curves.auroc([3, 2, 2, 1], [True, True, False, False]) == 3.5 / 4
-
-
 def test_macro_average_by_hand():
     # Task a rises 0 → 1 along (0, 0) (½, 1) (1, 1); task b is one tie, 1 → 0. At ρ = ½: (1 + ½)/2; at ¼: (½ + ¾)/2.
     a = deferral_curve([1, 2], [0, 1], [2, 0], cost_small=1, cost_large=4)
@@ -278,5 +214,3 @@ def test_bad_arguments():
         deferral_curve(**HAND).quality_at(25)
     with pytest.raises(CatKerasError, match="oracle_audc"):
         curves.capped_ideal_audc([0.5], [1])
-    with pytest.raises(CatKerasError, match="true or false"):
-        curves.auroc([1, 2], [0.5, 1])

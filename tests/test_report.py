@@ -15,12 +15,14 @@ import pytest
 from rich.console import Console
 
 from benchmarks import metrics, report, task
+from benchmarks.report import costs
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
 
 FILES = (
     *("table.md", "table.csv", "tasks.csv", "rules.csv"),
     *("quality_cost.png", "quality_cost.svg", "tasks.png", "tasks.svg"),
+    *("scores.png", "groups.png", "differences.png", "costs.png", "training.png", "report.html"),
 )
 
 # The four queries of test_curves.py: AUDC .71875, random .625, oracle .84375, s_d 3/7; qualities .5 .75 .75 .75 .75.
@@ -50,7 +52,7 @@ def prediction(example, method, seed, quality, logprobs, flops, text="", option_
     return labels | answer | numbers | {"option_logprobs": list(option_logprobs) or [-0.1, -2.0]}
 
 
-def hand(folder, drop=lambda row: False, methods=("xent", "dist"), seeds=(0,), **manifest):
+def hand(folder, drop=lambda row: False, methods=("xent", "dist"), seeds=(0,), scores=SCORES, **manifest):
     """`sst2` as above and `cola`, on which the small model is always wrong and the large one always right."""
     examples = [Example(f"e{i}", "?", "negative", "sst2", ("negative", "positive")) for i in range(4)]
     examples += [Example(f"e{i}", "?", "acceptable", "cola", ("unacceptable", "acceptable")) for i in range(4)]
@@ -59,7 +61,7 @@ def hand(folder, drop=lambda row: False, methods=("xent", "dist"), seeds=(0,), *
         small, large = (SMALL[i], LARGE[i]) if i < 4 else (0.0, 1.0)
         rows.append(prediction(example, "", -1, large, [-1.0], COSTS[i % 4]))
         rows += [
-            prediction(example, method, seed, small, [float(SCORES[method][i % 4])] * 2, 2)
+            prediction(example, method, seed, small, [float((SCORES | scores)[method][i % 4])] * 2, 2)
             for method in methods
             for seed in seeds
         ]
@@ -84,6 +86,13 @@ def pick(rows, **where):
     return next(row for row in rows if all(row[key] == value for key, value in where.items()))
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """A report without plots, which take longer than all its numbers."""
+    monkeypatch.setattr(report.contents.plots, "files", lambda *arguments: {})
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_by_hand(tmp_path):
     out = build(hand(tmp_path))
     xent, dist = (pick(out.table, method=name) for name in ("xent", "dist"))
@@ -104,6 +113,7 @@ def test_numbers_by_hand(tmp_path):
     assert "does not cover what another seed would change" in out.markdown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_cost_at_matched_quality_by_hand(tmp_path):
     # sst2 alone: xent has .75 at 50 % deferral, which its hull reaches first at cost 4.5; the large model costs 25.
     # The oracle defers two queries at once, from (2, .5) to (2 + (10 + 30)/4, 1): .75 half of the way, at 7.
@@ -114,6 +124,7 @@ def test_cost_at_matched_quality_by_hand(tmp_path):
     assert "at 75.0" in out.printed and "4.5 (18%)" in out.printed and "25.0 (100%)" in out.printed
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tasks_and_rules_by_hand(tmp_path):
     out = build(hand(tmp_path))
     xent = pick(out.tasks, task="sst2", method="xent")
@@ -128,6 +139,7 @@ def test_tasks_and_rules_by_hand(tmp_path):
     assert {row["scope"] for row in out.rules} == {"all tasks"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_seeds_spread_and_band_of_the_difference(tmp_path):
     out = build(hand(tmp_path, seeds=(0, 1), training={"dist/0": {"live": 0.4}, "dist/1": {"live": 0.5}}))
     assert float(pick(out.table, method="xent")["audc_sd"]) == 0
@@ -135,6 +147,7 @@ def test_seeds_spread_and_band_of_the_difference(tmp_path):
     assert "dist: only 45% of the target tokens were live" in out.printed.replace("\n", " ")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_missing_cell_is_marked_and_never_averaged_over(tmp_path):
     gone = lambda row: (row["method"], row["seed"], row["task"]) == ("dist", 1, "cola")  # noqa: E731
     out = build(hand(tmp_path, gone, seeds=(0, 1)))
@@ -164,6 +177,7 @@ def test_an_unfinished_cell_is_a_missing_cell(tmp_path):
     assert "–" in out.printed
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_large_model_that_is_not_better_is_named(tmp_path):
     folder = hand(tmp_path)
     assert "nothing to offer" not in build(folder).printed
@@ -182,8 +196,11 @@ WORDS = "the a dog cat house runs sees big small red blue of and in on under wit
 METHODS = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
 
 
-def realistic(folder, n=40):
-    """Five methods, two seeds, two classifications and a translation with graded quality, and the common start."""
+def realistic(folder, n=40, say=""):
+    """Five methods, two seeds, two classifications and a translation with graded quality, and the common start.
+
+    `say` is put before every answer, after it was judged.
+    """
     rng, examples, rows = np.random.default_rng(0), [], []
     models = [("", -1, 0.75), ("start", 0, 0.4)] + [(m, s, 0.5 + 0.03 * s) for m in METHODS for s in (0, 1)]
     for name in ("sst2", "trec", "wmt22_deen"):
@@ -201,12 +218,16 @@ def realistic(folder, n=40):
                 sure = np.log(rng.uniform(0.2 + 0.5 * quality, 1, len(words))).tolist()
                 scores = [0.5 * rng.normal() + sure[0] for _ in options]
                 cost = 1e6 * (1 if method else 10)
-                rows.append(prediction(example, method, seed, quality, sure, cost, text, scores))
+                rows.append(prediction(example, method, seed, quality, sure, cost, say + text, scores))
                 rows[-1]["option_logprobs"] = scores
     tasks = ["sst2", "trec", "wmt22_deen"]
-    return save(folder, examples, rows, methods=METHODS, seeds=[0, 1], tasks=tasks, encoded={"prompts_cut": 3})
+    course = {"step": [10, 20, 30], "loss": [3.0, 2.0, 1.0], "live": [1.0, 0.8, 0.7]}
+    training = {f"{method}/{seed}": {"live": 0.8, "history": course} for method in METHODS for seed in (0, 1)}
+    facts = {"methods": METHODS, "seeds": [0, 1], "tasks": tasks, "training": training, "encoded": {"prompts_cut": 3}}
+    return save(folder, examples, rows, **facts)
 
 
+@pytest.mark.slow
 def test_a_second_build_is_identical_to_the_byte(tmp_path):
     folder = realistic(tmp_path)
     build(folder)
@@ -215,6 +236,7 @@ def test_a_second_build_is_identical_to_the_byte(tmp_path):
     assert {name: (folder / name).read_bytes() for name in FILES} == first
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("width", [120, 80])
 def test_a_realistic_run_fits_the_console(tmp_path, width):
     out = build(realistic(tmp_path), width)
@@ -226,6 +248,102 @@ def test_a_realistic_run_fits_the_console(tmp_path, width):
     assert {row["scope"] for row in out.rules} == {"all tasks", "classification"}
 
 
+def numbers_of(folder, prices=None):
+    contents = report.Contents(report.load.load(folder), prices)
+    return contents, {table.title: table for table in contents.further}
+
+
+def test_prices_by_hand(tmp_path):
+    # Every query has 3 prompt tokens and, on sst2, an answer of 2 tokens from the small and of 1 from the large model.
+    prices = costs.prices("1", "10/100")
+    contents, tables = numbers_of(hand(tmp_path, tasks=["sst2"]), prices)
+    scope = contents.averages[0]
+    assert contents.curves.mean("xent", scope, "price")[[0, -1]].tolist() == [5, 5 + 130]
+    assert contents.curves.large(scope, "price") == 130
+    assert contents.curves.mean("xent", scope, "seconds")[-1] == pytest.approx(0.2)
+    # .75 first at the cheapest half deferred: two of the four queries at 130.
+    table = tables["Cost of a quality of 75.0, unit by unit"]
+    assert table.columns == ("method", "FLOPs per query", "seconds per query, measured", "price of a million queries")
+    assert dict(zip(table.columns, table.rows[-1], strict=True))["price of a million queries"] == "130 (100%)"
+    assert "read/written: small 1/1, large 10/100." in table.notes[0]
+
+
+@pytest.mark.parametrize(("small", "large"), [("1", None), ("a", "1"), ("1/2/3", "1"), ("-1", "1"), ("nan", "1")])
+def test_bad_prices(small, large):
+    with pytest.raises(CatKerasError, match="rice"):
+        costs.prices(small, large)
+
+
+def test_prices_without_token_counts_are_left_out(tmp_path):
+    folder = hand(tmp_path)
+    path = folder / "predictions.parquet"
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns(["n_prompt"]), path)
+    contents, _ = numbers_of(folder, costs.prices("1", "1"))
+    assert list(contents.curves.kinds) == ["flops", "seconds"]
+
+
+def test_averages_by_suite_and_cluster(tmp_path):
+    contents, tables = numbers_of(realistic(tmp_path))
+    assert [scope.name for scope in contents.averages] == ["all", "suite: flan2021"]
+    table = tables["AUDC (×100) by suite and cluster"]
+    assert [row[:2] for row in table.rows] == [("all tasks", "3"), ("suite: flan2021", "2")]
+    pair = [cell.curve("chow-average").audc for (m, _, t), cell in contents.numbers.cells.items()
+            if m == "xent" and t in ("sst2", "trec")]  # fmt: skip
+    assert table.rows[1][4] == f"{100 * np.mean(pair):.1f}"
+    assert table.columns[5:] == ("Δ dist", "Δ cat-xent", "Δ cat-dist", "Δ gatekeeper")
+
+
+def test_an_average_by_suite_names_what_it_lacks(tmp_path):
+    folder = realistic(tmp_path)
+    path = folder / "predictions.parquet"
+    rows = pyarrow.parquet.read_table(path).to_pylist()
+    write(path, [row for row in rows if (row["model"], row["task"]) != ("large", "sst2")])
+    contents, _ = numbers_of(folder)
+    assert [(scope.name, scope.lacks) for scope in contents.averages] == [("all", ("sst2",))]
+    assert all(contents.curves.incomplete(name, contents.averages[0]) for name in METHODS)
+
+
+def test_wins_ties_and_losses(tmp_path):
+    _, tables = numbers_of(hand(tmp_path))
+    table = tables["Against xent, task by task"]
+    assert table.columns == ("task", "dist")
+    assert table.rows[0][1].startswith("+12.5 [") and not table.rows[0][1].endswith(
+        "win"
+    )  # four examples prove nothing
+    assert table.rows[-1] == ("wins / ties / losses", "0 / 2 / 0")
+
+
+def test_who_is_right_by_hand(tmp_path):
+    _, tables = numbers_of(hand(tmp_path))
+    # sst2: both once, small only once, large only twice; cola: large only.
+    assert tables["Who is right"].rows[0] == ("xent", "12.5", "12.5", "75.0", "0.0")
+
+
+def test_ablations(tmp_path):
+    objectives = {
+        "xent": {"objective": "xent", "arguments": {}},
+        "gap": {"objective": "cat", "arguments": {"mask": "gap"}},
+    }
+    objectives["cat"] = {"objective": "cat", "arguments": {}}
+    scores = {"gap": SCORES["dist"], "cat": SCORES["xent"]}
+    folder = hand(tmp_path, methods=("xent", "gap", "cat"), objectives=objectives, scores=scores)
+    _, tables = numbers_of(folder)
+    table = tables["One objective, other arguments"]
+    assert table.columns[:4] == ("method", "objective", "mask", "AUDC")
+    assert [row[:3] for row in table.rows] == [("gap", "cat", "gap"), ("cat", "cat", "")]
+    assert "One objective, other arguments" not in numbers_of(hand(tmp_path / "other"))[1]
+
+
+def test_times_that_differ_for_the_same_work_are_named(tmp_path):
+    folder = hand(tmp_path)
+    assert "the clock saw" not in " ".join(numbers_of(folder)[0].warnings)
+    path = folder / "predictions.parquet"
+    rows = pyarrow.parquet.read_table(path).to_pylist()
+    write(path, [row | ({"seconds": 0.3} if row["method"] == "dist" else {}) for row in rows])
+    assert "differ 3.0-fold" in " ".join(numbers_of(folder)[0].warnings)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_bayes_line_when_every_task_knows_it(tmp_path, monkeypatch):
     for name in ("sst2", "cola"):
         known = replace(task.get(name), source=SimpleNamespace(bayes_quality=0.9))

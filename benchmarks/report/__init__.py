@@ -1,69 +1,75 @@
-"""The report of a run: tables and plots, computed from its predictions alone. Loads no model and no TensorFlow.
+"""The report of a run: tables, plots and an HTML page, from its predictions alone. Loads no model and no TensorFlow.
 
-`load` reads and checks the folder, `summary` and `per_task` compute, `cautions` warns, `tables` lays out, `render` and
-`plots` draw. The same folder gives the same bytes.
+`load` reads and checks the folder; `summary`, `per_task` and `scopes` compute; `cautions` warns; `tables` and
+`breakdown` lay out; `render`, `plots` and `html` draw; `contents` holds it together. The same folder gives the same
+bytes.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
-from benchmarks.report import cautions, load, per_task, plots, render, summary, tables
+from benchmarks.report import html, load
+from benchmarks.report.contents import Contents
+from benchmarks.report.costs import Prices
 from cat_keras import store
 
 
-def build(run_dir: Path, console: Console) -> Path:
+def build(run_dir: Path, console: Console, prices: Prices | None = None) -> Path:
     """Writes the report of a finished run into its folder and prints the short form.
 
     Args:
         run_dir: a run folder, see `load`. console: where tables and warnings are printed.
+        prices: of tokens, see `costs.prices`; without them nothing is said in money.
 
     Returns:
-        `table.md`, beside which `table.csv`, `tasks.csv`, `rules.csv` and the plots lie.
+        `table.md`, beside which `report.html`, the CSV files and the plots lie.
 
     Raises:
         CatKerasError: the folder is not a finished run or a file of it is damaged.
     """
-    numbers = summary.summarize(load.load(run_dir))
-    rows, warnings = per_task.records(numbers), cautions.sentences(numbers)
-    contents = {
-        "table.csv": render.csv_bytes(tables.main_records(numbers)),
-        "tasks.csv": render.csv_bytes(rows),
-        "rules.csv": render.csv_bytes(tables.rule_records(numbers)),
-        **plots.files(numbers),
-        "table.md": _markdown(numbers, rows, warnings),
-    }
-    for name, content in contents.items():
-        store.write_bytes(Path(run_dir) / name, content)
-    _print(numbers, rows, warnings, console)
+    contents = Contents(load.load(run_dir), prices)
+    _write(Path(run_dir), contents.files())
+    contents.print(console)
     return Path(run_dir) / "table.md"
 
 
-def _markdown(numbers: summary.Summary, rows, warnings: list[str]) -> bytes:
-    parts = [f"# Report of the run {numbers.run.manifest['profile']}", ""]
-    if warnings:
-        parts += ["## Warnings", "", *(f"- {line}" for line in warnings), ""]
-    shown = [
-        tables.main_table(numbers, detail=True),
-        tables.task_table(numbers, rows),
-        tables.official_table(numbers, rows),
-        tables.rules_table(numbers),
-        tables.strata_table(numbers),
-    ]
-    parts += [render.markdown(table) for table in filter(None, shown)]
-    parts += ["![Quality by deferral rate and by cost](quality_cost.png)", "", "![Quality task by task](tasks.png)", ""]
-    return "\n".join(parts).encode()
+def build_many(run_dirs: Sequence[Path], out: Path, console: Console, prices: Prices | None = None) -> Path:
+    """Writes the report of every run into its own folder, and all of them into one page, a section each.
+
+    Args:
+        run_dirs, console, prices: as in `build`. out: the folder that gets `report.html`.
+
+    Returns:
+        The page.
+
+    Raises:
+        CatKerasError: as `build`, or two runs contradict each other.
+    """
+    sections = []
+    for folder, run in zip(run_dirs, load.load_all(run_dirs), strict=True):
+        contents = Contents(run, prices)
+        _write(Path(folder), contents.files())
+        contents.print(console)
+        sections.append(contents.section(len(run_dirs)) | {"name": _name(folder, run_dirs)})
+    page = Path(out) / "report.html"
+    store.write_bytes(page, html.page(f"Report of {len(sections)} runs", sections))
+    return page
 
 
-def _print(numbers: summary.Summary, rows, warnings: list[str], console: Console):
-    shown = [
-        tables.main_table(numbers, detail=False),
-        tables.task_table(numbers, rows),
-        tables.rules_table(numbers),
-        tables.strata_table(numbers),
-    ]
-    for table in filter(None, shown):
-        render.print_table(table, console)
-    for line in warnings:
-        console.print(Text(f"Warning: {line}", "yellow"))
+def _name(folder: Path, run_dirs: Sequence[Path]) -> str:
+    """The folder's name; with its parent's where two folders are called the same."""
+    names = [Path(other).resolve().name for other in run_dirs]
+    path = Path(folder).resolve()
+    return path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
+
+
+def files(run: load.Run, prices: Prices | None = None) -> dict[str, bytes]:
+    """File name → content of everything that `build` writes."""
+    return Contents(run, prices).files()
+
+
+def _write(folder: Path, files: dict[str, bytes]):
+    for name, content in files.items():
+        store.write_bytes(folder / name, content)

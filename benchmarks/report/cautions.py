@@ -7,11 +7,12 @@ import numpy as np
 from benchmarks.report.summary import Summary
 
 FEW_LIVE = 0.5
+SAME_WORK, SAME_TIME = 1.05, 1.5  # how far apart, at most
 
 
 def sentences(summary: Summary) -> list[str]:
     """Sentences, the gravest first; empty when there is nothing to say."""
-    return [*_holes(summary), *_weak_teacher(summary), *_dropped_tokens(summary), *_cut(summary)]
+    return [*_holes(summary), *_weak_teacher(summary), *_dropped_tokens(summary), *_clock(summary), *_cut(summary)]
 
 
 def _holes(summary: Summary) -> Iterator[str]:
@@ -46,6 +47,20 @@ def _dropped_tokens(summary: Summary) -> Iterator[str]:
                 f"{row.name}: only {row.live.mean:.0%} of the target tokens were live in training; "
                 "it learned from less than half of the data."
             )
+
+
+def _clock(summary: Summary) -> Iterator[str]:
+    """Times that differ where the work does not: the clock has seen something else than the models."""
+    flops, seconds = {}, {}
+    for (method, _, _), cell in summary.cells.items():
+        flops.setdefault(method, []).append(cell.small["flops"].mean())
+        seconds.setdefault(method, []).append(cell.small["seconds"].mean())
+    work, time = ([float(np.mean(values)) for values in column.values()] for column in (flops, seconds))
+    if work and min(time) > 0 and max(work) <= SAME_WORK * min(work) and max(time) > SAME_TIME * min(time):
+        yield (
+            f"Measured seconds of small models that do the same work differ {max(time) / min(time):.1f}-fold: "
+            "the clock saw other load, or compilation. Do not compare methods by them."
+        )
 
 
 def _cut(summary: Summary) -> Iterator[str]:

@@ -1,14 +1,18 @@
 """One trained model on one task: its scores, its cascade's curves, and the numbers of the per-task table."""
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 
 from benchmarks import metrics, task
-from benchmarks.report.load import Run
+from benchmarks.report import measures
+from benchmarks.report.load import Columns, Run
 from cat_keras import deferral
-from cat_keras.curves import DeferralCurve, Outcomes, auroc
+from cat_keras.confidence import auroc
+from cat_keras.curves import DeferralCurve, Outcomes
+from cat_keras.records import Example
 
 RANDOM, ORACLE = "random", "oracle"
 
@@ -28,7 +32,7 @@ class Cell:
     def outcomes(self, rule: str, ids: Sequence[str] | None = None) -> Outcomes:
         """What deferring by `rule` does. A random score is a constant: its curve is then the expected one exactly."""
         small, large = self.small["quality"], self.large["quality"]
-        columns = deferral.columns(self.small, quality_small=small, quality_large=large)
+        columns = ChainMap({"quality_small": small, "quality_large": large}, self.small)
         score = np.zeros(len(small)) if rule == RANDOM else deferral.get(rule)(columns)
         return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
 
@@ -51,7 +55,13 @@ class Cell:
     @cached_property
     def auroc_useful(self) -> float:
         """P(an answer that only the large model gets right scores below one where deferring gains nothing)."""
-        return auroc(-self._score, self._right(self.large) & ~self._right(self.small))
+        return self.measures["auroc_useful"]
+
+    @cached_property
+    def measures(self) -> Mapping[str, float]:
+        """Every further metric of the run's rule as a score, see `measures.of_score`."""
+        right = self._right(self.small), self._right(self.large)
+        return measures.of_score(self._score, self.run.rule, *right, self.small["quality"])
 
     @cached_property
     def _score(self) -> np.ndarray:
@@ -61,14 +71,28 @@ class Cell:
         return predictions["quality"] > self.run.bars[self.task]
 
 
-def official(run: Run, name: str, texts: Sequence[str]) -> Mapping[str, float]:
+def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
     """The official corpus numbers of answers to a task, in the order of its examples."""
-    return _metric(name).corpus(list(texts), run.examples[name])
+    if run.has_text:
+        return _metric(name).corpus(list(answers["text"]), _examples(run, name))
+    return _metric(name).combine(*answers["statistics"].T.tolist())
 
 
 def signature(run: Run, name: str) -> str:
     """The official metric of a task with what makes it comparable."""
-    return _metric(name).signature(run.examples[name]) or _metric(name).name
+    if not run.has_text:
+        return run.manifest["kept"]["signatures"][name]
+    return _metric(name).signature(_examples(run, name)) or _metric(name).name
+
+
+def statistics(run: Run, name: str, answers: Columns) -> list[tuple[float, ...]]:
+    """What is kept of answers instead of their texts; see `metrics.Metric.statistics`."""
+    return _metric(name).statistics(list(answers["text"]), _examples(run, name))
+
+
+@lru_cache(maxsize=1)  # a report goes task by task, and judges every model on it
+def _examples(run: Run, name: str) -> list[Example]:
+    return list(run.examples[name])
 
 
 @cache

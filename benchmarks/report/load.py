@@ -1,30 +1,24 @@
-"""A run folder → a checked `Run`. Everything the report says is computed from what this module returns."""
+"""A run folder → a checked `Run`. Everything the report says is computed from what this module returns.
 
+A folder is full, as the run wrote it, or kept (see `benchmarks.keep`): then it has numbers in place of texts.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from benchmarks import task
-from cat_keras import store
+from benchmarks.report import folder as files
+from benchmarks.report.columns import Columns, Examples
 from cat_keras.errors import CatKerasError
-from cat_keras.records import Example
 
 START = "start"  # the small checkpoint that all objectives start from: shown for reference, no method of the run
-REMEDY = "Run the profile again; what is in the cache is not computed twice"
-MANIFEST = ("profile", "methods", "seeds", "tasks", "rule")
-EXAMPLES = ("task", "id", "group", "prompt", "target", "options", "references")
-PREDICTIONS = (
-    *("model", "method", "seed", "task", "id", "text", "token_logprobs", "option_logprobs"),
-    *("flops", "seconds", "quality"),
-)
-CELL = PREDICTIONS[3:]  # what is left to say within one cell
-DTYPES = dict.fromkeys(("flops", "seconds", "quality"), np.float64)
-
 Key = tuple[str, int, str]  # method, seed, task
-Columns = dict[str, np.ndarray]  # of predictions; plain arrays, since pandas would cost more than the arithmetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +26,9 @@ class Run:
     """What a run left behind, with every hole named.
 
     Attributes:
-        folder: where it lies. manifest: as written by the run.
+        folder: where it lies. manifest: as written by the run, with `kept` in a folder of kept results.
         methods, seeds, tasks: what the run was to cover, in the order of the manifest.
-        examples: task → its examples, in the order of the file.
+        examples: task → its examples, in the order of the file; of kept results without their texts.
         small: (method, seed, task) → predictions, one row per example in the order of `examples`; complete cells only.
         large: task → predictions of the large model, likewise.
         missing: names of the cells that are not complete, `method/seed/task` or `large/task`.
@@ -46,11 +40,16 @@ class Run:
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     tasks: tuple[str, ...]
-    examples: dict[str, list[Example]]
+    examples: dict[str, Examples]
     small: dict[Key, Columns]
     large: dict[str, Columns]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether prompts, references and answers are there; kept results have statistics of the answers instead."""
+        return "kept" not in self.manifest
 
     @property
     def rule(self) -> str:
@@ -70,6 +69,11 @@ class Run:
     @cached_property
     def start_seeds(self) -> tuple[int, ...]:
         return tuple(sorted({seed for method, seed, _ in self.small if method == START}))
+
+    def cell(self, model: str, name: str) -> Columns | None:
+        """Answers of a model as the manifest names it, `method/seed` or `large/-1`, to a task; None if not complete."""
+        method, _, seed = model.rpartition("/")
+        return self.large.get(name) if method == "large" else self.small.get((method, int(seed), name))
 
     def live(self, method: str) -> list[float]:
         """Mean share of live tokens of each trained seed of a method; empty when the run noted none."""
@@ -95,12 +99,27 @@ class Run:
     @cached_property
     def bayes(self) -> float | None:
         """Quality of the best possible predictor, averaged over the covered tasks; None unless all of them know it."""
-        known = [getattr(task.get(name).source, "bayes_quality", None) for name in self.covered]
+        noted = self.manifest.get("bayes_quality", {})  # early runs did not note it
+        known = [noted.get(name, bayes_quality(name) if not noted else None) for name in self.covered]
         return None if not known or None in known else float(np.mean(known))
+
+    def fingerprint(self, name: str) -> str:
+        """Hash of the examples of a task, texts included: equal where two runs were asked the same."""
+        if not self.has_text:
+            return self.manifest["kept"]["examples"][name]
+        digest = hashlib.sha256()
+        for example in self.examples[name]:
+            digest.update(json.dumps(example.asdict(), sort_keys=True).encode())
+        return digest.hexdigest()
 
     def choice_tasks(self) -> tuple[str, ...]:
         """Covered classification tasks: every example has options."""
         return tuple(name for name in self.covered if all(e.options for e in self.examples[name]))
+
+
+def bayes_quality(name: str) -> float | None:
+    """Quality of the best possible predictor of a task, where its data are made so that it is known."""
+    return getattr(task.get(name).source, "bayes_quality", None)
 
 
 def load(folder: Path) -> Run:
@@ -111,95 +130,48 @@ def load(folder: Path) -> Run:
             predictions are no error: they are listed in `Run.missing`.
     """
     folder = Path(folder)
-    manifest = _manifest(folder / "manifest.json")
-    examples = _examples(folder / "examples.parquet", manifest["tasks"])
-    small, large = _predictions(folder / "predictions.parquet", examples)
+    manifest = files.manifest(folder / "manifest.json")
+    kept = "kept" in manifest
+    for name in ("examples.parquet", "predictions.parquet"):
+        files.check_file(folder / name, manifest)
+    examples = files.examples(folder / "examples.parquet", manifest["tasks"], kept)
+    small, large = files.predictions(folder / "predictions.parquet", examples, kept)
     methods = tuple(name for name in manifest["methods"] if name != START)
     seeds, tasks = tuple(manifest["seeds"]), tuple(manifest["tasks"])
     missing = [f"large/{name}" for name in tasks if name not in large]
     missing += [f"{m}/{s}/{t}" for m in methods for s in seeds for t in tasks if (m, s, t) not in small]
     missing += ["/".join(map(str, c)) if isinstance(c, list) else str(c) for c in manifest.get("missing") or []]
-    extra = sorted({method for method, _, _ in small} - {*methods, START})
-    kept = {key: cell for key, cell in small.items() if key[0] not in extra}
+    extra = manifest["kept"]["extra"] if kept else sorted({method for method, _, _ in small} - {*methods, START})
+    small = {key: cell for key, cell in small.items() if key[0] not in extra}
     missing = dict.fromkeys(missing)  # the manifest may name the same holes
-    return Run(folder, manifest, methods, seeds, tasks, examples, kept, large, tuple(missing), tuple(extra))
+    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, tuple(missing), tuple(extra))
 
 
-def _manifest(path: Path) -> dict:
-    if not path.is_file():
-        raise CatKerasError(
-            f"A run folder holds manifest.json, examples.parquet and predictions.parquet; {path} is missing. "
-            "Give the folder of a finished run"
-        )
-    manifest = store.read_json(path)
-    absent = [key for key in MANIFEST if not (isinstance(manifest, dict) and manifest.get(key))]
-    if absent:
-        raise CatKerasError(f"{path} must name {', '.join(MANIFEST)}; it lacks {', '.join(absent)}. {REMEDY}")
-    return manifest
+def load_all(folders: Iterable[Path]) -> list[Run]:
+    """Reads several run folders that are to stand beside each other.
+
+    Raises:
+        CatKerasError: as `load`; or two of them have predictions under one key that differ: what the key names was
+            changed after it was computed, and one of the two folders is wrong.
+    """
+    runs, seen = [load(folder) for folder in folders], {}  # key → the first (run, model) that has it
+    for run in runs:
+        for model, key in (run.manifest.get("predictions") or {}).items():
+            first = seen.setdefault(key, (run, model))
+            differing = None if first[0] is run else _difference(*first, run, model)
+            if differing:
+                raise CatKerasError(
+                    f"Predictions of one key are equal; {first[1]} of {first[0].folder} and {model} of {run.folder} "
+                    f"are both {key} and differ on {differing}. One was changed, or made by other code. {files.REMEDY}"
+                )
+    return runs
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
-    import pyarrow
-    import pyarrow.parquet
-
-    if not path.is_file():
-        raise CatKerasError(f"A run folder holds {path.name}; {path} is missing. {REMEDY}")
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise CatKerasError(f"{path} is not a readable Parquet file ({error}). Delete it. {REMEDY}") from error
-    absent = [name for name in needed if name not in table.column_names]
-    if absent:
-        raise CatKerasError(f"{path} must have the columns {', '.join(needed)}; missing: {', '.join(absent)}. {REMEDY}")
-    return table.select(list(needed)).to_pandas()
-
-
-def _examples(path: Path, tasks: list[str]) -> dict[str, list[Example]]:
-    frame = _read(path, EXAMPLES)
-    twice = frame.duplicated(["task", "id"])
-    if twice.any():
-        raise CatKerasError(f"{path}: ids are unique in a task; {frame['id'][twice].iloc[0]!r} is not. {REMEDY}")
-    examples = {name: [] for name in tasks}
-    for row in frame.to_dict("records"):
-        if row["task"] in examples:
-            examples[row["task"]].append(Example(**row))
-    empty = [name for name, rows in examples.items() if not rows]
-    if empty:
-        raise CatKerasError(f"{path} must hold examples of every task of the manifest; none of {empty}. {REMEDY}")
-    return examples
-
-
-def _predictions(path: Path, examples: dict[str, list[Example]]) -> tuple[dict, dict]:
-    """Complete cells of small models and of the large one, rows in the order of the examples."""
-    frame = _read(path, PREDICTIONS)
-    frame = frame[frame["task"].isin(examples)]
-    _check_numbers(path, frame)
-    order = {name: [example.id for example in rows] for name, rows in examples.items()}
-    small, large = {}, {}
-    for (model, method, seed, name), rows in frame.groupby(["model", "method", "seed", "task"], sort=True):
-        rows = rows.set_index("id", drop=False)
-        if not rows.index.is_unique or not rows.index.isin(order[name]).all():
-            raise CatKerasError(
-                f"{path}: {model} {method}/{seed} on {name} must answer each example of examples.parquet once; "
-                f"it has repeated or unknown ids. {REMEDY}"
-            )
-        if len(rows) < len(order[name]):
-            continue  # an unfinished cell is a missing cell
-        rows = rows.loc[order[name]]
-        cell = {column: rows[column].to_numpy(dtype=DTYPES.get(column, object)) for column in CELL}
-        if model == "large":
-            large[name] = cell
-        else:
-            small[method, int(seed), name] = cell
-    return small, large
-
-
-def _check_numbers(path: Path, frame: pd.DataFrame):
-    for name, low, high in (("quality", 0, 1), ("flops", 0, np.inf)):
-        bad = ~frame[name].between(low, high) | ~np.isfinite(frame[name])
-        if bad.any():
-            row = frame[bad].iloc[0]
-            raise CatKerasError(
-                f"{path}: {name} must be in [{low}, {high}]; received {row[name]} for example {row['id']!r} of "
-                f"{row['task']} ({bad.sum()} such). {REMEDY}"
-            )
+def _difference(run: Run, model: str, other: Run, other_model: str) -> str | None:
+    """The first task on which one model's answers are not the same in both runs."""
+    for name in run.tasks:
+        one, two = (each.cell(label, name) for each, label in ((run, model), (other, other_model)))
+        both = one is not None and two is not None
+        if both and not all(np.array_equal(one[column], two[column]) for column in ("quality", "flops")):
+            return name
+    return None

@@ -1,199 +1,264 @@
-"""The plots of a report, drawn without a display and to the same bytes every time."""
+"""The plots of a report: curves over what they cost, scores of right and wrong answers, live tokens in training."""
 
-import io
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.report.cells import RANDOM
-from benchmarks.report.load import Run
+from benchmarks.report import canvas, costs
+from benchmarks.report.canvas import STYLE
+from benchmarks.report.cells import ORACLE, RANDOM
+from benchmarks.report.palette import COLOURS, GREY, MARKERS, looks
+from benchmarks.report.scopes import Curves, Scope
 from benchmarks.report.summary import Summary
-from benchmarks.report.tables import unit
-from cat_keras.curves import DeferralCurve
+from cat_keras.bands import GRID
 
-GRID = np.linspace(0, 1, 101)
-EVERY_QUARTER = slice(None, None, 25)
-# Okabe and Ito's colours, which the colour-blind tell apart; its yellow is left out, too faint for a line on white.
-COLOURS = ("#000000", "#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
-MARKERS = "osD^vPX"
-# The same method looks the same in every report; others take what is free.
-USUAL = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
-GREY = "#777777"
-STYLE = {
-    "svg.hashsalt": "cat-keras",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "legend.frameon": False,
-    "savefig.dpi": 150,
+__all__ = ["COLOURS", "GREY", "MARKERS", "STYLE", "TITLES", "files", "looks"]
+
+EVERY_QUARTER = slice(None, None, 25)  # of `GRID`
+BINS = 24
+PER_TOKEN = ("chow-average", "chow-quantile-")  # rules whose score is the log-probability of one token
+SURE = (0.0, 1.0)
+ALONE = {"linestyle": "", "markersize": 11, "markeredgecolor": "black", "markerfacecolor": "none", "zorder": 5}
+RATE_LABEL, QUALITY_LABEL = "queries deferred (%)", "quality × 100"
+TITLES = {
+    "quality_cost": "Quality by deferral rate and by cost",
+    "tasks": "Quality task by task",
+    "scores": "Scores of right and of wrong answers",
+    "groups": "Quality by suite and cluster",
+    "differences": "Quality minus that of the baseline",
+    "costs": "Quality by other costs",
+    "training": "Live tokens during training",
 }
+Training = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def files(summary: Summary) -> dict[str, bytes]:
-    """File name → content of every plot."""
-    with _style():
-        figures = {"quality_cost": _quality_cost(summary), "tasks": _tasks(summary)}
-        for figure in figures.values():
-            FigureCanvasAgg(figure)
-            figure.draw_without_rendering()  # lays out once for both formats
-            figure.set_layout_engine("none")
-        return {
-            f"{name}.{kind}": _rendered(figure, kind) for name, figure in figures.items() for kind in ("png", "svg")
-        }
+def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Scope], training: Training):
+    """File name → content of every plot.
+
+    Args:
+        summary, curves: of the run. scopes: all tasks first, then suites and clusters. tasks: each alone.
+        training: method → (steps, share of live tokens).
+    """
+    with canvas.style():
+        figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
+        if tasks:
+            figures["tasks"] = panels(summary, curves, tasks, "task by task", bands=False)
+            figures["scores"] = scores(summary)
+        if tasks and len(summary.run.methods) > 1:
+            figures["differences"] = differences(summary, curves, scopes)
+        if len(scopes) > 1:
+            figures["groups"] = panels(summary, curves, scopes, "by suite and cluster", bands=True)
+        others = [kind for kind in curves.kinds.values() if kind is not costs.FLOPS]
+        if others and tasks:
+            figures["costs"] = by_cost(summary, curves, scopes[0], others)
+        if training:
+            figures["training"] = live(summary, training)
+        return canvas.rendered(figures, vector=("quality_cost", "tasks"))
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's matplotlibrc must not change the report
-        matplotlib.rcParams.update(STYLE)
-        yield
+class _Drawing:
+    """Curves of one scope on axes, over the deferral rate or over a kind of cost, in the unit given."""
+
+    def __init__(self, curves: Curves, scope: Scope, axes: Axes, kind: str = "", size: float = 1.0):
+        self.curves, self.scope, self.axes, self.kind, self.size = curves, scope, axes, kind, size
+
+    def _x(self, method: str, rule: str = "") -> np.ndarray:
+        return self.curves.mean(method, self.scope, self.kind, rule) / self.size if self.kind else 100 * GRID
+
+    def method(self, name: str, look: dict, band: bool):
+        quality = self.curves.mean(name, self.scope, "quality")
+        if quality is None:
+            return
+        x, found = self._x(name), self.curves.band(name, self.scope) if band else None
+        if found:
+            self.axes.fill_between(x, 100 * found.low, 100 * found.high, color=look["color"], alpha=0.12, linewidth=0)
+        label = f"{name} †" if self.curves.incomplete(name, self.scope) else name
+        self.axes.plot(x, 100 * quality, label=label, markevery=EVERY_QUARTER, markersize=4, **look)
+
+    def reference(self, method: str, rule: str):
+        quality = self.curves.mean(method, self.scope, "quality", rule)
+        if quality is not None:
+            dash = "--" if rule == RANDOM else ":"
+            line = {"color": GREY, "linestyle": dash, "zorder": 1, "label": f"{method}, {rule}"}
+            self.axes.plot(self._x(method, rule), 100 * quality, **line)
+
+    def alone(self, method: str):
+        """Both models alone as points."""
+        quality = self.curves.mean(method, self.scope, "quality")
+        large = self.curves.large(self.scope, "quality")
+        x = self.curves.large(self.scope, self.kind) / self.size if self.kind else 100
+        self.axes.plot([x], [100 * large], marker="*", label="large alone", **ALONE)
+        if quality is not None:
+            label = f"small alone ({method})"
+            self.axes.plot([self._x(method)[0]], [100 * quality[0]], marker="o", label=label, **ALONE)
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # Matplotlib would write the date and its version into the file.
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, metadata=metadata)
-    return buffer.getvalue()
-
-
-def looks(methods: tuple[str, ...]) -> dict[str, dict]:
-    """Colour, marker and line of each method; after seven methods colours repeat with another line."""
-    free = iter([*range(len(USUAL), len(COLOURS)), *range(len(COLOURS), 10 * len(COLOURS))])
-    place = {name: USUAL.index(name) if name in USUAL else next(free) for name in methods}
-    return {
-        name: {
-            "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": ("-", "--", "-.")[i // len(COLOURS) % 3],
-        }
-        for name, i in place.items()
-    }
-
-
-def _on_grid(curves: Mapping[int, DeferralCurve], column: str) -> np.ndarray:
-    """Seeds × grid."""
-    return np.array([np.interp(GRID, curve.deferral_rate, getattr(curve, column)) for curve in curves.values()])
-
-
-def _draw(
-    axes: Axes,
-    curves: Mapping[int, DeferralCurve],
-    look: dict,
-    label: str,
-    cost_of_large: float | None = None,
-    band: bool = True,
-):
-    """The mean over seeds, with the range of the seeds as a band; over cost when `cost_of_large` is given."""
-    quality = 100 * _on_grid(curves, "quality")
-    x = 100 * (GRID if cost_of_large is None else _on_grid(curves, "cost").mean(axis=0) / cost_of_large)
-    if band and len(quality) > 1:
-        axes.fill_between(x, quality.min(axis=0), quality.max(axis=0), color=look["color"], alpha=0.12, linewidth=0)
-    axes.plot(x, quality.mean(axis=0), label=label, markevery=EVERY_QUARTER, markersize=4, **look)
-
-
-def _quality_cost(summary: Summary) -> Figure:
+def quality_cost(summary: Summary, curves: Curves, scope: Scope) -> Figure:
     """Left the whole picture with its bounds, right the methods alone, close enough to tell them apart."""
-    run = summary.run
+    run, (size, unit) = summary.run, costs.FLOPS.unit(summary.large_cost)
     figure = Figure(figsize=(10.5, 4.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     appearance = looks(run.methods)
-    for axes, large in ((left, None), (right, summary.large_cost)):
-        for row in summary.rows:
-            if row.curve:
-                _draw(axes, row.curves, appearance[row.name], row.name + (" †" if row.holes else ""), large)
-        _single_models(summary, axes, 100 if large is None else 100 / summary.large_cost)
-        for row in summary.references:
-            if row.curve and not row.method and (axes is left or row.name.endswith(RANDOM)):
-                line = {"color": GREY, "linestyle": "--" if row.name.endswith(RANDOM) else ":", "marker": ""}
-                _draw(axes, {0: row.curve}, line, row.name, large)
+    for drawing in (_Drawing(curves, scope, left), _Drawing(curves, scope, right, costs.FLOPS.name, size)):
+        for name in run.methods:
+            drawing.method(name, appearance[name], band=True)
+        for rule in (RANDOM, ORACLE) if drawing.axes is left else (RANDOM,):
+            drawing.reference(summary.baseline, rule)
+        if scope.tasks:
+            drawing.alone(summary.baseline)
     if run.bayes is not None:
         left.axhline(100 * run.bayes, color=GREY, linestyle="-.", linewidth=1, label="Bayes-optimal")
-    size, name = unit(summary)
-    large = f"{summary.large_cost / size:.1f} {name}"
-    left.set(title="Quality by share deferred", xlabel="queries deferred (%)", ylabel=f"quality × 100, {_average(run)}")
-    right.set(title="Quality by cost (closer)", xlabel=f"FLOPs per query, % of the large model alone ({large})")
+    left.set(title="Quality by share deferred", xlabel=RATE_LABEL, ylabel=f"{QUALITY_LABEL}, {_average(scope)}")
+    right.set(title="Quality by cost (closer)", xlabel=f"FLOPs per query ({unit})")
     left.set_xlim(-2, 102)
     right.set_xlim(left=0)
-    _legend(figure, left)
-    bands = f"; bands: range of {len(run.seeds)} seeds" if len(run.seeds) > 1 else ""
-    figure.suptitle(f"{run.manifest['profile']}: cascades of a small and a large model, deferral by {run.rule}{bands}")
+    canvas.legend(figure, left)
+    profile = run.manifest["profile"]
+    figure.suptitle(f"{profile}: cascades of a small and a large model, deferral by {run.rule}; {_bands(summary)}")
     return figure
 
 
-def _average(run: Run) -> str:
-    count = len(run.covered)
-    whole = f"mean of {count} tasks" if count > 1 else run.covered[0] if count else "no task"
-    return whole if count == len(run.tasks) else f"{whole} of {len(run.tasks)} †"
+def _average(scope: Scope) -> str:
+    count, lacks = len(scope.tasks), len(scope.lacks)
+    whole = f"mean of {count} tasks" if count > 1 else scope.tasks[0] if count else "no task"
+    return f"{whole} of {count + lacks} †" if lacks else whole
 
 
-def _single_models(summary: Summary, axes: Axes, scale: float):
-    """The models alone as points: at 0 and 100 % deferral, or over their own cost when `scale` is percent per FLOP."""
-    baseline, by_rate = summary.row(summary.baseline), scale == 100
-    point = {"linestyle": "", "markersize": 11, "markeredgecolor": "black", "markerfacecolor": "none", "zorder": 5}
-    x = 100 if by_rate else summary.large_cost * scale
-    axes.plot([x], [100 * summary.large_quality], marker="*", label="large alone", **point)
-    if baseline.curve:
-        x = 0 if by_rate else baseline.curve.cost[0] * scale
-        label = f"small alone ({summary.baseline})"
-        axes.plot([x], [100 * baseline.curve.quality[0]], marker="o", label=label, **point)
+def _bands(summary: Summary) -> str:
+    seeds = " and seeds" if len(summary.run.seeds) > 1 else ""
+    return f"bands: 95 % intervals over examples{seeds}"
 
 
-def _legend(figure: Figure, axes: Axes):
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(5, len(labels))))
+def by_cost(summary: Summary, curves: Curves, scope: Scope, kinds: list[costs.Kind]) -> Figure:
+    """One panel per kind of cost: no two kinds share an axis."""
+    figure, found = canvas.grid(len(kinds), 5.2, 3.8)
+    appearance = looks(summary.run.methods)
+    for axes, kind in zip(found, kinds, strict=True):
+        size, unit = kind.unit(curves.large(scope, kind.name))
+        drawing = _Drawing(curves, scope, axes, kind.name, size)
+        for name in summary.run.methods:
+            drawing.method(name, appearance[name], band=True)
+        drawing.reference(summary.baseline, RANDOM)
+        drawing.alone(summary.baseline)
+        axes.set(xlabel=f"{kind.label} ({unit})" if unit else kind.label, ylabel=QUALITY_LABEL)
+        axes.set_xlim(left=0)
+    canvas.legend(figure, found[0])
+    figure.suptitle(f"{summary.run.manifest['profile']}: quality by other costs, {_average(scope)}; {_bands(summary)}")
+    return figure
 
 
-def _tasks(summary: Summary) -> Figure:
+def panels(summary: Summary, curves: Curves, scopes: list[Scope], what: str, bands: bool) -> Figure:
+    """Small multiples over the deferral rate. Without bands where they would hide the lines."""
     run = summary.run
-    columns = min(4, len(run.tasks))
-    rows = math.ceil(len(run.tasks) / columns)
-    figure = Figure(figsize=(max(6.0, 2.9 * columns), 2.4 * rows + 1.1), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    figure, found = canvas.grid(len(scopes), 2.9, 2.4)
     appearance = looks(run.methods)
-    for i, axes in enumerate(panels.flat):
-        if i >= len(run.tasks):
-            axes.remove()
-            continue
-        _panel(summary, run.tasks[i], axes, appearance)
-        if i + columns >= len(run.tasks):  # the lowest of its column
-            axes.set_xlabel("queries deferred (%)")
-            axes.tick_params(labelbottom=True)
-        if i % columns == 0:
-            axes.set_ylabel("quality × 100")
+    for axes, scope in zip(found, scopes, strict=True):
+        drawing = _Drawing(curves, scope, axes)
+        for name in run.methods:
+            drawing.method(name, appearance[name], band=bands)
+        drawing.reference(summary.baseline, RANDOM)
+        _title(axes, summary, curves, scope)
+    _rate_axes(found, QUALITY_LABEL)
+    canvas.legend(figure, max(found, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
     means = f", means of {len(run.seeds)} seeds" if len(run.seeds) > 1 else ""
-    figure.suptitle(f"{run.manifest['profile']}: quality by share deferred, task by task ({run.rule}{means})")
-    fullest = max(panels.flat[: len(run.tasks)], key=lambda axes: len(axes.get_legend_handles_labels()[1]))
-    _legend(figure, fullest)
+    suffix = f"; {_bands(summary)}" if bands else ""
+    figure.suptitle(f"{run.manifest['profile']}: quality by share deferred, {what} ({run.rule}{means}){suffix}")
     return figure
 
 
-def _panel(summary: Summary, name: str, axes: Axes, appearance: Mapping[str, dict]):
-    """One task; a title with † lacks seeds. No bands: at this size they would hide the lines."""
-    run, lacks = summary.run, False
-    for method in run.methods:
-        cells = {seed: summary.cells.get((method, seed, name)) for seed in run.seeds}
-        present = {seed: cell for seed, cell in cells.items() if cell}
-        lacks = lacks or len(present) < len(cells)
-        if not present:
+def differences(summary: Summary, curves: Curves, scopes: list[Scope]) -> Figure:
+    """Each method minus the baseline: what both share, and what seeds do to both, is out of these bands."""
+    run, base = summary.run, summary.baseline
+    figure, found = canvas.grid(len(scopes), 3.4, 2.8, most=3)
+    appearance = looks(run.methods)
+    for axes, scope in zip(found, scopes, strict=True):
+        axes.axhline(0, **appearance[base] | {"marker": ""}, label=base)
+        for name in run.methods:
+            band, look = curves.band(name, scope, versus=base), appearance[name]
+            if band:
+                low, high, x = 100 * band.low, 100 * band.high, 100 * GRID
+                axes.fill_between(x, low, high, color=look["color"], alpha=0.12, linewidth=0)
+                axes.plot(x, 100 * band.estimate, label=name, markevery=EVERY_QUARTER, markersize=4, **look)
+        _title(axes, summary, curves, scope)
+    _rate_axes(found, f"quality × 100, minus {base}", most=3)
+    canvas.legend(figure, max(found, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    figure.suptitle(f"{run.manifest['profile']}: quality minus that of {base}\n{_bands(summary)}")
+    return figure
+
+
+def _title(axes: Axes, summary: Summary, curves: Curves, scope: Scope):
+    """Name and size of the scope; † lacks a task or seed of some method."""
+    alone = scope.tasks == (scope.name,)
+    size = f"n = {len(summary.run.examples[scope.name])}" if alone else f"{len(scope.tasks)} tasks"
+    lacks = " †" if any(curves.incomplete(name, scope) for name in summary.run.methods) else ""
+    axes.set_title(f"{scope.name if alone else scope.label} ({size}){lacks}", fontsize=9)
+
+
+def _rate_axes(found: list[Axes], label: str, most: int = 4):
+    """Labels at the left and at the lowest panel of each column."""
+    for i, axes in enumerate(found):
+        axes.set_xlim(-3, 103)
+        axes.tick_params(labelbottom=i + most >= len(found))
+        if i + most >= len(found):
+            axes.set_xlabel(RATE_LABEL)
+        if i % most == 0:
+            axes.set_ylabel(label)
+
+
+def scores(summary: Summary) -> Figure:
+    """Scores of right answers upwards, of wrong ones downwards; classification and generation apart."""
+    run, choice = summary.run, set(summary.run.choice_tasks())
+    sure = run.rule.startswith(PER_TOKEN)
+    kinds = {"classification": choice, "generation": set(run.covered) - choice}
+    kinds = {name: tasks for name, tasks in kinds.items() if tasks}
+    figure = Figure(figsize=(max(6.0, 2.1 * len(run.methods)), 2.2 * len(kinds) + 0.9), layout="constrained")
+    rows = figure.subplots(len(kinds), len(run.methods), squeeze=False, sharex="row")
+    for row, (name, tasks) in zip(rows, kinds.items(), strict=True):
+        sides = {method: _scored(summary, method, tasks, sure) for method in run.methods}
+        everything = np.concatenate([side for pair in sides.values() for side in pair] or [np.zeros(0)])
+        if not len(everything):
             continue
-        _draw(axes, {s: cell.curve(run.rule) for s, cell in present.items()}, appearance[method], method, band=False)
-        if method == summary.baseline:
-            line = {"color": GREY, "linestyle": "--", "marker": "", "zorder": 1}
-            curves = {s: cell.curve(RANDOM) for s, cell in present.items()}
-            _draw(axes, curves, line, f"{method}, {RANDOM}", band=False)
-    axes.set_title(f"{name} (n = {len(run.examples[name])}){' †' if lacks else ''}", fontsize=9)
-    axes.set_xlim(-3, 103)
+        edges = np.linspace(*(SURE if sure else (np.quantile(everything, 0.01), everything.max())), BINS + 1)
+        for axes, (method, (right, wrong)) in zip(row, sides.items(), strict=True):
+            total = max(1, len(right) + len(wrong))
+            for values, sign, colour, label in ((right, 1, COLOURS[1], "right"), (wrong, -1, COLOURS[3], "wrong")):
+                heights = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] * sign * 100 / total
+                axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=colour, label=label)
+            axes.axhline(0, color="black", linewidth=0.6)
+            axes.set_title(method, fontsize=9)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+        row[0].set_ylabel(f"{name}\n% of answers")
+    for axes in rows[-1]:
+        axes.set_xlabel(f"exp({run.rule})" if sure else run.rule)
+    canvas.legend(figure, rows[0, 0])
+    figure.suptitle(f"{run.manifest['profile']}: scores of the small model's answers, all tasks and seeds together")
+    return figure
+
+
+def _scored(summary: Summary, method: str, tasks: set[str], sure: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of right and of wrong answers, as probabilities when `sure`."""
+    run, parts = summary.run, ([np.zeros(0)], [np.zeros(0)])
+    for (name, _, of), cell in summary.cells.items():
+        if name == method and of in tasks:
+            found = cell.outcomes(run.rule)
+            right = found.quality_small > run.bars[of]
+            score = np.exp(found.score) if sure else found.score
+            parts[0].append(score[right])
+            parts[1].append(score[~right])
+    return np.concatenate(parts[0]), np.concatenate(parts[1])
+
+
+def live(summary: Summary, training: Training) -> Figure:
+    """Share of live target tokens over the steps of the objective."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes, appearance = figure.subplots(), looks(summary.run.methods)
+    for name, (steps, share) in training.items():
+        every = max(1, len(steps) // 6)
+        axes.plot(steps, 100 * np.asarray(share), label=name, markevery=every, markersize=4, **appearance[name])
+    axes.set(xlabel="step of the objective", ylabel="live target tokens (%)")
+    canvas.legend(figure, axes)
+    means = f", means of {len(summary.run.seeds)} seeds" if len(summary.run.seeds) > 1 else ""
+    figure.suptitle(f"{summary.run.manifest['profile']}: tokens that the loss keeps{means}")
+    return figure

@@ -1,35 +1,25 @@
 """Everything the report shows as numbers: averages over tasks, spreads over seeds, intervals, references."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks import task
+from benchmarks.report import measures, splits
+from benchmarks.report.averages import Measured, mean, over_seeds
 from benchmarks.report.cells import ORACLE, RANDOM, Cell
-from benchmarks.report.load import START, Run
-from cat_keras import deferral
-from cat_keras.bootstrap import AudcBootstrap, Interval, bootstrap_audc, pool_seeds
+from benchmarks.report.intervals import DRAWS, RESAMPLES, Intervals
+from benchmarks.report.load import START, Key, Run
+from cat_keras.bands import Band
+from cat_keras.bootstrap import Interval
 from cat_keras.curves import DeferralCurve, macro_average
+from cat_keras.errors import unknown_name
+
+__all__ = ["DRAWS", "RATES", "RESAMPLES", "Measured", "Row", "Summary", "over_seeds", "summarize"]
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
-RESAMPLES = 1000
-DRAWS = 2406  # seed of every resampling: the same run gives the same interval to the last digit
-
-
-class Measured(NamedTuple):
-    """A mean over seeds and their standard deviation; NaN for what is undefined, `sd` NaN with one seed."""
-
-    mean: float
-    sd: float = float("nan")
-
-
-def over_seeds(values: Iterable[float]) -> Measured:
-    values = np.array(list(values), dtype=float)
-    if not values.size:
-        return Measured(float("nan"))
-    return Measured(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +30,10 @@ class Row:
         name: as printed. method: "" for references. seeds: those that the averages take.
         curves: seed → curve averaged over tasks. curve: their average, None when no seed is complete.
         quality: at `RATES`. audc, s_d, auroc, cost: see `tables`. live: share of live tokens in training.
+        measures: every other metric, see `measures`: of the curve, or of the score averaged over tasks.
+        undefined: metric of the score → tasks on which it is not defined, which its average leaves out.
         interval, difference: 95 % intervals of AUDC and of its difference to the baseline, None where not computable.
+        p_value: of that difference, NaN likewise.
         holes: what the averages lack, in words. alike: tasks without an AUROC: all answers right or all wrong.
     """
 
@@ -55,8 +48,11 @@ class Row:
     auroc: Measured
     cost: Measured
     live: Measured
+    measures: Mapping[str, Measured] = field(default_factory=dict)
+    undefined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     interval: Interval | None = None
     difference: Interval | None = None
+    p_value: float = float("nan")
     holes: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
 
@@ -70,6 +66,7 @@ class Summary:
         rows: methods in the order of the manifest. references: the start, random and oracle deferral of the baseline.
         target: the quality at which costs are compared, NaN without a baseline.
         large_quality, large_cost: of the large model alone, averaged over the covered tasks.
+        cost_range: FLOPs per query that AIQ is over, common to all methods. intervals: what they are drawn from.
         rules: scope → (tasks, rule → method → AUDC). strata: group → (number of tasks, row name → quality).
     """
 
@@ -81,34 +78,102 @@ class Summary:
     target: float
     large_quality: float
     large_cost: float
+    cost_range: measures.Range
+    intervals: Intervals
     rules: Mapping[str, tuple[tuple[str, ...], dict[str, dict[str, Measured]]]] = field(default_factory=dict)
     strata: Mapping[str, tuple[int, dict[str, Measured]]] = field(default_factory=dict)
+    _bands: dict[str | None, dict[str, dict[str, Band]]] = field(default_factory=dict, init=False, repr=False)
 
     def row(self, method: str) -> Row:
         return next(row for row in (*self.rows, *self.references) if row.method == method)
+
+    def scopes(self) -> dict[str, tuple[str, ...]]:
+        """Averages over tasks: "all", then "suite: …" and "cluster: …" where these are not all covered tasks."""
+        found = {"all": self.run.covered}
+        for kind in ("suite", "cluster"):
+            for name in self.run.covered:
+                declared = task.get(name)
+                for group in declared.suites if kind == "suite" else (declared.cluster,):
+                    found[f"{kind}: {group}"] = (*found.get(f"{kind}: {group}", ()), name)
+        return {scope: tasks for scope, tasks in found.items() if scope == "all" or len(tasks) < len(self.run.covered)}
+
+    def only(self, tasks: Iterable[str]) -> "Summary":
+        """The summary of some of the tasks alone, from the same resamples.
+
+        Raises:
+            CatKerasError: a task that the run does not have.
+        """
+        return _summary(_restricted(self.run, tuple(tasks)), self.cells, self.intervals)
+
+    def bands(self, versus: str | None = None) -> dict[str, dict[str, Band]]:
+        """Scope or covered task → method → band of its curve, computed on first use.
+
+        Args:
+            versus: a method: bands of the difference to it instead.
+
+        Returns:
+            methods and the start, each with the seeds that have the whole scope; absent where there is none.
+        """
+        if versus not in self._bands:
+            scopes = {**self.scopes(), **{name: (name,) for name in self.run.covered}}
+            self._bands[versus] = self.intervals.bands({k: v for k, v in scopes.items() if v}, versus)
+        return self._bands[versus]
 
 
 def summarize(run: Run) -> Summary:
     """Computes everything; needs no model and no framework."""
     cells = {key: Cell(run, *key) for key in run.small if key[2] in run.large}
+    return _summary(run, cells, Intervals(run, cells))
+
+
+def _summary(run: Run, cells: Mapping[Key, Cell], intervals: Intervals) -> Summary:
+    cells = {key: cell for key, cell in cells.items() if key[2] in run.large}
     baseline = "xent" if "xent" in run.methods else run.methods[0]
-    target = _target(run, cells, baseline)
-    intervals = _Intervals(run, cells, baseline)
-    rows = tuple(_row(run, cells, method, target, intervals) for method in run.methods)
-    references = [_row(run, cells, START, target, intervals)] if run.start_seeds else []
-    references += [_row(run, cells, baseline, target, intervals, rule) for rule in (RANDOM, ORACLE)]
+    shared = _Shared(
+        run, cells, baseline, intervals,
+        target=_target(run, cells, baseline),
+        large_cost=mean(run.large[name]["flops"].mean() for name in run.covered),
+        cost_range=measures.cost_range(
+            curve for method in run.methods for curve in _curves(run, cells, method, run.rule).values()
+        ),
+    )  # fmt: skip
+    rows = tuple(_row(shared, method) for method in run.methods)
+    references = [_row(shared, START)] if run.start_seeds else []
+    references += [_row(shared, baseline, rule) for rule in (RANDOM, ORACLE)]
     return Summary(
-        run, cells, baseline, rows, tuple(references), target,
-        large_quality=_mean(run.large[name]["quality"].mean() for name in run.covered),
-        large_cost=_mean(run.large[name]["flops"].mean() for name in run.covered),
-        rules=_rules(run, cells),
-        strata=_strata(run, cells),
+        run, cells, baseline, rows, tuple(references), shared.target,
+        large_quality=mean(run.large[name]["quality"].mean() for name in run.covered),
+        large_cost=shared.large_cost,
+        cost_range=shared.cost_range,
+        intervals=intervals,
+        rules=splits.rules(run, cells),
+        strata=splits.strata(run),
     )  # fmt: skip
 
 
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return float(np.mean(values)) if values else float("nan")
+def _restricted(run: Run, tasks: tuple[str, ...]) -> Run:
+    for name in tasks:
+        if name not in run.tasks:
+            raise unknown_name("task of the run", name, run.tasks)
+    return replace(
+        run,
+        tasks=tuple(name for name in run.tasks if name in tasks),
+        small={key: cell for key, cell in run.small.items() if key[2] in tasks},
+        large={name: cell for name, cell in run.large.items() if name in tasks},
+        missing=tuple(cell for cell in run.missing if cell.rpartition("/")[2] in tasks),
+    )
+
+
+class _Shared(NamedTuple):
+    """What every row is computed from; see `Summary`."""
+
+    run: Run
+    cells: Mapping[Key, Cell]
+    baseline: str
+    intervals: Intervals
+    target: float
+    large_cost: float
+    cost_range: measures.Range
 
 
 def _curves(run: Run, cells, method: str, rule: str) -> dict[int, DeferralCurve]:
@@ -130,17 +195,19 @@ def _target(run: Run, cells, baseline: str) -> float:
     return float(curve.quality_at(0.5)) if curve else float("nan")
 
 
-def _row(run: Run, cells, method: str, target: float, intervals: "_Intervals", rule: str = "") -> Row:
+def _row(shared: _Shared, method: str, rule: str = "") -> Row:
     """The line of a method, or (with a rule) of a reference: how that rule would do on the same predictions."""
+    run, cells = shared.run, shared.cells
     curves = _curves(run, cells, method, rule or run.rule)
     curve, seeds = _pooled(curves), tuple(curves)
     s_d, aurocs = [], []
     for seed in seeds:
         own = [cells[method, seed, name] for name in run.covered]
         # The ratio of averages, not the average of ratios: defined also where single tasks leave no room to defer.
-        s_d.append(curves[seed].s_d(_mean(cell.curve(ORACLE).audc for cell in own)))
-        aurocs.append(_mean(cell.auroc_right for cell in own if not np.isnan(cell.auroc_right)))
-    costs = [each.cost_at_quality(target) for each in curves.values()]
+        s_d.append(curves[seed].s_d(mean(cell.curve(ORACLE).audc for cell in own)))
+        aurocs.append(mean(cell.auroc_right for cell in own if not np.isnan(cell.auroc_right)))
+    costs = [each.cost_at_quality(shared.target) for each in curves.values()]
+    interval, difference, p_value = (None, None, float("nan")) if rule else _inference(shared, method)
     return Row(
         name=f"{method}, {rule}" if rule else method,
         method="" if rule else method,
@@ -149,16 +216,48 @@ def _row(run: Run, cells, method: str, target: float, intervals: "_Intervals", r
         curve=curve,
         quality=tuple(over_seeds(float(each.quality_at(rate)) for each in curves.values()) for rate in RATES),
         audc=over_seeds(each.audc for each in curves.values()),
-        s_d=Measured(_mean(s_d)) if rule else over_seeds(s_d),  # 0 and 1 by definition, in every seed
+        s_d=Measured(mean(s_d)) if rule else over_seeds(s_d),  # 0 and 1 by definition, in every seed
         auroc=Measured(float("nan")) if rule else over_seeds(aurocs),
         # Of the averaged curve, so that a seed that does not reach the target is no hole.
-        cost=Measured(curve.cost_at_quality(target) if curve else float("nan"), over_seeds(costs).sd),
+        cost=Measured(curve.cost_at_quality(shared.target) if curve else float("nan"), over_seeds(costs).sd),
         live=over_seeds(() if rule or method == START else run.live(method)),
-        interval=None if rule else intervals.of(method),
-        difference=None if rule else intervals.versus_baseline(method),
+        measures=_measures(shared, curves, "" if rule else method),
+        undefined={} if rule else _undefined(shared, method, seeds),
+        interval=interval,
+        difference=difference,
+        p_value=p_value,
         holes=_holes(run, cells, method),
         alike=() if rule else _alike(run, cells, method, seeds),
     )
+
+
+def _inference(shared: _Shared, method: str) -> tuple[Interval | None, Interval | None, float]:
+    """Interval of the AUDC, that of its difference to the baseline, and the p-value of the difference."""
+    tasks, intervals = shared.run.covered, shared.intervals
+    versus = intervals.versus(method, shared.baseline, tasks) or (None, float("nan"))
+    return intervals.of(method, tasks), *versus
+
+
+def _measures(shared: _Shared, curves: Mapping[int, DeferralCurve], method: str) -> dict[str, Measured]:
+    """Of the curves and, for a method, of its scores; over seeds."""
+    by_seed = []
+    for seed, curve in curves.items():
+        found = measures.of_curve(curve, shared.cost_range, shared.large_cost)
+        scores = [shared.cells[method, seed, name].measures for name in shared.run.covered] if method else []
+        for key in scores[0] if scores else ():
+            found[key] = mean(each[key] for each in scores if not np.isnan(each[key]))
+        by_seed.append(found)
+    return {key: over_seeds(each[key] for each in by_seed) for key in (by_seed[0] if by_seed else ())}
+
+
+def _undefined(shared: _Shared, method: str, seeds: tuple[int, ...]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {}
+    for name in shared.run.covered:
+        for seed in seeds:
+            for key, value in shared.cells[method, seed, name].measures.items():
+                if np.isnan(value):
+                    found.setdefault(key, {})[name] = None
+    return {key: tuple(names) for key, names in found.items()}
 
 
 def _holes(run: Run, cells, method: str) -> tuple[str, ...]:
@@ -172,82 +271,3 @@ def _holes(run: Run, cells, method: str) -> tuple[str, ...]:
 
 def _alike(run: Run, cells, method: str, seeds: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(name for name in run.covered if any(np.isnan(cells[method, s, name].auroc_right) for s in seeds))
-
-
-class _Intervals:
-    """Bootstrap intervals of the AUDC: examples within tasks, and seeds, resampled; methods paired."""
-
-    def __init__(self, run: Run, cells, baseline: str):
-        self.run, self.baseline, self.result = run, baseline, None
-        models = [(m, s) for m in (*run.methods, START) for s in run.complete_seeds(m) if run.covered]
-        if models:
-            ids = {name: [example.id for example in run.examples[name]] for name in run.covered}
-            self.result = bootstrap_audc(
-                {
-                    name: {f"{m}/{s}": cells[m, s, name].outcomes(run.rule, ids[name]) for m, s in models}
-                    for name in run.covered
-                },
-                np.random.default_rng(DRAWS),
-                RESAMPLES,
-            )
-
-    def of(self, method: str) -> Interval | None:
-        pooled = self._pool([method], self.run.complete_seeds(method))
-        return pooled.interval(method) if pooled else None
-
-    def versus_baseline(self, method: str) -> Interval | None:
-        """On the seeds that both have; None for the baseline itself."""
-        theirs = self.run.complete_seeds(self.baseline)
-        shared = [seed for seed in self.run.complete_seeds(method) if seed in theirs]
-        pooled = self._pool([method, self.baseline], shared) if method != self.baseline else None
-        return pooled.interval(method, versus=self.baseline) if pooled else None
-
-    def _pool(self, methods: list[str], seeds) -> AudcBootstrap | None:
-        if not self.result or not seeds:
-            return None
-        names = {method: [f"{method}/{seed}" for seed in seeds] for method in methods}
-        return pool_seeds(self.result, names, np.random.default_rng(DRAWS))
-
-
-def _rules(run: Run, cells):
-    """AUDC by rule and method, over all covered tasks, and over classification alone with the rules only it has."""
-    names = list(dict.fromkeys([*deferral.RULES, run.rule]))
-    everywhere = [name for name in names if "option_logprobs" not in deferral.get(name).needs]
-    choice = run.choice_tasks()
-    scopes = {"all tasks": (run.covered, names if choice == run.covered else everywhere)}
-    if choice and choice != run.covered:
-        scopes["classification"] = (choice, names)
-    return {
-        scope: (tasks, {rule: _by_method(run, cells, tasks, rule) for rule in rules})
-        for scope, (tasks, rules) in scopes.items()
-    }
-
-
-def _by_method(run: Run, cells, tasks, rule: str) -> dict[str, Measured]:
-    return {
-        method: over_seeds(
-            _mean(cells[method, seed, name].curve(rule).audc for name in tasks) for seed in run.complete_seeds(method)
-        )
-        for method in run.methods
-    }
-
-
-def _strata(run: Run, cells):
-    """Quality by group of example, averaged over the tasks that have the group; "large" is a row of its own."""
-    # A group that holds examples together, such as a question of MultiRC, is no stratum.
-    names = [name for name in run.covered if not task.get(name).together]
-    groups = {e.group: None for name in names for e in run.examples[name] if e.group}
-    strata = {}
-    for group in sorted(groups):
-        masks = {name: np.array([e.group == group for e in run.examples[name]]) for name in names}
-        masks = {name: mask for name, mask in masks.items() if mask.any()}
-        by_row = {
-            method: over_seeds(
-                _mean(run.small[method, seed, name]["quality"][mask].mean() for name, mask in masks.items())
-                for seed in run.complete_seeds(method)
-            )
-            for method in run.methods
-        }
-        large = _mean(run.large[name]["quality"][mask].mean() for name, mask in masks.items())
-        strata[group] = (len(masks), {**by_row, "large": Measured(large)})
-    return strata

@@ -2,19 +2,19 @@
 
 import math
 
+from benchmarks.report.costs import FLOPS
 from benchmarks.report.load import START
 from benchmarks.report.per_task import Record, headline
 from benchmarks.report.render import Table, number
 from benchmarks.report.summary import RATES, RESAMPLES, Measured, Row, Summary
 
-UNITS = ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1, "FLOP"))
 MARK = "†"
 RATE_COLUMNS = tuple(f"{rate:.0%}" for rate in RATES)
 
 
 def unit(summary: Summary) -> tuple[float, str]:
     """A unit in which the large model's cost has few digits."""
-    return next(((size, name) for size, name in UNITS if summary.large_cost >= size), UNITS[-1])
+    return FLOPS.unit(summary.large_cost)
 
 
 def _percent(value: Measured, detail: bool) -> str:
@@ -25,11 +25,13 @@ def _plain(value: Measured, detail: bool) -> str:
     return number(value.mean, 2, value.sd if detail else math.nan)
 
 
-def _mark(row: Row) -> str:
+def marked(row: Row) -> str:
+    """Name of a row, with a mark when its averages lack something."""
     return f"{row.name} {MARK}" if row.holes else row.name
 
 
-def _difference(row: Row) -> str:
+def difference(row: Row) -> str:
+    """AUDC ×100 minus that of the baseline, with its interval; "" where there is none."""
     if row.difference is None:
         return ""
     estimate, low, high = (number(100 * value, 2, sign=True) for value in row.difference)
@@ -77,10 +79,10 @@ def cost_name(summary: Summary) -> str:
 
 def _line(summary: Summary, row: Row, detail: bool) -> tuple[str, ...]:
     return (
-        _mark(row),
+        marked(row),
         *(_percent(value, detail) for value in row.quality),
         _percent(row.audc, True),
-        _difference(row),
+        difference(row),
         _plain(row.s_d, True),
         _plain(row.auroc, detail) + (f" {MARK}" if row.alike else "") if row.method else "",
         _cost(summary, row, detail),
@@ -189,10 +191,10 @@ def rules_table(summary: Summary) -> Table:
         for rule, values in by_rule.items():
             lines.append((rule + suffix, *(_percent(values[m], False) for m in run.methods)))
     (_, (_, last)), several = list(summary.rules.items())[-1], len(summary.rules) > 1
-    marked = tuple(_mark(summary.row(method)) for method in run.methods)
+    shown = tuple(marked(summary.row(method)) for method in run.methods)
     counts = "; ".join(f"{scope}: {len(tasks)}" for scope, (tasks, _) in summary.rules.items())
     notes = (f"Averages over tasks ({counts}) and seeds. random is its exact expectation.",)
-    return Table("AUDC (×100) by deferral rule", ("rule", *marked), tuple(lines), len(last) * several, notes)
+    return Table("AUDC (×100) by deferral rule", ("rule", *shown), tuple(lines), len(last) * several, notes)
 
 
 def strata_table(summary: Summary) -> Table | None:
@@ -200,7 +202,7 @@ def strata_table(summary: Summary) -> Table | None:
     if not summary.strata:
         return None
     run = summary.run
-    names = {m: _mark(summary.row(m)) for m in run.methods} | {"large": "large"}
+    names = {m: marked(summary.row(m)) for m in run.methods} | {"large": "large"}
     groups = [values for _, values in summary.strata.values()]
     rows = tuple((shown, *(_percent(values[name], True) for values in groups)) for name, shown in names.items())
     short = [f"{group}: {count}" for group, (count, _) in summary.strata.items() if count < len(run.covered)]

@@ -1,0 +1,71 @@
+"""Matplotlib without a display and to the same bytes every time: the style of all plots, and their rendering."""
+
+import io
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+STYLE = {
+    "svg.hashsalt": "cat-keras",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's defaults and ours: a user's matplotlibrc must not change the report."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dict[str, bytes]:
+    """File name → content: each figure as PNG, those of `vector` as SVG too."""
+    for figure in figures.values():
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()  # lays out once for all formats
+        figure.set_layout_engine("none")
+    kinds = {name: ("png", "svg") if name in vector else ("png",) for name in figures}
+    return {f"{name}.{kind}": _saved(figure, kind) for name, figure in figures.items() for kind in kinds[name]}
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    # Matplotlib would write the date and its version into the file.
+    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+def grid(count: int, width: float, height: float, most: int = 4) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, at most `most` in a row, each of that size in inches."""
+    columns = min(most, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(6.0, width * columns), height * rows + 1.1), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
+
+
+def legend(figure: Figure, axes: Axes):
+    """One legend for all panels, below them."""
+    handles, labels = axes.get_legend_handles_labels()
+    rows = -(-len(labels) // 6) or 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, -(-len(labels) // rows)))

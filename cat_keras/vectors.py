@@ -1,0 +1,61 @@
+"""Columns of numbers as checked vectors: what every metric of this library accepts."""
+
+import numpy as np
+
+from cat_keras.errors import CatKerasError
+
+
+def finite(name: str, values, n: int | None = None) -> np.ndarray:
+    """`values` as a vector of finite numbers.
+
+    Args:
+        name: what the column is called in an error.
+        values: (n,) numbers, anything that numpy makes a vector of.
+        n: required length, if any.
+
+    Returns:
+        (n,) float64.
+
+    Raises:
+        CatKerasError: not a vector, no entry, another length than `n`, NaN or infinity.
+    """
+    try:
+        column = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CatKerasError(f"{name} must hold one number per example ({error}). Received: {values!r:.80}") from None
+    if column.ndim != 1 or not column.size:
+        raise CatKerasError(f"{name} must be a vector with at least one example. Received shape: {column.shape}")
+    if n is not None and len(column) != n:
+        raise CatKerasError(
+            f"Columns must have one entry per example, {n} like the first; {name} has {len(column)}. "
+            "Take them from the same rows"
+        )
+    bad = np.flatnonzero(~np.isfinite(column))
+    if bad.size:
+        raise CatKerasError(
+            f"{name} must be finite; received {column[bad[0]]} in row {bad[0]} ({bad.size} such of {len(column)}). "
+            "Score or leave out those examples before, in every method alike"
+        )
+    return column
+
+
+def within_unit(name: str, values, n: int | None = None) -> np.ndarray:
+    """`finite`, and all in [0, 1]: probabilities, losses, qualities."""
+    column = finite(name, values, n)
+    if column.min() < 0 or column.max() > 1:
+        raise CatKerasError(
+            f"{name} must be in [0, 1]; received values in [{column.min()}, {column.max()}]. "
+            "Take the exponential of a log-probability"
+        )
+    return column
+
+
+def true_or_false(name: str, values, n: int | None = None) -> np.ndarray:
+    """`finite`, and all 0 or 1; (n,) bool."""
+    column = finite(name, values, n)
+    if not np.isin(column, (0, 1)).all():
+        raise CatKerasError(
+            f"{name} must be true or false (1 or 0) per example; received values in [{column.min()}, {column.max()}]. "
+            "Compare graded quality to a bar first"
+        )
+    return column == 1
