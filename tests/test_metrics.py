@@ -176,3 +176,32 @@ def test_one_answer_per_example(name):
         metric.corpus(["1", "1"], [example("1", group="g")])
     with pytest.raises(CatKerasError, match="at least one; received 0 answers"):
         metric.corpus([], [])
+
+
+@pytest.mark.parametrize("name", ALL)
+@PATIENT
+@given(answers=st.lists(st.tuples(WORDS, WORDS.filter(str.strip), WORDS), min_size=1, max_size=6))
+def test_official_numbers_follow_from_numbers_per_answer(name, answers):
+    import numpy as np
+
+    options = ("no", "yes") if name in ("f1", "multirc", "gender_parity") else ()
+    if name == "pearson_spearman":
+        examples = [example(f"{len(target)}.5") for _, target, _ in answers]
+    else:
+        examples = [example(target, other, options=options) for _, target, other in answers]
+    # Pairs, as gender parity wants them.
+    texts = [text for text, _, _ in answers for _ in (0, 1)]
+    examples = [Example(**(e.asdict() | {"group": f"pair {i}"})) for i, e in enumerate(examples) for _ in (0, 1)]
+    metric = metrics.get(name, **ALL[name])
+    kept = np.array(metric.statistics(texts, examples), dtype=np.float64)  # as a file of results holds them
+    assert kept.ndim == 2 and len(kept) == len(texts) and np.isfinite(kept).all()
+    assert metric.combine(*kept.T.tolist()) == metric.corpus(texts, examples)
+
+
+def test_codes_are_equal_for_equal_texts_only():
+    from benchmarks.metrics.metric import code
+
+    texts = [f"{word}{i}" for word in ("yes", "no", "日本", "") for i in range(500)]
+    assert [code(text) for text in texts] == [code(text) for text in texts]
+    assert len({code(text) for text in texts}) == len(texts)
+    assert all(code(text).is_integer() and 0 <= code(text) < 2**48 for text in texts)

@@ -5,7 +5,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
-from benchmarks.metrics.metric import check_answers, percent
+from benchmarks.metrics.metric import Metric, percent
 from cat_keras.records import Example
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -34,7 +34,7 @@ def trivia_qa_normalise(text: str) -> str:
     return _tidy(text.lower().translate(_BLANK_PUNCTUATION))
 
 
-class TriviaQa:
+class TriviaQa(Metric):
     """Exact match and token F1, each the best over all aliases (Joshi et al., 2017; its `triviaqa_evaluation.py`)."""
 
     name = "trivia_qa"
@@ -44,13 +44,12 @@ class TriviaQa:
     def per_example(self, text: str, example: Example) -> float:
         return self.scores(text, example)[self.numbers[0]]
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        check_answers(texts, examples)
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
         scores = [self.scores(text, example) for text, example in zip(texts, examples, strict=True)]
-        return {number: percent(score[number] for score in scores) for number in self.numbers}
+        return [tuple(score[number] for number in self.numbers) for score in scores]
 
-    def signature(self, examples: Sequence[Example]) -> str:
-        return ""
+    def combine(self, *columns: Sequence[float]) -> dict[str, float]:
+        return {number: percent(column) for number, column in zip(self.numbers, columns, strict=True)}
 
     def scores(self, text: str, example: Example) -> dict[str, float]:
         """Both numbers of one answer, in [0, 1]."""

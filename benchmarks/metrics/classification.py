@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from benchmarks.metrics.metric import check_answers, percent_of
+from benchmarks.metrics.metric import Metric, code, percent
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
 
 
-class Accuracy:
+class Accuracy(Metric):
     """Share of answers that are the target, to the letter."""
 
     name = "accuracy"
@@ -16,12 +16,11 @@ class Accuracy:
     def per_example(self, text: str, example: Example) -> float:
         return float(text == example.target)
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        check_answers(texts, examples)
-        return {self.per_example_name: percent_of(self.per_example, texts, examples)}
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        return [(self.per_example(text, example),) for text, example in zip(texts, examples, strict=True)]
 
-    def signature(self, examples: Sequence[Example]) -> str:
-        return ""
+    def combine(self, right: Sequence[float]) -> dict[str, float]:
+        return {self.per_example_name: percent(right)}
 
 
 class ExactMatch(Accuracy):
@@ -46,13 +45,8 @@ class F1(Accuracy):
     def __init__(self, positive: str):
         self.positive = positive
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        accuracy = super().corpus(texts, examples)
-        return {"f1": self._f1(texts, examples), **accuracy}
-
-    def _f1(self, texts: Sequence[str], examples: Sequence[Example]) -> float:
-        from sklearn.metrics import f1_score
-
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        """Right; target positive; answer positive."""
         for example in examples:
             # A positive that is no option would quietly score 0 for ever.
             if example.options and self.positive not in example.options:
@@ -60,34 +54,47 @@ class F1(Accuracy):
                     f"The positive option of metric {self.name} must be one of {list(example.options)}; received "
                     f"{self.positive!r}. Correct `positive` in the task's metric_args"
                 )
-        right = [example.target == self.positive for example in examples]
-        return 100 * float(f1_score(right, [text == self.positive for text in texts], zero_division=0.0))
+        return [
+            (self.per_example(text, example), float(example.target == self.positive), float(text == self.positive))
+            for text, example in zip(texts, examples, strict=True)
+        ]
+
+    def combine(self, right, truth, answer) -> dict[str, float]:
+        from sklearn.metrics import f1_score
+
+        return {"f1": 100 * float(f1_score(truth, answer, zero_division=0.0)), **super().combine(right)}
 
 
-class MacroF1Accuracy(Accuracy):
+class _Labelled(Accuracy):
+    """Of answers that are labels; the statistics beside "right" are the target and the answer as `code`s."""
+
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        return [
+            (self.per_example(text, example), code(example.target), code(text))
+            for text, example in zip(texts, examples, strict=True)
+        ]
+
+
+class MacroF1Accuracy(_Labelled):
     """Unweighted mean of the F1 of every option that occurs, and accuracy: the pair that SuperGLUE's CB reports."""
 
     name = "macro_f1_accuracy"
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+    def combine(self, right, truth, answer) -> dict[str, float]:
         from sklearn.metrics import f1_score
 
-        accuracy = super().corpus(texts, examples)
-        targets = [example.target for example in examples]
-        f1 = f1_score(targets, list(texts), average="macro", zero_division=0.0)
-        return {"macro_f1": 100 * float(f1), **accuracy}
+        f1 = f1_score(truth, answer, average="macro", zero_division=0.0)
+        return {"macro_f1": 100 * float(f1), **super().combine(right)}
 
 
-class Matthews(Accuracy):
+class Matthews(_Labelled):
     """Matthews correlation of answers and targets, -1..1, and accuracy; 0 where either is constant."""
 
     name = "matthews"
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+    def combine(self, right, truth, answer) -> dict[str, float]:
         from sklearn.metrics import matthews_corrcoef
 
-        accuracy = super().corpus(texts, examples)
-        targets = [example.target for example in examples]
         # One label on both sides is perfect agreement and no correlation; scikit-learn warns about it.
-        constant = len({*texts, *targets}) == 1
-        return {"matthews": 0.0 if constant else float(matthews_corrcoef(targets, list(texts))), **accuracy}
+        constant = len({*truth, *answer}) == 1
+        return {"matthews": 0.0 if constant else float(matthews_corrcoef(truth, answer)), **super().combine(right)}

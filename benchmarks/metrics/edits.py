@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from benchmarks.metrics.classification import ExactMatch
-from benchmarks.metrics.metric import check_answers, percent_of
+from benchmarks.metrics.metric import percent
 from cat_keras.records import Example
 
 
@@ -21,12 +21,12 @@ class EditDistance(ExactMatch):
     def per_example(self, text: str, example: Example) -> float:
         return max(similarity(text.strip(), reference.strip()) for reference in example.references)
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        check_answers(texts, examples)
-        return {
-            "edit_similarity": percent_of(self.per_example, texts, examples),
-            "exact_match": percent_of(super().per_example, texts, examples),
-        }
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        exact, pairs = super().per_example, zip(texts, examples, strict=True)
+        return [(self.per_example(text, example), exact(text, example)) for text, example in pairs]
+
+    def combine(self, similar: Sequence[float], exact: Sequence[float]) -> dict[str, float]:
+        return {"edit_similarity": percent(similar), "exact_match": percent(exact)}
 
 
 def similarity(text: str, other: str) -> float:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from benchmarks.metrics.metric import check_answers
+from benchmarks.metrics.metric import Metric
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
 
@@ -12,7 +12,7 @@ SCALE = 5.0  # STS-B rates from 0 (unrelated) to 5 (same meaning); Cer et al., 2
 UNPARSABLE = -1.0
 
 
-class PearsonSpearman:
+class PearsonSpearman(Metric):
     """Pearson's and Spearman's correlation, -1..1, of the numbers answered and the one reference of each example.
 
     The reference, not the target, is the truth: a task may train on rounded numbers and be judged by the exact ones.
@@ -27,18 +27,18 @@ class PearsonSpearman:
         answer, truth = _number(text), _truth(example)
         return 0.0 if answer is None else max(0.0, 1 - abs(answer - truth) / SCALE)
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        check_answers(texts, examples)
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
         parsed = [_number(text) for text in texts]
-        answers = [UNPARSABLE if number is None else number for number in parsed]
-        truths = [_truth(example) for example in examples]
-        return {**_correlations(answers, truths), "unparsable": float(parsed.count(None))}
+        return [
+            (UNPARSABLE if number is None else number, _truth(example), float(number is None))
+            for number, example in zip(parsed, examples, strict=True)
+        ]
 
-    def signature(self, examples: Sequence[Example]) -> str:
-        return ""
+    def combine(self, answers: Sequence[float], truths: Sequence[float], none: Sequence[float]) -> dict[str, float]:
+        return {**_correlations(answers, truths), "unparsable": float(sum(none))}
 
 
-def _correlations(answers: list[float], truths: list[float]) -> dict[str, float]:
+def _correlations(answers: Sequence[float], truths: Sequence[float]) -> dict[str, float]:
     if len(set(answers)) == 1 or len(set(truths)) == 1:
         return {"pearson": 0.0, "spearman": 0.0}
     from scipy.stats import pearsonr, spearmanr

@@ -4,11 +4,11 @@ import functools
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from benchmarks.metrics.metric import check_answers
+from benchmarks.metrics.metric import Metric, percent
 from cat_keras.records import Example
 
 
-class Rouge:
+class Rouge(Metric):
     """ROUGE-1, ROUGE-2 and ROUGE-Lsum (F-measure, no stemming), each the best over the references; their mean."""
 
     name = "rouge"
@@ -18,10 +18,12 @@ class Rouge:
     def per_example(self, text: str, example: Example) -> float:
         return self._scores(text, example)["rougeLsum"]
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        check_answers(texts, examples)
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
         scores = [self._scores(text, example) for text, example in zip(texts, examples, strict=True)]
-        return {kind: 100 * sum(score[kind] for score in scores) / len(scores) for kind in self.kinds}
+        return [tuple(score[kind] for kind in self.kinds) for score in scores]
+
+    def combine(self, *columns: Sequence[float]) -> dict[str, float]:
+        return {kind: percent(column) for kind, column in zip(self.kinds, columns, strict=True)}
 
     def signature(self, examples: Sequence[Example]) -> str:
         return f"rouge-score stemmer:no|refs:max|version:{version('rouge-score')}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.metrics.answers import TriviaQa, squad_normalise
 from benchmarks.metrics.classification import F1, Accuracy
-from benchmarks.metrics.metric import by_group, percent
+from benchmarks.metrics.metric import by_group, code, group_code, percent
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
 
@@ -36,11 +36,14 @@ class MultiRC(F1):
     def __init__(self, positive: str = "yes"):
         super().__init__(positive)
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        accuracy = Accuracy.corpus(self, texts, examples)
-        right = map(self.per_example, texts, examples)
-        exact = percent(all(options) for options in by_group(right, examples).values())
-        return {"f1a": self._f1(texts, examples), "exact_match": exact, **accuracy}
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        found = super().statistics(texts, examples)
+        return [(*row, group_code(example)) for row, example in zip(found, examples, strict=True)]
+
+    def combine(self, right, truth, answer, group) -> dict[str, float]:
+        f1 = super().combine(right, truth, answer)
+        exact = percent(all(options) for options in by_group(right, group).values())
+        return {"f1a": f1["f1"], "exact_match": exact, "accuracy": f1["accuracy"]}
 
 
 class Record(TriviaQa):
@@ -59,16 +62,20 @@ class GenderParity(Accuracy):
 
     name = "gender_parity"
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        accuracy = super().corpus(texts, examples)
-        pairs = by_group(texts, examples)
-        for group, answers in pairs.items():
-            if len(answers) != 2:
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        groups = [group_code(example) for example in examples]
+        for members in by_group(examples, groups).values():
+            if len(members) != 2:
                 raise CatKerasError(
-                    f"Gender parity compares pairs; group {group!r} has {len(answers)} examples. Answer both "
-                    "sentences of every pair, or correct the task's group"
+                    f"Gender parity compares pairs; group {members[0].group!r} has {len(members)} examples. Answer "
+                    "both sentences of every pair, or correct the task's group"
                 )
-        return {**accuracy, "gender_parity": percent(first == second for first, second in pairs.values())}
+        found = super().statistics(texts, examples)
+        return [(*row, code(text), group) for row, text, group in zip(found, texts, groups, strict=True)]
+
+    def combine(self, right, answer, group) -> dict[str, float]:
+        pairs = by_group(answer, group).values()
+        return {**super().combine(right), "gender_parity": percent(first == second for first, second in pairs)}
 
 
 def superglue_average(scores: Mapping[str, Mapping[str, float]]) -> float:

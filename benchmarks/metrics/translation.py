@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 
-from benchmarks.metrics.metric import check_answers
+from benchmarks.metrics.metric import Metric
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.records import Example
 
@@ -14,7 +14,7 @@ TOKENIZERS += ("spm", "flores101", "flores200", "spBLEU-1K")
 References = tuple[tuple[str, ...], ...]
 
 
-class Bleu:
+class Bleu(Metric):
     """Corpus BLEU over all references (Papineni et al., 2002); per example sentence chrF.
 
     Args:
@@ -32,11 +32,13 @@ class Bleu:
     def per_example(self, text: str, example: Example) -> float:
         return _sentence_chrf().sentence_score(text, list(example.references)).score / 100
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        """As every metric; `ja-mecab` and `ko-mecab` raise where their package is not installed."""
-        check_answers(texts, examples)
-        bleu = _bleu(self.tokenize, _references(examples))
-        return {"bleu": bleu.corpus_score(list(texts), None).score}
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        """Lengths and n-gram counts; `ja-mecab` and `ko-mecab` raise where their package is not installed."""
+        return _counts(_bleu(self.tokenize, _references(examples)), texts)
+
+    def combine(self, *columns: Sequence[float]) -> dict[str, float]:
+        # Without the tokenizer, which may not be installed where only counts are at hand.
+        return {"bleu": _score(_plain_bleu("none"), columns)}
 
     def signature(self, examples: Sequence[Example]) -> str:
         return f"BLEU {_signature(_plain_bleu(self.tokenize), examples)}"
@@ -47,9 +49,13 @@ class BleuChrf(Bleu):
 
     name = "bleu+chrf"
 
-    def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        bleu = super().corpus(texts, examples)
-        return {**bleu, "chrf": _chrf(_references(examples)).corpus_score(list(texts), None).score}
+    def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
+        bleu, chrf = super().statistics(texts, examples), _counts(_chrf(_references(examples)), texts)
+        return [(*counts, *more) for counts, more in zip(bleu, chrf, strict=True)]
+
+    def combine(self, *columns: Sequence[float]) -> dict[str, float]:
+        of_bleu = 2 + 2 * _plain_bleu("none").max_ngram_order
+        return {**super().combine(*columns[:of_bleu]), "chrf": _score(_sentence_chrf(), columns[of_bleu:])}
 
     def signature(self, examples: Sequence[Example]) -> str:
         return f"{super().signature(examples)}; chrF2 {_signature(_sentence_chrf(), examples)}"
@@ -98,6 +104,15 @@ def _build_bleu(tokenize: str, **arguments):
         raise CatKerasError(
             f"BLEU's tokenizer {tokenize} needs packages that are not installed: pip install 'sacrebleu[{language}]'"
         ) from error
+
+
+# sacrebleu has no public name for the step from texts to counts, nor for the one from their sums to a score.
+def _counts(metric, texts: Sequence[str]) -> list[tuple[float, ...]]:
+    return [tuple(counts) for counts in metric._extract_corpus_statistics(list(texts), None)]
+
+
+def _score(metric, columns: Sequence[Sequence[float]]) -> float:
+    return metric._compute_score_from_stats([int(sum(column)) for column in columns]).score
 
 
 def _signature(metric, examples: Sequence[Example]) -> str:

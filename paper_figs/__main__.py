@@ -1,0 +1,77 @@
+"""`python -m paper_figs`: draw, list or check the figures and tables of the study."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cat_keras.errors import CatKerasError
+
+HOME = Path(__file__).parent
+
+
+def paper_figs(
+    results: Annotated[Path, typer.Option(help="Folder of results, one folder per run in it.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Where figures are written.")] = HOME / "out",
+    only: Annotated[
+        list[str] | None, typer.Option(help="A figure, or one drawing of it: quality_cost, nano/quality_cost.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Say what can be drawn, and what is missing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is stale.")] = False,
+):
+    """Draw every figure and table that the results can show."""
+    from paper_figs.book import Book
+    from paper_figs.figures import FIGURES
+    from paper_figs.source import sources
+
+    book = Book(FIGURES, sources(results))
+    if list_:
+        _list(book)
+    elif check:
+        _check(book, out, only or ())
+    else:
+        for job in book.draw(out, only or ()):
+            typer.echo(job.name)
+        if not only:
+            _missing(book)
+        typer.echo(f"Everything is in {out}/, shown in {out}/README.md")
+
+
+def _list(book):
+    for job in book.jobs():
+        typer.echo(job.name)
+    _missing(book)
+
+
+def _missing(book):
+    for figure in book.missing():
+        typer.echo(f"not drawn: {figure.name} wants {figure.wants}")
+
+
+def _check(book, out: Path, only):
+    count = len(book.jobs(only))
+    stale, unlike = list(book.check(out, only)), book.unlike(out, only)
+    for line in stale:
+        typer.echo(line, err=True)
+    if stale:
+        typer.echo("Draw again: python -m paper_figs", err=True)
+        raise typer.Exit(1)
+    if unlike:
+        typer.echo(f"Another matplotlib drew these, so that only their inputs were compared: {', '.join(unlike)}")
+    typer.echo(f"{count} figures and tables are what the results give")
+
+
+def main():
+    """Runs the command line; bad input is one line on standard error and exit status 2."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(paper_figs)
+    try:
+        app()
+    except CatKerasError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What a figure is: a name, a caption, the results it wants, and a function that draws them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.report.render import Table
+from paper_figs.source import PREDICTIONS, Source
+
+PICTURES, TABLES = ("pdf", "svg", "png"), ("tex", "md", "csv")  # the kinds of file of either
+Pick = Callable[[Sequence[Source]], list[tuple[Source, ...]]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure or table of the set.
+
+    Attributes:
+        name: of its files. caption: what a reader must know; plain text, whole sentences.
+        pick: all results → the groups of them that one drawing each is made from; empty when what it wants is missing.
+            Looks at manifests and file names alone.
+        draw: the sources of a group → a matplotlib `Figure` or a `Sheet`.
+        wants: what a run must have for this figure, and the command that makes one.
+        files: what `draw` reads of each source. table: whether `draw` gives a `Sheet`.
+    """
+
+    name: str
+    caption: str
+    pick: Pick
+    draw: Callable
+    wants: str
+    files: tuple[str, ...] = PREDICTIONS
+    table: bool = False
+
+    def jobs(self, sources: Sequence[Source]) -> list["Job"]:
+        return [Job(self, group) for group in self.pick(sources)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One drawing to make: a figure of certain sources."""
+
+    figure: Figure
+    sources: tuple[Source, ...]
+
+    @property
+    def name(self) -> str:
+        """`<first source>/<figure>`: the path of its files without their endings."""
+        return f"{self.sources[0].name}/{self.figure.name}"
+
+    @property
+    def paths(self) -> list[str]:
+        """Its files below the output folder."""
+        return [f"{self.name}.{kind}" for kind in (TABLES if self.figure.table else PICTURES)]
+
+    @property
+    def command(self) -> str:
+        return f"python -m paper_figs --only {self.name}"
+
+    def inputs(self) -> dict[str, str]:
+        """`folder/file` → sha256."""
+        return {key: value for source in self.sources for key, value in source.hashes(self.figure.files).items()}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as people read it, and its records for programs."""
+
+    table: Table
+    records: Iterable[Mapping[str, object]]
+
+
+def alone(suits: Callable[[Source], bool] = lambda source: True, files: Sequence[str] = PREDICTIONS) -> Pick:
+    """Picks every source that has the files and suits, each for a drawing of its own."""
+    return lambda sources: [(source,) for source in sources if source.has(*files) and suits(source)]

@@ -1,0 +1,40 @@
+"""One module per figure; each holds a `FIGURE` and the function that draws it."""
+
+from paper_figs.figures import (
+    auroc,
+    cascade_mask,
+    live_tokens,
+    mask_ablation,
+    methods,
+    quality_cost,
+    rules,
+    scores,
+    sizes,
+    task_deltas,
+    tasks,
+    teacher_bits,
+    token_level,
+    w_sweep,
+    wmt22,
+)
+
+FIGURES = tuple(
+    module.FIGURE
+    for module in (
+        cascade_mask,
+        live_tokens,
+        quality_cost,
+        methods,
+        task_deltas,
+        tasks,
+        scores,
+        auroc,
+        rules,
+        mask_ablation,
+        w_sweep,
+        sizes,
+        wmt22,
+        token_level,
+        teacher_bits,
+    )
+)

@@ -1,0 +1,57 @@
+"""How much smaller than the large model the small one may be."""
+
+from paper_figs import style
+from paper_figs.figure import Figure
+from paper_figs.source import Source
+from paper_figs.variants import families
+
+SIZES = ("small", "large")
+ASIDE = 1.015  # intervals of several methods stand beside each other
+
+
+def pick(sources):
+    """Runs that differ in the shapes of their models, and in nothing else but their names."""
+    alike = families(sources, ignoring=("name", *SIZES))
+    return [family for family in alike if len({str([s.settings[k] for k in SIZES]) for s in family}) > 2]
+
+
+def draw(*sources: Source):
+    figure, axes = style.canvas(1, 2, width=style.PAGE, height=2.6)
+    methods = tuple(m for m in sources[0].run.methods if all(m in source.run.methods for source in sources))
+    for i, (method, look) in enumerate(style.looks(methods).items()):
+        there = sorted((_ratio(s), s) for s in sources if s.numbers.row(method).curve)
+        x = [ratio for ratio, _ in there]
+        rows = [source.numbers.row(method) for _, source in there]
+        axes[0, 0].plot(x, [100 * row.audc.mean for row in rows], label=method, **look)
+        differing = [(ratio, row.difference) for ratio, row in zip(x, rows, strict=True) if row.difference]
+        for ratio, difference in differing:
+            style.interval(axes[0, 1], ratio * ASIDE**i, difference, look, vertical=True)
+        axes[0, 1].plot([r * ASIDE**i for r, _ in differing], [100 * d.estimate for _, d in differing], **look)
+    ratios = sorted({_ratio(source) for source in sources})
+    style.zero(axes[0, 1], horizontal=True)
+    axes[0, 0].set_ylabel("AUDC (× 100)")
+    axes[0, 1].set_ylabel("Δ AUDC to xent (× 100)")
+    for panel in axes[0]:
+        panel.set_xscale("log")
+        panel.set_xlabel("cost of the small model, % of the large")
+        panel.set_xticks(ratios, [f"{ratio:.2g}" for ratio in ratios], minor=False)
+        panel.minorticks_off()
+    style.legend(figure, axes[0, 0], 5)
+    return figure
+
+
+def _ratio(source: Source) -> float:
+    """Mean FLOPs per query of the small model in percent of the large model's."""
+    numbers = source.numbers
+    return 100 * numbers.row(numbers.baseline).curve.cost[0] / numbers.large_cost
+
+
+FIGURE = Figure(
+    name="sizes",
+    caption="Sizes of the pair: area under the deferral curve (left) and its difference to `xent` with a 95 % interval "
+    "(right) by the cost of the small model relative to the large one, FLOPs per query.",
+    pick=pick,
+    draw=draw,
+    wants="three or more runs that differ in `small` or `large` alone: `python -m benchmarks run embedded --seeds 3 "
+    "--set small.width=32 --out runs/width32`, and so on for other widths",
+)

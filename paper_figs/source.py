@@ -1,0 +1,65 @@
+"""One folder of results, read once and only when a figure asks."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.report import load, summary
+from cat_keras import store
+from cat_keras.errors import CatKerasError
+
+PREDICTIONS = ("examples.parquet", "manifest.json", "predictions.parquet")
+
+
+class Source:
+    """A folder of kept results, see `benchmarks.report.load`.
+
+    Args:
+        folder: holds at least a `manifest.json`. name: what figures call it.
+    """
+
+    def __init__(self, folder: Path, name: str = ""):
+        self.folder, self.name = Path(folder), name or Path(folder).name
+
+    def has(self, *files: str) -> bool:
+        return all((self.folder / file).is_file() for file in files)
+
+    @cached_property
+    def manifest(self) -> dict:
+        return store.read_json(self.folder / "manifest.json")
+
+    @property
+    def settings(self) -> dict:
+        """The profile as it was run."""
+        return self.manifest.get("settings") or {}
+
+    @cached_property
+    def run(self) -> load.Run:
+        return load.load(self.folder)
+
+    @cached_property
+    def numbers(self) -> summary.Summary:
+        """Every number of the report; bootstrapped, so the dearest thing a figure can ask for."""
+        return summary.summarize(self.run)
+
+    def json(self, file: str):
+        return store.read_json(self.folder / file)
+
+    def hashes(self, files: Iterable[str]) -> dict[str, str]:
+        """`folder/file` → sha256 of each file."""
+        return {f"{self.name}/{file}": store.sha256_file(self.folder / file) for file in files}
+
+
+def sources(results: Path) -> list[Source]:
+    """Every folder of results, by name.
+
+    Raises:
+        CatKerasError: no such folder, or none with a manifest in it.
+    """
+    found = [Source(path.parent) for path in sorted(Path(results).glob("*/manifest.json"))]
+    if not found:
+        raise CatKerasError(
+            f"Figures are drawn from folders that hold a manifest.json. Received: {results}, which has none. "
+            "Run a profile, and keep its results there"
+        )
+    return found

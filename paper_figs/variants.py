@@ -1,0 +1,69 @@
+"""Which objective, with which arguments, each method of a run was; and which runs differ in nothing but that."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.report.summary import Row
+from paper_figs.source import Source
+
+# The arguments of each objective unless it is given others; `cat_keras.losses.OBJECTIVES` says so too, but loads Keras.
+DEFAULTS = {
+    "xent": {"mask": "all", "w": 1.0},
+    "dist": {"mask": "all", "w": 0.5},
+    "cat-xent": {"mask": "either", "w": 1.0},
+    "cat-dist": {"mask": "either", "w": 0.5},
+    "gatekeeper": {},
+}
+NAMES = ("name", "methods", "objectives", "variants", "arguments")  # settings that say what methods there are
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method of a run: an objective with all its arguments."""
+
+    source: Source
+    method: str
+    objective: str
+    arguments: dict
+
+    @property
+    def row(self) -> Row:
+        return self.source.numbers.row(self.method)
+
+
+def variants(sources: Iterable[Source]) -> list[Variant]:
+    """Every method of some runs.
+
+    A manifest names them under `objectives`, `{method: {"objective": …, "arguments": {…}}}`; without that entry, a
+    method is the objective of its name with the profile's arguments for it.
+    """
+    found = []
+    for source in sources:
+        named = source.manifest.get("objectives") or {
+            method: {"objective": method, "arguments": source.settings.get("arguments", {}).get(method, {})}
+            for method in source.manifest.get("methods", ())
+        }
+        for method, how in named.items():
+            arguments = DEFAULTS.get(how["objective"], {}) | how.get("arguments", {})
+            found.append(Variant(source, method, how["objective"], arguments))
+    return found
+
+
+def families(sources: Sequence[Source], ignoring: Iterable[str] = NAMES) -> list[tuple[Source, ...]]:
+    """Sources with predictions, grouped by equal settings but for some keys; those without settings are left out."""
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        if source.settings and source.has("predictions.parquet"):
+            same = {key: value for key, value in source.settings.items() if key not in ignoring}
+            groups.setdefault(json.dumps(same, sort_keys=True), []).append(source)
+    return [tuple(group) for group in groups.values()]
+
+
+def distinct(found: Iterable[Variant], key: str) -> dict[object, Variant]:
+    """One variant for each value of an argument, the first of those that have it; sorted by value."""
+    first: dict[object, Variant] = {}
+    for variant in found:
+        if key in variant.arguments:
+            first.setdefault(variant.arguments[key], variant)
+    return dict(sorted(first.items()))
