@@ -337,7 +337,8 @@ def test_topk_with_tail_approaches_the_full_distribution_from_below():
     full, direction = value_and_gradient(sparse_loss(p), logits)
     values, agreement = [], []
     for k in (1, 2, 4, 8, 16, 29, 30):
-        ids, probs = (a.reshape(1, 8, k) for a in teacher._top(p.reshape(8, 30), k))
+        ids = np.argsort(-p, axis=-1)[..., :k]
+        probs = np.take_along_axis(p, ids, axis=-1)
         value, gradient = value_and_gradient(sparse_loss(probs, ids.astype(np.int32)), logits)
         values.append(value)
         agreement.append((gradient * direction).sum() / np.linalg.norm(gradient) / np.linalg.norm(direction))

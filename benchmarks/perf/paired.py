@@ -1,0 +1,69 @@
+"""Timings that mean something on a machine whose speed drifts: candidates take turns, and ratios are of each turn."""
+
+import io
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cat_keras import store
+
+RESULTS = Path(__file__).parents[2] / "results" / "perf"
+
+
+def rounds(candidates: dict[str, Callable[[], object]], count: int) -> pd.DataFrame:
+    """Seconds of every candidate in every round, after one round that is not counted.
+
+    Args:
+        candidates: name → a function that does the work once and waits for its end.
+
+    Returns:
+        a frame with a column per candidate and a row per round.
+    """
+    taken = []
+    for number in range(count + 1):
+        order = list(candidates) if number % 2 else list(candidates)[::-1]
+        row = {name: _seconds(candidates[name]) for name in order}
+        taken.append({name: row[name] for name in candidates})
+    return pd.DataFrame(taken[1:])
+
+
+def _seconds(work) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def ratio(seconds: pd.DataFrame, name: str, baseline: str) -> float:
+    """Median over rounds of the time of `name` relative to `baseline` in the same round."""
+    return float(np.median(seconds[name] / seconds[baseline]))
+
+
+def keep(name: str, table: pd.DataFrame, note: str):
+    """Prints a table and writes it to `results/perf/<name>.md` and `.csv`, with what it was measured on."""
+    text = io.StringIO()
+    text.write(f"# {name}\n\n{note}\n\n{_machine()}\n\n")
+    columns = list(table.columns)
+    text.write("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns) + "\n")
+    for row in table.itertuples(index=False):
+        text.write("| " + " | ".join(_shown(value) for value in row) + " |\n")
+    print(text.getvalue())
+    store.write_bytes(RESULTS / f"{name}.md", text.getvalue().encode())
+    store.write_bytes(RESULTS / f"{name}.csv", table.to_csv(index=False).encode())
+
+
+def _shown(value) -> str:
+    return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else (
+        f"{value:,.0f}" if isinstance(value, float) else str(value)
+    )  # fmt: skip
+
+
+def _machine() -> str:
+    packages = ", ".join(f"{p} {version(p)}" for p in ("tensorflow", "keras", "keras-hub"))
+    load = os.getloadavg()[0]
+    return f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the end; {packages}."

@@ -1,0 +1,161 @@
+"""Speed of a training step, in ratios: python -m benchmarks.perf.training [ROUNDS]
+
+Objectives against plain Keras cross-entropy `fit` of the same model; `xent` against a plain PyTorch GPT; the share of
+the machine's matrix-product ceiling. All within one run, in turns.
+"""
+
+import multiprocessing
+import sys
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pandas as pd
+
+import cat_keras as ck
+from benchmarks.perf import paired, torch_gpt, workload
+from cat_keras import costs, training
+
+BATCH, LENGTH, TARGET, STEPS = 32, 128, 32, 8
+
+
+def optimizer():
+    return keras.optimizers.AdamW(1e-3, global_clipnorm=1.0)
+
+
+def ours(proto, shape, data, objective, cache=None, teacher=None):
+    """A function that trains `STEPS` steps."""
+    trainer = ck.CascadeAware(workload.model(proto, shape), objective, teacher=teacher)
+    trainer.compile(optimizer(), jit_compile=True)
+    scope = "all" if objective == "all" else "target"
+    batches = ck.Batches(data, BATCH, loss=trainer.objective, teacher=cache, buckets=1, scope=scope)
+    return lambda: training.train(trainer, batches, training.Schedule(1e-3, STEPS))
+
+
+def plain_fit(proto, shape, data):
+    """Keras' own loop on the same batches: stock loss, weights of the target tokens."""
+    built = workload.model(proto, shape)
+    model = keras.Model(built.input, built.output)  # a CausalLM itself would tokenize again
+    model.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True)
+    batches = ck.Batches(data, BATCH, buckets=1)
+    model.fit(batches, epochs=1, verbose=0)
+    return lambda: model.fit(batches, epochs=1, verbose=0)
+
+
+def peer(proto, shape, data):
+    """A function that takes the same steps in a process of PyTorch (its libraries and TensorFlow's do not share one),
+    and the model's size."""
+    spec = {k: v for k, v in workload.SHAPES[shape].items() if k != "feedforward"}
+    batches = ck.Batches(data, BATCH, buckets=1)
+    steps = [(x["token_ids"], y, weights) for x, y, weights in map(batches.batch, range(STEPS))]
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    context.Process(target=torch_gpt.serve, args=(theirs, steps, spec), daemon=True).start()
+
+    def run():
+        ours.send("go")
+        ours.recv()
+
+    return run, ours.recv()
+
+
+def ceiling():
+    """A function that multiplies 2048² float32 matrices as often as it takes some GFLOP, and these FLOPs."""
+    import tensorflow as tf
+
+    a, b = tf.random.normal((2048, 2048)), tf.random.normal((2048, 2048))
+    return lambda: [tf.matmul(a, b) for _ in range(8)][-1].numpy(), 8 * 2 * 2048**3
+
+
+def flops(model) -> float:
+    """Of the steps of one call: forward once, backward twice, logits of the target tokens alone."""
+    count = costs.count(model)
+    each = count.per_token * LENGTH + count.per_logit * TARGET + count.per_context * LENGTH * (LENGTH + 1) / 2
+    return 3 * STEPS * BATCH * each
+
+
+def objectives(proto, count) -> pd.DataFrame:
+    data = workload.data(proto, BATCH * STEPS, LENGTH, TARGET)
+    large = workload.model(proto, "6M")
+    cache = ck.TeacherCache.build(large, data, k=32)
+    bits = ck.TeacherCache.build(large, data, "none")
+    work = {
+        "Keras fit, cross-entropy": plain_fit(proto, "1M", data),
+        "xent": ours(proto, "1M", data, "xent"),
+        "cat-xent, cached bits": ours(proto, "1M", data, "cat-xent", bits),
+        "cat-dist, cached top 32": ours(proto, "1M", data, "cat-dist", cache),
+        "cat-xent, live teacher": ours(proto, "1M", data, "cat-xent", teacher=workload.model(proto, "6M")),
+        "cat-dist, live teacher": ours(proto, "1M", data, "cat-dist", teacher=workload.model(proto, "6M")),
+    }
+    seconds = paired.rounds(work, count)
+    promised = {"cat-xent, cached bits": "≤ 1.03", "cat-dist, cached top 32": "≤ 1.12"}
+    return pd.DataFrame(
+        {
+            "training": name,
+            "ms per step": 1000 * float(seconds[name].median()) / STEPS,
+            "relative to Keras fit": paired.ratio(seconds, name, "Keras fit, cross-entropy"),
+            "relative to xent": paired.ratio(seconds, name, "xent"),
+            "promise (to Keras fit)": promised.get(name, ""),
+        }
+        for name in work
+    )
+
+
+def peers(proto, count) -> pd.DataFrame:
+    rows = []
+    for shape, promise in (("1M", "≥ 1.7"), ("6M", "≥ 1.6")):
+        for target, what in ((TARGET, "a quarter of the tokens are targets"), (LENGTH, "all tokens are targets")):
+            data = workload.data(proto, BATCH * STEPS, LENGTH, target)
+            torch_run, size = peer(proto, shape, data)
+            seconds = paired.rounds({"ours": ours(proto, shape, data, "xent"), "torch": torch_run}, count)
+            tokens = BATCH * STEPS * LENGTH
+            rows.append(
+                {
+                    "model": shape,
+                    "loss on": what,
+                    "parameters, ours": workload.model(proto, shape).count_params(),
+                    "parameters, PyTorch": size,
+                    "tokens/s, ours": tokens / float(seconds["ours"].median()),
+                    "tokens/s, PyTorch": tokens / float(seconds["torch"].median()),
+                    "ours / PyTorch": paired.ratio(seconds, "torch", "ours"),
+                    "promise": promise,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def share_of_ceiling(proto, count) -> pd.DataFrame:
+    data = workload.data(proto, BATCH * STEPS, LENGTH, TARGET)
+    multiply, products = ceiling()
+    seconds = paired.rounds({"train": ours(proto, "6M", data, "xent"), "multiply": multiply}, count)
+    work = flops(workload.model(proto, "6M"))
+    return pd.DataFrame(
+        [
+            {
+                "model": "6M",
+                "GFLOP/s, training": work / float(seconds["train"].median()) / 1e9,
+                "GFLOP/s, 2048² product": products / float(seconds["multiply"].median()) / 1e9,
+                "share": float(np.median((work / seconds["train"]) / (products / seconds["multiply"]))),
+                "promise": "≥ 0.75",
+            }
+        ]
+    )
+
+
+def main(count: int = 5):
+    proto = workload.tokenizer()
+    note = (
+        f"Batches of {BATCH} x {LENGTH} tokens, the last {TARGET} of each example being its target, 4,096 pieces, "
+        f"AdamW with clipping, XLA. Medians of {count} rounds of {STEPS} steps; ratios of the same round. "
+    )
+    table = objectives(proto, count)
+    paired.keep("objectives", table, note + "Small model 1M, large model 6M parameters.")
+    paired.keep("ceiling", share_of_ceiling(proto, count), note + "FLOPs counted from the architecture.")
+    if find_spec("torch") is None:
+        print("No comparison with PyTorch, which is not installed: pip install torch")
+        return
+    paired.keep("peer", peers(proto, count), note + "The peer is `benchmarks/perf/torch_gpt.py`.")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
