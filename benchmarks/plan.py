@@ -16,7 +16,7 @@ from cat_keras import store
 from cat_keras.errors import CatKerasError, unknown_name
 
 # Raised when the code of a stage changes what it writes.
-STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 2, "teacher": 1, "predict": 1}
+STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 3, "teacher": 2, "predict": 1}
 
 Model = tuple[str, int]  # of those that answer the test examples: method and seed
 LARGE: Model = ("", -1)
@@ -31,6 +31,7 @@ class Cell:
     start: "Cell | None"
     role: str  # "large" or "small"
     objective: str
+    arguments: dict  # of the objective
     scope: str  # "all" (pretraining) or "target"
     training: Training
     seed: int
@@ -75,6 +76,7 @@ class Plan:
             metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # the quality is stored beside
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
+            precision=self.profile.precision,
         )
 
     def cells(self, models: list[Model] | None = None) -> list[Cell]:
@@ -131,7 +133,9 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     encoded = _key("encoded", data=rows, tokenizer=tokenizer, max_length=profile.data.max_length)
     large = _start(profile, "large", profile.large.seed, encoded, origin["large"])
     large_key = large.key if large else _key("train", origin=origin["large"])
-    teacher = _key("teacher", large=large_key, encoded=encoded, **profile.teacher.model_dump())
+    teacher = _key(
+        "teacher", large=large_key, encoded=encoded, precision=profile.precision, **profile.teacher.model_dump()
+    )
     small = {
         (method, seed): _objective(profile, method, seed, encoded, origin["small"], teacher)
         for seed in profile.seeds
@@ -162,14 +166,15 @@ def _start(profile, role, seed, encoded, origin) -> Cell | None:
         training = getattr(model, phase)
         if training and training.epochs:
             label = f"{role} {phase}" + ("" if role == "large" else f" seed {seed}")
-            cell = _cell(label, cell, role, "xent", scope, training, seed, encoded, origin, profile)
+            cell = _cell(label, cell, role, ("xent", {}), scope, training, seed, encoded, origin, profile)
     return cell
 
 
 def _objective(profile, method, seed, encoded, origin, teacher) -> Cell:
     start = _start(profile, "small", seed, encoded, origin)
-    reads = METHODS[method]
-    return _cell(f"small {method} seed {seed}", start, "small", method, "target", profile.objective, seed, encoded,
+    objective = profile.objective_of(method)
+    reads = METHODS[objective[0]]
+    return _cell(f"small {method} seed {seed}", start, "small", objective, "target", profile.objective, seed, encoded,
                  origin, profile, teacher if reads else None)  # fmt: skip
 
 
@@ -178,15 +183,17 @@ def _cell(label, start, role, objective, scope, training, seed, encoded, origin,
         "train",
         start=start.key if start else origin,
         encoded=encoded,
-        objective=objective,
-        arguments=profile.arguments.get(objective, {}),
+        objective=objective[0],
+        arguments=objective[1],
         scope=scope,
         training=training.model_dump(),
         seed=seed,
         buckets=profile.buckets,
+        precision=profile.precision,
+        dropout=getattr(profile, role).dropout,
         teacher=teacher,
     )
-    return Cell(key, label, start, role, objective, scope, training, seed, teacher is not None)
+    return Cell(key, label, start, role, *objective, scope, training, seed, teacher is not None)
 
 
 def _origin(model) -> dict:

@@ -56,7 +56,9 @@ class Training(Section):
 
     epochs: Annotated[float, Field(ge=0)]
     learning_rate: Annotated[float, Field(gt=0)]
-    batch_size: Positive = 32
+    batch_size: Positive = 32  # examples per global batch
+    batch_tokens: Positive | None = None  # or tokens, padding included, instead
+    accumulate: Positive = 1  # slices of a replica's share of a batch, one after the other
     warmup: Share = 0.05  # share of the steps
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
 
@@ -69,6 +71,7 @@ class Model(Section):
     width: int = 0
     heads: int = 0
     feedforward: int = 0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: int = 0
     pretrain: Training | None = None  # plain next-token loss on prompts and targets
     tune: Training | None = None  # xent on the targets
@@ -91,6 +94,19 @@ class Teacher(Section):
     k: Positive = 32
 
 
+class Variant(Section):
+    """A method of a name of its own: one of the objectives with arguments that differ."""
+
+    objective: str
+    arguments: dict = {}
+
+    @model_validator(mode="after")
+    def _known(self):
+        if self.objective not in METHODS:
+            raise unknown_name("objective", self.objective, METHODS)
+        return self
+
+
 class Profile(Section):
     """One run, whole.
 
@@ -105,16 +121,28 @@ class Profile(Section):
     teacher: Teacher = Teacher()
     methods: tuple[str, ...] = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
     arguments: dict[str, dict] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
+    variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
     seeds: tuple[int, ...] = (0,)
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     rule: str = "chow-average"
     buckets: Positive = 2
 
     @model_validator(mode="after")
     def _known(self):
-        unknown = [m for m in (*self.methods, *self.arguments) if m not in METHODS]
+        taken = [name for name in self.variants if name in METHODS]
+        if taken:
+            raise CatKerasError(f"A variant has a name of its own. Received: {taken[0]}, which is an objective")
+        unknown = [m for m in self.methods if m not in METHODS and m not in self.variants]
+        unknown += [m for m in self.arguments if m not in METHODS]
         if unknown:
-            raise unknown_name("method", unknown[0], METHODS)
+            raise unknown_name("method", unknown[0], [*METHODS, *self.variants])
         return self
+
+    def objective_of(self, method: str) -> tuple[str, dict]:
+        """The objective behind a method, by name, and its arguments."""
+        if method in self.variants:
+            return self.variants[method].objective, self.variants[method].arguments
+        return method, self.arguments.get(method, {})
 
 
 # The objectives of cat_keras.losses, known here without loading Keras; True when one reads the large model.

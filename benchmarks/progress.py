@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from cat_keras.errors import Stopped
+
 
 class Progress:
     """Context manager; without a terminal only the lines are printed.
@@ -31,18 +33,21 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._stage, self._done, self._expected, self._units = None, 0, 0, 0.0
-        self._interrupted, self._previous = False, None
+        self._interrupted, self._terminated, self._previous = False, False, {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._interrupt)
+            self._previous = {
+                signal.SIGINT: signal.signal(signal.SIGINT, self._interrupt),
+                signal.SIGTERM: signal.signal(signal.SIGTERM, self._terminate),
+            }
         self._bars.start()
         return self
 
     def __exit__(self, *_):
         self._bars.stop()
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _interrupt(self, *_):
         # An exception that lands in a finaliser or in a callback of native code is swallowed there: it is raised again
@@ -50,9 +55,19 @@ class Progress:
         self._interrupted = True
         raise KeyboardInterrupt
 
-    def _go_on(self):
+    def _terminate(self, *_):
+        # A machine that is taken away says so with SIGTERM and leaves some seconds: a training saves its step first.
+        self._terminated = True
+
+    def stopping(self) -> bool:
+        """Whether a training is to save its state and stop."""
+        return self._terminated
+
+    def _go_on(self, saved: bool = True):
         if self._interrupted:
             raise KeyboardInterrupt
+        if self._terminated and saved:
+            raise Stopped
 
     def expect(self, stages: int):
         """How many stages will come."""
@@ -68,9 +83,9 @@ class Progress:
         count = f"[{self._done + 1}/{max(self._expected, self._done + 1)}]"
         self._stage = self._bars.add_task(escape(label), total=total, count=escape(count), rate="", text="")
 
-    def advance(self, n: float = 1, text: str = ""):
-        """`n` units more of the current stage are done."""
-        self._go_on()
+    def advance(self, n: float = 1, text: str = "", saves: bool = False):
+        """`n` units more of the current stage are done; `saves`: the stage asks `stopping` itself."""
+        self._go_on(saved=not saves)
         self._units += n
         rate = self._units / max(time.monotonic() - self._began, 1e-9)
         shown = f"{rate:,.1f} {self._unit}/s" if self._unit else ""

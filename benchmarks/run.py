@@ -8,14 +8,25 @@ import resource
 import time
 from pathlib import Path
 
-from benchmarks import leases, metrics, plan, shards, task
+from benchmarks import leases, metrics, plan, shards
 from benchmarks.progress import Progress
 from cat_keras import store
+from cat_keras.errors import unknown_name
 
 PREDICTIONS = "predictions.parquet"
+LOGS = ("csv", "tensorboard")
 
 
-def run(profile, data, out: Path, console, source: str = "", shard: tuple[int, int] | None = None) -> Path | None:
+def run(
+    profile,
+    data,
+    out: Path,
+    console,
+    source: str = "",
+    shard: tuple[int, int] | None = None,
+    strategy: str = "auto",
+    logs: tuple[str, ...] = (),
+) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
     Args:
@@ -25,19 +36,26 @@ def run(profile, data, out: Path, console, source: str = "", shard: tuple[int, i
         console: a rich console.
         source: where rows come from instead of the profile's source, see `sources.load`.
         shard: (i, n) for the i-th of n shares of the models, see `shards`; None for all.
+        strategy: how devices train together, see `cat_keras.distribution.choose`.
+        logs: "csv", "tensorboard" or both: every training's steps go to `out/logs`.
 
     Returns:
         The run folder; None while models of other shards are missing, and there is no report yet.
     """
     started = time.monotonic()
     todo = plan.make(profile, data, source)
-    cache = leases.SharedStore(
-        out / "cache", report=lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True)
-    )
+    place, cache = _storage(out / "cache", console, strategy)
     mine = shards.assign(todo, shard[1])[shard[0]] if shard else shards.ordered(todo, todo.models())
     with Progress(console) as progress:
-        bench = _Lazy(todo, cache, progress)
         missing = [m for m in mine if not cache.has("predict", todo.prediction_key(todo.model_key(m)))]
+        missing = missing if place is None or place.agree(bool(missing)) else []
+        if missing:
+            from benchmarks.workbench import Workbench  # late: a run with nothing to do loads no TensorFlow
+            from cat_keras import distribution
+
+            place = place or distribution.choose(strategy)
+            console.print(f"strategy: {place}; {profile.precision}", markup=False, soft_wrap=True)
+            bench = Workbench(todo, cache, progress, place, _loggers(out / "logs", logs))
         console.print(
             f"{profile.name}: {len(todo.tasks)} tasks, {len(todo.train):,} training and {len(todo.test):,} test "
             f"examples, {len(mine)} models{' in shard {}/{}'.format(*shard) if shard else ''}; "
@@ -46,10 +64,13 @@ def run(profile, data, out: Path, console, source: str = "", shard: tuple[int, i
         )
         progress.expect(_remaining(todo, cache, missing))
         for done, model in enumerate(missing):
-            bench().keep(missing[done:])
-            _predict(todo, cache, bench(), model)
+            bench.keep(missing[done:])
+            bench.make(model)
+            _predict(todo, cache, bench, model)
             if model == plan.LARGE and any(c.needs_teacher for c in todo.cells(missing)):
-                bench().teacher()  # while the large model is loaded
+                bench.teacher()  # while the large model is loaded
+    if place is not None and not place.chief:
+        return None
     folder = out / profile.name
     with cache.lease("collect"):  # one after the other, so that the last one sees all
         complete = _collect(todo, cache, folder, time.monotonic() - started, console)
@@ -61,18 +82,39 @@ def run(profile, data, out: Path, console, source: str = "", shard: tuple[int, i
     return folder
 
 
-class _Lazy:
-    """The workbench, made when a cell is missing: a run with nothing to do loads no TensorFlow."""
+def _storage(root: Path, console, strategy: str):
+    """(place, store): the place is chosen here only where several processes have to agree on what is in the store."""
 
-    def __init__(self, *arguments):
-        self.arguments, self.bench = arguments, None
+    def report(line):
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
 
-    def __call__(self):
-        if self.bench is None:
-            from benchmarks.workbench import Workbench
+    if strategy == "multi_worker" or (strategy == "auto" and "TF_CONFIG" in os.environ):
+        from cat_keras import distribution
 
-            self.bench = Workbench(*self.arguments)
-        return self.bench
+        place = distribution.choose(strategy)
+        if place.workers > 1:
+            from benchmarks.collective import CollectiveStore
+
+            return place, CollectiveStore(root, report, place)
+    return None, leases.SharedStore(root, report=report)
+
+
+def _loggers(folder: Path, kinds: tuple[str, ...]):
+    """A function: the logs of a training, by its label."""
+    if unknown := [kind for kind in kinds if kind not in LOGS]:
+        raise unknown_name("log", unknown[0], LOGS)
+
+    def make(label: str):
+        from cat_keras import log
+
+        name = label.replace(" ", "-")
+        makers = {
+            "csv": lambda: log.CsvLog(folder / f"{name}.csv"),
+            "tensorboard": lambda: log.TensorBoardLog(folder / name),
+        }
+        return [makers[kind]() for kind in kinds]
+
+    return make
 
 
 def _remaining(todo, cache, missing) -> int:
@@ -150,7 +192,6 @@ def _manifest(todo, cache, folders, folder, seconds) -> dict:
     cells = {c.label: store.read_json(cache.path("train", c.key) / "manifest.json") for c in todo.cells()
              if cache.path("train", c.key).exists()}  # fmt: skip
     facts = ("steps", "loss", "live", "padding", "seconds")
-    encoded = cache.path("encoded", todo.encoded) / "manifest.json"
     return {
         "scheme": store.HASH_SCHEME,
         "profile": profile.name,
@@ -161,13 +202,18 @@ def _manifest(todo, cache, folders, folder, seconds) -> dict:
         "tasks": [t.name for t in todo.tasks],
         "task_identities": {t.name: t.identity() for t in todo.tasks},
         "missing": _missing(todo, folders),
+        "objectives": {
+            m: dict(zip(("objective", "arguments"), profile.objective_of(m), strict=True)) for m in profile.methods
+        },
+        "bayes_quality": {t.name: getattr(t.source, "bayes_quality", None) for t in todo.tasks},
+        "teacher": _facts_of(cache.path("teacher", todo.teacher)),
         "training": {
-            f"{m}/{s}": {k: cells[c.label][k] for k in facts} for (m, s), c in todo.small.items() if c.label in cells
+            f"{m}/{s}": {k: cells[c.label][k] for k in facts} | {"history": _course(cache.path("train", c.key))}
+            for (m, s), c in todo.small.items()
+            if c.label in cells
         },
         "cells": {label: {k: cell[k] for k in ("key", *facts)} for label, cell in cells.items()},
-        "encoded": {k: v for k, v in store.read_json(encoded).items() if k not in ("files", "stage")}
-        if encoded.exists()
-        else {},
+        "encoded": _facts_of(cache.path("encoded", todo.encoded)),
         "predictions": {f"{m or 'large'}/{s}": path.name for (m, s), path in folders.items()},
         "packages": plan.packages(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -177,19 +223,17 @@ def _manifest(todo, cache, folders, folder, seconds) -> dict:
     }
 
 
-def show(name: str, data, split: str, count: int, template: int, console, source: str = "local"):
-    """Prints rendered examples of a task."""
-    from rich.markup import escape
+def _facts_of(entry: Path) -> dict:
+    """What the builder of an entry noted; nothing where there is no entry."""
+    path = entry / "manifest.json"
+    return {k: v for k, v in store.read_json(path).items() if k not in ("files", "stage")} if path.exists() else {}
 
-    from benchmarks import sources
 
-    chosen = task.get(name)
-    for example in sources.load(chosen, split, data, limit=count, template=template, source=source):
-        group = f" · {example.group}" if example.group else ""
-        console.rule(f"[bold]{chosen.name}[/] · {split} · {escape(example.id)}{group}")
-        console.print(escape(example.prompt), end="")
-        console.print(f"[bold green]{escape(example.target)}[/]")
-        if example.options:
-            console.print(f"[dim]options: {escape(' | '.join(example.options))}[/]")
-        if len(example.references) > 1:
-            console.print(f"[dim]references: {escape(' | '.join(example.references))}[/]")
+def _course(entry: Path, points: int = 100) -> dict[str, list[float]]:
+    """Loss and share of live tokens over the steps: means of at most so many bins, each named by its last step."""
+    history = store.read_json(entry / "history.json")
+    n = len(history["loss"])
+    ends = [n * (i + 1) // min(points, n) for i in range(min(points, n))]
+    starts = [0, *ends[:-1]]
+    means = {k: [sum(v[a:b]) / (b - a) for a, b in zip(starts, ends, strict=True)] for k, v in history.items()}
+    return {"step": ends, **means}

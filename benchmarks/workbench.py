@@ -1,5 +1,6 @@
 """Models and compiled functions of a run, kept between its cells: a seed or a phase more costs no compilation."""
 
+import contextlib
 import gc
 import itertools
 import json
@@ -22,14 +23,18 @@ class Workbench:
     Args:
         plan: what to build.
         store: where results lie.
-        progress: an object with `start(label, total, unit)`, `advance(n, text)` and `done(text)`.
+        progress: an object with `start(label, total, unit)`, `advance(n, text)`, `done(text)` and `stopping()`.
+        place: the `Distribution` that models are trained on.
+        logs: makes the logs of a training from its label: functions of a `training.Progress` with `close()`.
     """
 
-    def __init__(self, plan: Plan, store: Store, progress):
+    def __init__(self, plan: Plan, store: Store, progress, place=None, logs=lambda label: []):
         self.plan, self.profile, self.store, self.progress = plan, plan.profile, store, progress
+        self.place, self.logs = place or distribution.choose("none"), logs
         self._models, self._trainers, self._predictors = {}, {}, {}
         self._encoded = self._teacher = None
         distribution.make_deterministic(0)
+        distribution.set_precision(self.profile.precision)
 
     def keep(self, models: list[Model]):
         """Lets go of what none of these models, yet to be made, needs: compiled functions, and the large model."""
@@ -59,9 +64,10 @@ class Workbench:
     def encoded(self) -> ck.Encoded:
         """The training examples as tokens; targets that do not fit are left out and counted."""
 
+        tokenizer = models.tokenizer_of(self.model("small"))  # models are made by all workers, files by the chief
+
         def build(folder):
             self.progress.start("encode", 1, "")
-            tokenizer = models.tokenizer_of(self.model("small"))
             data = _encoded(self.plan.train, tokenizer, self.profile.data.max_length)
             data.save(folder / "encoded.npz")
             facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
@@ -78,19 +84,25 @@ class Workbench:
 
     def teacher(self) -> ck.TeacherCache:
         """The columns of the large model over the training data."""
+        if self._teacher is None:
+            self._teacher = self._built_teacher(self.model("large"))
+        return self._teacher
 
+    def _built_teacher(self, large) -> ck.TeacherCache:
         def build(folder):
-            data = self.encoded()
+            data, unfinished = self.encoded(), self.store.scratch("teacher", self.plan.teacher) / "cache"
             self.set_weights("large", self.weights("large", self.plan.large))
             self.progress.start("teacher cache", len(data), "examples")
             cache = ck.TeacherCache.build(
-                self.model("large"),
+                large,
                 data,
                 batch_size=64,
                 progress=self.progress.upto,
+                directory=unfinished,  # shards of an interrupted run are found there
+                report=self.store.report,
                 **self.profile.teacher.model_dump(),
             )
-            cache.save(folder / "cache")
+            unfinished.rename(folder / "cache")
             right = float(np.asarray(cache.right).mean())
             bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
             self.progress.done(
@@ -99,16 +111,15 @@ class Workbench:
             )
             return {"right": right, "bytes_per_token": cache.bytes_per_token}
 
-        if self._teacher is None:
-            self._teacher = ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
-        return self._teacher
+        return ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
 
     # -- models --------------------------------------------------------------------------------------------------
 
     def model(self, role: str):
         """The one model object of a role; its weights are whatever was set last."""
         if role not in self._models:
-            self._models[role] = self._new(role, 0)
+            with self.place.scope():
+                self._models[role] = self._new(role, 0)
             if len(self._models) == 2:
                 models.check_same_tokenizer(self._models["small"], self._models["large"])
         return self._models[role]
@@ -118,7 +129,7 @@ class Workbench:
         if spec.preset:
             return models.load(spec.preset)
         return models.build(self._proto(), layers=spec.layers, width=spec.width, heads=spec.heads,
-                            feedforward=spec.feedforward, seed=seed)  # fmt: skip
+                            feedforward=spec.feedforward, dropout=spec.dropout, seed=seed)  # fmt: skip
 
     def _proto(self):
         """The tokenizer of a home-made model: that of the preset beside it, or one trained on the training text."""
@@ -151,10 +162,13 @@ class Workbench:
             training.restart(trainer, weights)
             schedule = self._schedule(cell, batches)
             self.progress.start(cell.label, schedule.steps, "steps")
-            history = training.train(
-                trainer, batches, schedule, self.store.scratch("train", cell.key) / "state.npz",
-                progress=lambda p: self.progress.advance(1, f"loss {p.loss:.3f}"),
-            )  # fmt: skip
+            with contextlib.ExitStack() as stack:
+                logs = [stack.enter_context(contextlib.closing(log)) for log in self.logs(cell.label)]
+                history = training.train(
+                    trainer, batches, schedule, self.store.scratch("train", cell.key) / "state.npz",
+                    accumulate=cell.training.accumulate, progress=_Shown(self.progress, logs),
+                    stop=self.progress.stopping,
+                )  # fmt: skip
             models.save(trainer.model, folder / "preset")
             (folder / "history.json").write_text(json.dumps(history))
             last = max(len(history["loss"]) // 10, 1)
@@ -172,19 +186,21 @@ class Workbench:
     def _trainer(self, cell):
         key = _function(cell)
         if key not in self._trainers:
-            loss = losses.get(cell.objective, **self.profile.arguments.get(cell.objective, {}))
-            trainer = ck.CascadeAware(self.model(cell.role), loss)
-            optimizer = keras.optimizers.AdamW(
-                learning_rate=1e-3, weight_decay=cell.training.weight_decay, beta_2=0.98, global_clipnorm=1.0
-            )
-            trainer.compile(optimizer=optimizer, jit_compile=keras.config.backend() != "torch")
+            model, loss = self.model(cell.role), losses.get(cell.objective, **cell.arguments)
+            with self.place.scope():
+                trainer = ck.CascadeAware(model, loss)
+                optimizer = keras.optimizers.AdamW(
+                    learning_rate=1e-3, weight_decay=cell.training.weight_decay, beta_2=0.98, global_clipnorm=1.0
+                )
+                trainer.compile(optimizer=optimizer, jit_compile=keras.config.backend() != "torch")
             self._trainers[key] = trainer
         return self._trainers[key]
 
     def _batches(self, cell):
         return ck.Batches(
             self.encoded(),
-            cell.training.batch_size,
+            None if cell.training.batch_tokens else cell.training.batch_size,
+            batch_tokens=cell.training.batch_tokens,
             seed=cell.seed,
             loss=self._trainer(cell).objective,
             teacher=self.teacher() if cell.needs_teacher else None,
@@ -196,6 +212,12 @@ class Workbench:
     def _schedule(cell, batches):
         steps = max(round(cell.training.epochs * batches.steps_per_epoch), 1)
         return training.Schedule(cell.training.learning_rate, steps, round(steps * cell.training.warmup))
+
+    def make(self, model: Model):
+        """Everything that predictions of a model are made with, on all workers: predicting is the chief's alone."""
+        self.model("large" if model == LARGE else "small")
+        if cell := self.plan.last(model):
+            self.trained(cell)
 
     # -- predictions ---------------------------------------------------------------------------------------------
 
@@ -221,7 +243,24 @@ class Workbench:
 
 def _function(cell: Cell) -> tuple:
     """Trainings that share it share compiled steps."""
-    return cell.role, cell.objective, cell.training.weight_decay
+    return cell.role, cell.objective, json.dumps(cell.arguments, sort_keys=True), cell.training.weight_decay
+
+
+class _Shown:
+    """What a person sees of a training, step by step, and what its logs keep."""
+
+    def __init__(self, progress, logs):
+        self.progress, self.logs, self.tokens, self.computed = progress, logs, 0, 0
+
+    def __call__(self, p: training.Progress):
+        self.tokens, self.computed = self.tokens + p.tokens, self.computed + p.computed
+        rate, padding = self.tokens / max(p.seconds, 1e-9), 1 - self.tokens / self.computed
+        self.progress.advance(
+            1, f"loss {p.loss:.3f}, {p.live:.0%} live, lr {p.learning_rate:.1e}, {rate:,.0f} tokens/s, "
+            f"{padding:.0%} padding", saves=True,
+        )  # fmt: skip
+        for log in self.logs:
+            log(p)
 
 
 def _encoded(examples: Iterable[ck.Example], tokenizer, max_length: int, at_once: int = 20_000) -> ck.Encoded:

@@ -39,6 +39,22 @@ class Distribution:
         """Context manager in which models and optimizers are made."""
         return self.strategy.scope() if self.strategy is not None else contextlib.nullcontext()
 
+    def agree(self, value: bool) -> bool:
+        """What the chief says, on every worker; returns when all of them have asked."""
+        if self.workers == 1:
+            return value
+        import tensorflow as tf
+
+        @tf.function
+        def total(mine):
+            return self.strategy.run(
+                lambda v: tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(v)),
+                args=(mine,),
+            )
+
+        said = total(tf.constant(float(value and self.chief)))
+        return bool(self.strategy.experimental_local_results(said)[0].numpy() > 0)
+
     def __str__(self):
         hosts = f" on {self.workers} workers (this is {self.worker})" if self.workers > 1 else ""
         return f"{self.name}, {self.replicas} replica{'s' if self.replicas > 1 else ''}{hosts}, {_devices()}"

@@ -21,3 +21,10 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> CatKerasError:
     near += [v for v in valid if name and name in v and v not in near][:3]
     hint = f"did you mean {', '.join(near[:4])}?" if near else f"valid: {', '.join(valid[:12]) or 'there is none'}"
     return CatKerasError(f"Unknown {kind} {name!r}; {hint}")
+
+
+class Stopped(BaseException):
+    """Work was asked to end (SIGTERM, a `stop` of `train`) and has saved its state.
+
+    Not an error, so that no handler of errors catches it.
+    """

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -119,9 +120,19 @@ def load(preset: str | Path, dtype=None):
     if isinstance(preset, Path) and not (preset / "config.json").exists():
         raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
     try:
-        return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype)
+        return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _policy(preset))
     except (ValueError, OSError) as error:  # OSError: a file that is missing or, to h5py, truncated
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
+
+
+def _policy(preset):
+    """The numeric policy to load with, where KerasHub cannot tell: it takes the name of a mixed one for a type."""
+    import keras
+
+    current, config = keras.config.dtype_policy(), Path(preset) / "config.json"
+    stored = json.loads(config.read_text())["config"].get("dtype") if config.exists() else None
+    mixed = isinstance(stored, dict) and "mixed" in stored.get("config", {}).get("name", "")
+    return current if mixed or "mixed" in current.name else None
 
 
 def save(model, directory: Path):

@@ -14,7 +14,7 @@ import numpy as np
 from cat_keras import checkpoint as checkpoints
 from cat_keras import distribution, heads, losses, models, store, teacher
 from cat_keras.encoding import Batches
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, Stopped
 
 
 class CascadeAware(keras.Model):
@@ -171,10 +171,6 @@ class Progress:
     targets: int
     computed: int
     seconds: float
-
-
-class Stopped(BaseException):
-    """`train` was asked to stop and has saved its state; not an error, so no handler of errors catches it."""
 
 
 def train(

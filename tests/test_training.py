@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from cat_keras import distribution, losses, models, training
+from cat_keras import distribution, errors, losses, models, training
 from cat_keras.encoding import Batches
 from cat_keras.errors import CatKerasError
 from cat_keras.teacher import TeacherCache
@@ -285,7 +285,7 @@ def test_a_kill_between_the_two_renames_of_a_checkpoint_loses_one(restarted, bat
 
 def test_a_stop_saves_the_state_of_its_step(restarted, batches, uninterrupted, tmp_path):
     steps = []
-    with pytest.raises(training.Stopped):
+    with pytest.raises(errors.Stopped):
         train(restarted(), batches, Schedule(1e-2, STEPS, 2), tmp_path / "state.npz",
               progress=lambda p: steps.append(p.step), stop=lambda: len(steps) == 3)  # fmt: skip
     values, _, done = completed(restarted(), batches, tmp_path / "state.npz")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli.options import DataOption, OutOption, console
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, Stopped
 
 MODEL = "A KerasHub preset, its folder, or a profile whose model to take, instead of the profile's."
 
@@ -27,6 +27,9 @@ def run(
     seeds: Annotated[int, typer.Option(help="How many seeds, 0 … n−1, instead of the profile's.")] = 0,
     set: Annotated[list[str] | None, typer.Option(help="Any profile key, e.g. --set data.train=500.")] = None,
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n shares, for machines that share --out.")] = "",
+    strategy: Annotated[str, typer.Option(help="auto, none, mirrored, multi_worker or tpu.")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")] = "",
+    log: Annotated[str, typer.Option(help="csv, tensorboard or both: every step of every training.")] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it takes; build nothing.")
     ] = False,
@@ -41,6 +44,7 @@ def run(
     changes |= {"data.tasks": tasks.split(",")} if tasks else {}
     changes |= {"data.skip": skip.split(",")} if skip else {}
     changes |= {"seeds": list(range(seeds))} if seeds else {}
+    changes |= {"precision": precision} if precision else {}
     models = {role: name for role, name in (("small", small), ("large", large)) if name}
     chosen = profiles.read(profile, changes, models)
     share = shards.parse(shard) if shard else None
@@ -54,10 +58,14 @@ def run(
 
     try:
         with _framework_noise_to(out / "log.txt"):
-            folder = execute(chosen, data, out, console(), source, share)
+            logs = tuple(log.split(",")) if log else ()
+            folder = execute(chosen, data, out, console(), source, share, strategy, logs)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
         raise typer.Exit(130) from None
+    except Stopped:
+        typer.echo("\nAsked to end (SIGTERM). The state is saved; the same command continues from there.", err=True)
+        raise typer.Exit(143) from None
     if folder:
         typer.echo(
             f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json"

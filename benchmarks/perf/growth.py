@@ -1,0 +1,94 @@
+"""How a step grows with vocabulary, length and batch, and what chunks save: python -m benchmarks.perf.growth
+
+Each point is a process of its own, so that its peak of memory is its own.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.perf import paired
+
+BASE = {"vocabulary": 8192, "length": 64, "batch": 16, "chunk": 0}
+SWEEPS = {
+    "vocabulary": (4096, 16_384, 65_536, 262_144),
+    "length": (32, 64, 128, 256),
+    "batch": (8, 16, 32, 64),
+}
+CHUNKED = 128  # tokens
+
+
+def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:
+    """Seconds per step (the best of three) and the peak of memory of a small model, loss on half of the tokens."""
+    import keras
+    import keras_hub
+
+    import cat_keras as ck
+    from cat_keras import training
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    backbone = keras_hub.models.GemmaBackbone(
+        vocabulary_size=vocabulary, num_layers=2, num_query_heads=2, num_key_value_heads=2, hidden_dim=64,
+        intermediate_dim=256, head_dim=32,
+    )  # fmt: skip
+    trainer = ck.CascadeAware(keras_hub.models.GemmaCausalLM(backbone, preprocessor=None), "xent", chunk=chunk or None)
+    trainer.compile(keras.optimizers.AdamW(1e-3), jit_compile=True)
+    training.restart(trainer, [keras.ops.convert_to_numpy(w) for w in trainer.model.weights])
+    rng = np.random.default_rng(0)
+    ids, labels = rng.integers(0, vocabulary, (2, batch, length)).astype(np.int32)
+    weights = np.zeros((batch, length), np.int32)
+    weights[:, length // 2 :] = 1
+    data = ({"token_ids": ids, "padding_mask": np.ones_like(ids)}, labels, weights)
+    capacity = lambda length, rows: rows * length // 2  # noqa: E731
+    seconds = []
+    for _ in range(4):
+        began = time.perf_counter()
+        trainer.step(data, 1, capacity)
+        seconds.append(time.perf_counter() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": min(seconds[1:]), "MiB": (peak - before) / 1024}
+
+
+def measured(**setting) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.perf.growth", json.dumps(setting)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def exponent(sizes, values) -> float:
+    """Slope of a line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def main():
+    rows, fits = [], []
+    for name, sizes in SWEEPS.items():
+        for chunk in (0, CHUNKED) if name == "vocabulary" else (0,):
+            found = [measured(**BASE | {name: size, "chunk": chunk}) for size in sizes]
+            what = f"{name}, chunks of {chunk} tokens" if chunk else name
+            for size, each in zip(sizes, found, strict=True):
+                rows.append({"of": what, "size": size, "ms per step": 1000 * each["seconds"], "peak MiB": each["MiB"]})
+            fits.append({"of": what, "exponent of time": exponent(sizes, [f["seconds"] for f in found]),
+                         "exponent of memory": exponent(sizes, [f["MiB"] for f in found])})  # fmt: skip
+    note = (
+        "Two layers of width 64; vocabulary 8,192, length 64, batch 16 where not varied; loss on half of the tokens. "
+        "XLA. Memory: growth of the process from before the model to its peak, compiler included."
+    )
+    paired.keep("growth", pd.DataFrame(rows), note)
+    paired.keep("growth-fit", pd.DataFrame(fits), "Fitted to the points of `growth`: cost = a · size^exponent.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(point(**json.loads(sys.argv[1]))))
+    else:
+        main()
