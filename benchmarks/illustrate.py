@@ -127,9 +127,8 @@ def observed(bench, plan, sample: Sample, small: Columns, large: Columns, seed: 
 
     cell, looks = plan.small[METHOD, seed], {0: small.right | large.right}
     weights = bench.weights("small", cell.start, cell.seed)
-    trainer, batches = bench._trainer(cell), bench._batches(cell)
+    trainer, batches, schedule = bench.session(cell)
     training.restart(trainer, weights)
-    schedule = bench._schedule(cell, batches)
     when = set(np.unique(np.round(np.linspace(0, 1, LOOKS) ** 2 * schedule.steps).astype(int)).tolist())
 
     def look(progress):

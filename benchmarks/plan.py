@@ -147,12 +147,13 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
 def _reader(profile, split, data, source, assume):
     cap = getattr(profile.data, split)
     limit = None if cap == "all" else cap
+    template = profile.data.template if split == "train" else 0
 
     def read(t: task.Task):
         if assume and source not in sources.available(t, data):
             return Lengths.assumed(t, limit)
         try:
-            return sources.load(t, split, data, limit=limit, seed=profile.data.seed, source=source)
+            return sources.load(t, split, data, limit=limit, seed=profile.data.seed, template=template, source=source)
         except CatKerasError as error:
             raise CatKerasError(f"{error}. Or leave the task out: --skip {t.name}") from error
 

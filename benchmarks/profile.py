@@ -39,6 +39,7 @@ class Data(Section):
     max_length: Positive  # context in tokens, specials included
     max_new_tokens: Positive
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
+    template: Annotated[int, Field(ge=0)] | Literal["mixture"] = 0  # of training prompts; tests use the canonical one
     seed: int = 0
 
     @model_validator(mode="after")

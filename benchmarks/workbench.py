@@ -63,7 +63,6 @@ class Workbench:
 
     def encoded(self) -> ck.Encoded:
         """The training examples as tokens; targets that do not fit are left out and counted."""
-
         tokenizer = models.tokenizer_of(self.model("small"))  # models are made by all workers, files by the chief
 
         def build(folder):
@@ -158,9 +157,8 @@ class Workbench:
 
         def build(folder):
             weights = self.weights(cell.role, cell.start, cell.seed)
-            trainer, batches = self._trainer(cell), self._batches(cell)
+            trainer, batches, schedule = self.session(cell)
             training.restart(trainer, weights)
-            schedule = self._schedule(cell, batches)
             self.progress.start(cell.label, schedule.steps, "steps")
             with contextlib.ExitStack() as stack:
                 logs = [stack.enter_context(contextlib.closing(log)) for log in self.logs(cell.label)]
@@ -182,6 +180,11 @@ class Workbench:
             return facts | {"label": cell.label}
 
         return self.store.get("train", cell.key, build) / "preset"
+
+    def session(self, cell: Cell) -> tuple[ck.CascadeAware, ck.Batches, training.Schedule]:
+        """What a training is made of, but for the weights it starts from."""
+        batches = self._batches(cell)
+        return self._trainer(cell), batches, self._schedule(cell, batches)
 
     def _trainer(self, cell):
         key = _function(cell)

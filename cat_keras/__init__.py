@@ -19,11 +19,15 @@ _PUBLIC = {
     "TeacherCache": "teacher",
     "Predictor": "decoding",
     "Cascade": "cascade",
+    "Schedule": "training",
+    "train": "training",
+    "CsvLog": "log",
+    "TensorBoardLog": "log",
     "DeferralCurve": "curves",
 }
 _MODULES = (
     *("bands", "bootstrap", "confidence", "costs", "curves", "deferral"),
-    *("losses", "models", "significance", "store", "training"),
+    *("distribution", "losses", "models", "significance", "store", "training"),
 )
 
 __all__ = [*_PUBLIC, *_MODULES]

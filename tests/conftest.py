@@ -25,6 +25,12 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", r"ignore:unclosed file .*vocabulary\.spm:ResourceWarning")
 
 
+def pytest_collection_modifyitems(items):
+    """Slow files first: two processes that share the tests then end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def invented_examples() -> list[Example]:
     """Twenty to classify, options of different lengths, and twenty to answer freely; targets follow from prompts."""
     options = ("yes", "surely not")

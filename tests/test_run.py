@@ -191,15 +191,32 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):
     assert "Traceback" not in output
 
 
-def test_the_full_benchmark_goes_its_way_on_samples_with_tiny_models(tmp_path):
-    smaller = ("data.max_length=256", "data.max_new_tokens=32", "data.vocabulary_size=1000", "buckets=1", "teacher.k=4")
-    command = [sys.executable, "-m", "benchmarks", "run", "full", "--source", "samples", "--small", "tiny"]
-    command += ["--large", "tiny", "--methods", "xent,cat-dist", "--out", str(tmp_path / "runs")]
-    command += [word for size in smaller for word in ("--set", size)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "full: 93 tasks" in done.stdout
-    table = pandas.read_parquet(tmp_path / "runs" / "full" / "predictions.parquet")
-    assert table.task.nunique() == 93
-    assert table.groupby(["model", "method"]).size().nunique() == 1
-    assert table.quality.between(0, 1).all()
+def test_methods_of_ones_own_name_batches_in_tokens_slices_and_logs(tmp_path):
+    changes = (
+        'methods=["xent", "cat-gap"]', 'variants.cat-gap={objective = "cat-xent", arguments = {mask = "gap"}}',
+        'data.template="mixture"', "objective.batch_tokens=400", "objective.accumulate=2", "small.dropout=0.1",
+    )  # fmt: skip
+    words = [word for change in changes for word in ("--set", change)]
+    output = run(tmp_path, *words, "--log", "csv", "--precision", "mixed_bfloat16")
+    assert output.startswith("strategy: none, 1 replica")
+    assert "mixed_bfloat16" in output.splitlines()[0]
+    manifest = json.loads((tmp_path / "runs" / "tiny" / "manifest.json").read_text())
+    assert manifest["objectives"]["cat-gap"] == {"objective": "cat-xent", "arguments": {"mask": "gap"}}
+    course = manifest["training"]["cat-gap/0"]["history"]
+    assert len(course["step"]) == len(course["loss"]) == len(course["live"]) > 1
+    steps = pandas.read_csv(tmp_path / "runs" / "logs" / "small-cat-gap-seed-0.csv")
+    assert steps["step"].tolist() == list(range(1, steps["steps"].iloc[0] + 1))
+    assert (steps["computed"] <= 400 + 48).all()
+
+
+def test_sigterm_saves_the_step_and_ends(tmp_path):
+    process = start(tmp_path, "--set", "large.tune.epochs=4000", "--log", "csv")
+    steps = tmp_path / "runs" / "logs" / "large-tune.csv"
+    while not (steps.exists() and len(steps.read_text().splitlines()) > 10):
+        time.sleep(0.1)
+    process.terminate()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, output
+    assert "The state is saved; the same command continues from there" in output
+    state = tmp_path / "runs" / "cache" / "unfinished"
+    assert list(state.glob("train-*/state.npz"))
