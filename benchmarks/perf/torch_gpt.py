@@ -1,21 +1,28 @@
 """The peer of the training benchmark: a plain GPT in PyTorch, written as one would by hand; an optional extra."""
 
-# Imported in the process of `serve` alone: PyTorch's libraries and TensorFlow's do not share one.
+import json
+import sys
+
+import numpy as np
 
 
-def serve(pipe, steps, spec):
-    """Sends the model's size, then takes all of `steps` on every message and answers with the last loss.
+def serve(path: str, spec: str):
+    """Prints the model's size, then takes all steps for every line on standard input and prints the last loss.
+
+    A process of its own, started as `python -m benchmarks.perf.torch_gpt`: PyTorch's libraries and TensorFlow's do not
+    share one.
 
     Args:
-        pipe: a `multiprocessing` connection. steps: (ids, labels, weights) of each. spec: layers, width, heads.
+        path: an npz file with ids, labels and weights, (steps, rows, length) each. spec: layers, width, heads as JSON.
     """
     import torch
 
-    step, size = _trainer(torch, **spec)
-    pipe.send(size)
-    while True:
-        pipe.recv()
-        pipe.send([step(*batch) for batch in steps][-1])
+    with np.load(path) as z:
+        steps = list(zip(z["ids"], z["labels"], z["weights"], strict=True))
+    step, size = _trainer(torch, **json.loads(spec))
+    print(size, flush=True)
+    for _ in sys.stdin:
+        print([step(*batch) for batch in steps][-1], flush=True)
 
 
 def _trainer(torch, layers, width, heads, vocabulary=4096, length=128):
@@ -71,3 +78,7 @@ def _gpt(torch, vocabulary, length, layers, width, heads):
             return self.norm(x) @ self.tokens.weight.T
 
     return Gpt()
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])

@@ -1,19 +1,22 @@
-"""Speed of a training step, in ratios: python -m benchmarks.perf.training [ROUNDS]
+"""Speed of a training step, in ratios: python -m benchmarks.perf.training [ROUNDS [WHAT…]]
 
 Objectives against plain Keras cross-entropy `fit` of the same model; `xent` against a plain PyTorch GPT; the share of
 the machine's matrix-product ceiling. All within one run, in turns.
 """
 
-import multiprocessing
+import json
+import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
 import cat_keras as ck
-from benchmarks.perf import paired, torch_gpt, workload
+from benchmarks.perf import paired, workload
 from cat_keras import costs, training
 
 BATCH, LENGTH, TARGET, STEPS = 32, 128, 32, 8
@@ -43,20 +46,28 @@ def plain_fit(proto, shape, data):
 
 
 def peer(proto, shape, data):
-    """A function that takes the same steps in a process of PyTorch (its libraries and TensorFlow's do not share one),
-    and the model's size."""
+    """A function that takes the same steps in a process of PyTorch, and the size of its model."""
     spec = {k: v for k, v in workload.SHAPES[shape].items() if k != "feedforward"}
-    batches = ck.Batches(data, BATCH, buckets=1)
-    steps = [(x["token_ids"], y, weights) for x, y, weights in map(batches.batch, range(STEPS))]
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    context.Process(target=torch_gpt.serve, args=(theirs, steps, spec), daemon=True).start()
+    batches = [ck.Batches(data, BATCH, buckets=1).batch(i) for i in range(STEPS)]
+    with tempfile.NamedTemporaryFile(suffix=".npz", delete=False) as file:
+        ids, labels, weights = ([part(b) for b in batches] for part in _PARTS)
+        np.savez(file, ids=ids, labels=labels, weights=weights)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.perf.torch_gpt", file.name, json.dumps(spec)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    )  # fmt: skip
 
     def run():
-        ours.send("go")
-        ours.recv()
+        process.stdin.write("go\n")
+        if not process.stdout.readline():
+            raise RuntimeError(f"the process of PyTorch ended with status {process.wait()}")
 
-    return run, ours.recv()
+    size = int(process.stdout.readline())
+    Path(file.name).unlink()
+    return run, size
+
+
+_PARTS = (lambda b: b[0]["token_ids"], lambda b: b[1], lambda b: b[2])
 
 
 def ceiling():
@@ -142,15 +153,21 @@ def share_of_ceiling(proto, count) -> pd.DataFrame:
     )
 
 
-def main(count: int = 5):
+def main(count: int = 5, *only: str):
+    """Measures `only` these of objectives, ceiling and peer; all by default."""
+    chosen = only or ("objectives", "ceiling", "peer")
     proto = workload.tokenizer()
     note = (
         f"Batches of {BATCH} x {LENGTH} tokens, the last {TARGET} of each example being its target, 4,096 pieces, "
         f"AdamW with clipping, XLA. Medians of {count} rounds of {STEPS} steps; ratios of the same round. "
     )
-    table = objectives(proto, count)
-    paired.keep("objectives", table, note + "Small model 1M, large model 6M parameters.")
-    paired.keep("ceiling", share_of_ceiling(proto, count), note + "FLOPs counted from the architecture.")
+    if "objectives" in chosen:
+        table = objectives(proto, count)
+        paired.keep("objectives", table, note + "Small model 1M, large model 6M parameters.")
+    if "ceiling" in chosen:
+        paired.keep("ceiling", share_of_ceiling(proto, count), note + "FLOPs counted from the architecture.")
+    if "peer" not in chosen:
+        return
     if find_spec("torch") is None:
         print("No comparison with PyTorch, which is not installed: pip install torch")
         return
@@ -158,4 +175,4 @@ def main(count: int = 5):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*(int(word) if word.isdigit() else word for word in sys.argv[1:]))
