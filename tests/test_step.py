@@ -165,3 +165,21 @@ def test_more_target_tokens_than_expected_are_no_error(stepped, plain):
 def test_a_mask_over_whole_examples_keeps_its_rows(stepped, capacity):
     assert_close(stepped(objective="cat-xent", mask="sequence", capacity=capacity),
                  stepped(objective="cat-xent", mask="sequence"))  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_computes_the_loss_up_to_its_rounding_and_learns(new_model, batch, policy):
+    def losses_of(name):
+        keras.config.set_dtype_policy(name)
+        try:
+            trainer = CascadeAware(new_model("small", seed=7), "cat-dist")
+            trainer.compile(keras.optimizers.AdamW(1e-2, global_clipnorm=1.0), jit_compile=False)
+            trainer.optimizer.build(trainer.model.trainable_variables)
+            step = Step(trainer)
+            return [step(*batch)[0] for _ in range(4)]
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    mixed, whole = losses_of(policy), losses_of("float32")
+    assert mixed[0] == pytest.approx(whole[0], rel=2e-2)
+    assert mixed[-1] < mixed[0]

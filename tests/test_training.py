@@ -377,3 +377,14 @@ def test_a_restarted_trainer_keeps_its_learning_rate_for_fit(new_trainer, batche
     x, y, weight = batches.batch(0)
     trainer.train_on_batch(x, y, sample_weight=weight)
     assert not np.array_equal(weights(trainer)[0], start[0])
+
+
+def test_lora_trains_its_factors_alone(batches, new_model):
+    model = new_model("small", seed=7)
+    model.backbone.enable_lora(2)
+    trainer = CascadeAware(model, "xent")
+    trainer.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
+    train(trainer, batches, Schedule(1e-2, 3))
+    changed = {w.path for w in model.weights if (keras.ops.convert_to_numpy(w) != before[w.path]).any()}
+    assert changed and all("lora" in path for path in changed)
