@@ -22,7 +22,7 @@ from cat_keras.teacher import TeacherCache
 from cat_keras.training import CascadeAware, Schedule, train
 from tests.conftest import invented_examples
 
-STEPS = 250
+STEPS = 150
 
 
 def work(folder: Path):
@@ -40,7 +40,7 @@ def work(folder: Path):
 
     def progress(said):
         (folder / "step").write_text(str(said.step))
-        time.sleep(0.004)  # as long a training as there are instants to choose from
+        time.sleep(0.003)  # as long a training as there are instants to choose from
 
     train(trainer, batches, Schedule(1e-2, STEPS), folder / "state.npz", every_seconds=0.1, progress=progress)
     digest = hashlib.sha256()

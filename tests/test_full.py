@@ -360,7 +360,7 @@ def run_full(folder, *arguments, status=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gemma3", "gpt2"])
+@pytest.mark.parametrize("family", ["gemma3", pytest.param("gpt2", marks=pytest.mark.long)])
 def test_a_pair_of_presets_goes_the_whole_way(family, proto, tmp_path):
     import pandas
 

@@ -28,7 +28,7 @@ def folders(tmp_path_factory):
         return full, keep.keep(full, place / "kept")
 
 
-@pytest.mark.parametrize("tasks", [("cb",), pytest.param(runs.TASKS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tasks", [("cb",), pytest.param(runs.TASKS, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_the_report_of_what_is_kept_is_the_report_of_the_run(tmp_path, tasks):
     full = runs.full(tmp_path / "full", tasks)
     kept = keep.keep(full, tmp_path / "kept")

@@ -130,6 +130,7 @@ def test_every_figure_can_be_drawn(results):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_figure_has_the_same_bytes_twice(results):
     first, again = ({job.figure.name: job for job in Book(FIGURES, sources(results)).jobs()} for _ in range(2))
     for name, job in first.items():
@@ -311,6 +312,7 @@ TINY = {
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_illustration_of_a_real_training(tmp_path):
     folder = save(tmp_path / "tiny", methods=("xent", "cat-xent"), seeds=(0,), settings=TINY)
     with Progress(Console(file=io.StringIO())) as progress:

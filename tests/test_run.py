@@ -135,6 +135,7 @@ def test_two_shards_at_once_leave_what_one_run_leaves(finished, tmp_path):
     assert "nothing to do" in run(tmp_path)
 
 
+@pytest.mark.long
 def test_a_shard_alone_names_what_is_missing(finished, tmp_path):
     output = run(tmp_path, "--shard", "1/2", "--methods", "xent")
     assert "Not there yet, from other shards: large" in output
@@ -156,6 +157,7 @@ def test_a_damaged_result_is_reported_and_rebuilt(finished):
     assert predictions(folder) == before
 
 
+@pytest.mark.long
 def test_a_run_adds_only_what_is_new(finished):
     folder, _, _ = finished
     output = run(folder, "--methods", "xent,cat-dist,gatekeeper")
