@@ -20,24 +20,26 @@ class CsvLog:
     """
 
     def __init__(self, path: Path):
-        self.path, self._stream = Path(path), None
+        self.path, self._begun = Path(path), False
 
     def __call__(self, progress: Progress):
-        if self._stream is None:
-            self._open(progress.step)
-        self._writer.writerow([getattr(progress, name) for name in COLUMNS])
-        self._stream.flush()
+        if not self._begun:
+            self._begin(progress.step)
+        self._append("a", [[getattr(progress, name) for name in COLUMNS]])
 
-    def _open(self, step):
+    def _begin(self, step):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in _rows(self.path) if int(row[0]) < step]
-        self._stream = self.path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._stream)
-        self._writer.writerows([COLUMNS, *kept])
+        kept = [row for row in _rows(self.path) if int(row[0]) < step]  # read before it is opened for writing
+        self._append("w", [COLUMNS, *kept])
+        self._begun = True
+
+    def _append(self, mode, rows):
+        # Opened for each row: there is nothing to close, and a kill loses no row.
+        with self.path.open(mode, newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows(rows)
 
     def close(self):
-        if self._stream is not None:
-            self._stream.close()
+        """Nothing is open between two steps; logs of a run are closed alike."""
 
 
 class TensorBoardLog:
