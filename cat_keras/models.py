@@ -121,7 +121,7 @@ def load(preset: str | Path, dtype=None):
         raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
     try:
         return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _policy(preset))
-    except (ValueError, OSError) as error:  # OSError: a file that is missing or, to h5py, truncated
+    except (ValueError, OSError, KeyError) as error:  # to h5py a truncated file is an OSError, a flipped bit a KeyError
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 
 
