@@ -15,6 +15,7 @@ from cat_keras.errors import unknown_name
 
 PREDICTIONS = "predictions.parquet"
 LOGS = ("csv", "tensorboard")
+MEASURED = ("token_entropies", "token_margins", "embedding")
 
 
 def run(
@@ -132,10 +133,15 @@ def _predict(todo, cache, bench, model):
     def build(folder):
         predictions = bench.predict("large" if model == plan.LARGE else "small", todo.last(model), todo.label(model))
         quality = _quality(todo, predictions)
-        rows = [p.asdict() | {"quality": q} for p, q in zip(predictions, quality, strict=True)]
+        rows = [_asked_for(p) | {"quality": q} for p, q in zip(predictions, quality, strict=True)]
         _write(folder / PREDICTIONS, pyarrow.Table.from_pylist(rows))
 
     cache.get("predict", todo.prediction_key(todo.model_key(model)), build)
+
+
+def _asked_for(prediction) -> dict:
+    """The fields of a prediction, without measures that nobody asked for."""
+    return {k: v for k, v in prediction.asdict().items() if v or k not in MEASURED}
 
 
 def _quality(todo, predictions) -> list[float]:

@@ -19,6 +19,8 @@ _PUBLIC = {
     "TeacherCache": "teacher",
     "Predictor": "decoding",
     "Cascade": "cascade",
+    "Calibration": "calibration",
+    "Guarantee": "guarantee",
     "Schedule": "training",
     "train": "training",
     "CsvLog": "log",

@@ -44,7 +44,9 @@ class Prediction:
         token_logprobs: natural-log probability of each answer token, end-of-sequence included when emitted.
         option_logprobs: log-likelihood of each option (nats), in the order of the options; empty for generation.
         n_prompt: prompt tokens read. n_answer: answer tokens, all options counted for classification.
-        flops: forward floating-point operations (see `costs`). seconds: wall time, its share of the batch.
+        flops: forward floating-point operations (see `costs`). seconds: wall time of the call, its share by FLOPs.
+        token_entropies: of the distribution of each answer token (nats). token_margins: difference of its two largest
+            probabilities. embedding: mean last hidden state over the answer tokens. Generated answers, when asked for.
     """
 
     id: str
@@ -56,6 +58,9 @@ class Prediction:
     n_answer: int = 0
     flops: float = 0.0
     seconds: float = 0.0
+    token_entropies: tuple[float, ...] = field(default=())
+    token_margins: tuple[float, ...] = field(default=())
+    embedding: tuple[float, ...] = field(default=())
 
     def asdict(self) -> dict:
         return asdict(self)

@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 
 from benchmarks import metrics, task
-from benchmarks.report import per_task, render, summary, tables
+from benchmarks.report import per_task, render, rule_tables, summary, tables
 from cat_keras import store
 from cat_keras.records import Example, Prediction
 
@@ -87,7 +87,7 @@ def quick_report(run) -> dict[str, bytes]:
     return {
         "table.csv": render.csv_bytes(tables.main_records(numbers)),
         "tasks.csv": render.csv_bytes(per_task.records(numbers)),
-        "rules.csv": render.csv_bytes(tables.rule_records(numbers)),
+        "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
         "table.md": f"Rule {run.rule}\nOne seed\nMissing {run.missing}, left out {run.extra}\n".encode(),
         "quality_cost.png": b"drawn",
         "quality_cost.svg": b"drawn",

@@ -16,7 +16,7 @@ NEW = 6
 
 @pytest.fixture(scope="module")
 def predictor(trained):
-    return Predictor(trained, max_length=48, max_new_tokens=NEW, batch_size=16, buckets=2)
+    return Predictor(trained, max_length=48, max_new_tokens=NEW, batch_size=16)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_greedy_answers_are_those_of_keras_hub(trained, predictions, examples, t
 
 
 def test_an_untrained_model_stops_at_max_new_tokens(small, examples):
-    answers = Predictor(small, max_length=32, max_new_tokens=3, batch_size=4, buckets=1)(examples[-4:])
+    answers = Predictor(small, max_length=32, max_new_tokens=3, batch_size=4)(examples[-4:])
     assert all(p.n_answer == len(p.token_logprobs) <= 3 for p in answers)
     assert any(p.n_answer == 3 for p in answers)
 
@@ -155,7 +155,7 @@ def test_every_answer_is_priced_and_timed(predictor, predictions):
 def test_cut_prompts_are_counted(trained, examples, ids):
     prompt = examples[0].prompt
     length = len(ids(prompt)) + 1  # with the start token
-    tight = Predictor(trained, max_length=length + 3, max_new_tokens=4, batch_size=2, buckets=1)
+    tight = Predictor(trained, max_length=length + 3, max_new_tokens=4, batch_size=2)
     short, cut = tight([Example("short", "Say:\n", ""), Example("cut", prompt, "")])
     assert (short.n_prompt, cut.n_prompt) == (len(ids("Say:\n")) + 1, length - 1)
     assert tight.truncated == 1
@@ -167,7 +167,7 @@ def test_a_prompt_is_cut_alike_for_all_options_and_counted_once(trained, example
     answers = [[*ids(o), tokenizer.end_token_id] for o in example.options]
     longest = max(map(len, answers))
     assert len({len(a) for a in answers}) == 2
-    tight = Predictor(trained, max_length=len(prompt) + longest - 1, max_new_tokens=2, batch_size=2, buckets=1)
+    tight = Predictor(trained, max_length=len(prompt) + longest - 1, max_new_tokens=2, batch_size=2)
     (prediction,) = tight([example])
     kept = [tokenizer.start_token_id, *prompt[2:]]  # the beginning is lost, for the start token and one more
     assert prediction.n_prompt == len(kept) and tight.truncated == 1

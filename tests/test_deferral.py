@@ -1,5 +1,6 @@
 """Deferral rules: values worked out by hand, one meaning for every kind of column, errors that name the culprit."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,15 @@ from cat_keras.deferral import (
     ChowAverage,
     ChowQuantile,
     ChowSum,
+    Entropy,
+    Margin,
     MaxProbability,
     Oracle,
     Random,
     Rule,
+    SeedVariance,
+    TokenEntropy,
+    TokenMargin,
 )
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Prediction
@@ -29,6 +35,14 @@ PREDICTIONS = [
     Prediction(id=f"e{i}", task="t", text="", token_logprobs=tokens, option_logprobs=options)
     for i, (tokens, options) in enumerate(zip(TOKENS, OPTIONS, strict=True))
 ]
+
+MORE = {
+    "quality_small": [0.0, 1.0, 0.5, 0.0],
+    "quality_large": [1.0, 1.0, 0.0, 0.0],
+    "token_entropies": [[0.5, 1.0, 1.5], [], [0.25], [0.0, 3.0]],
+    "token_margins": [[0.5, 0.25, 0.75], [], [1.0], [0.0, 0.5]],
+    "ensemble_confidences": [[0.5, 0.5], [0.25, 0.75], [1.0, 0.0, 0.5], [0.0, 0.0]],
+}
 
 ragged = st.lists(st.lists(st.floats(-50, 0), max_size=6), min_size=1, max_size=8)
 
@@ -48,13 +62,18 @@ def table(token_logprobs, **more):
         (ChowQuantile(0.5), [-2, NO_ANSWER, -0.5, -2]),
         (ChowQuantile(0.25), [-2.5, NO_ANSWER, -0.5, -3]),  # halfway from −3 to −2; a quarter of the way from −4 to 0
         (MaxProbability(), [1 / 2, 1 / 3, 3 / 4, 1 / (1 + np.exp(-1))]),
+        (Margin(), [0, 0, 1 / 2, np.tanh(1 / 2)]),
+        (Entropy(), [-np.log(2), -np.log(3), 0.75 * np.log(0.75) + 0.25 * np.log(0.25), -0.5822033]),
+        (TokenEntropy(), [-1, NO_ANSWER, -0.25, -1.5]),
+        (TokenMargin(), [0.5, NO_ANSWER, 1, 0.25]),
+        (SeedVariance(), [0, -1 / 16, -1 / 6, 0]),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_rules_by_hand(rule, expected):
-    scores = rule(PREDICTIONS)
+    scores = rule(deferral.columns(PREDICTIONS, **MORE))
     assert scores.dtype == np.float64
-    np.testing.assert_allclose(scores, expected, rtol=1e-12)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6 if rule == Entropy() else 1e-12)
 
 
 def test_oracle_is_the_quality_difference():
@@ -65,6 +84,23 @@ def test_oracle_is_the_quality_difference():
 def test_an_empty_answer_is_deferred_before_everything():
     assert ChowSum()(table([[-1e9], []])).argmin() == 1
     assert np.isfinite(NO_ANSWER)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.floats(-50, 0), min_size=1, max_size=5), min_size=1, max_size=8))
+def test_option_rules_equal_numpy_row_by_row(rows):
+    columns = table([[]] * len(rows), option_logprobs=rows)
+    probabilities = [np.exp(row) / np.exp(row).sum() for row in map(np.array, rows)]
+    ordered = [[0.0, *sorted(row)] for row in probabilities]
+    np.testing.assert_allclose(MaxProbability()(columns), [row[-1] for row in ordered], rtol=1e-12)
+    np.testing.assert_allclose(Margin()(columns), [row[-1] - row[-2] for row in ordered], atol=1e-12)
+    entropies = [-np.sum(row * np.log(row)) for row in probabilities]
+    np.testing.assert_allclose(-Entropy()(columns), entropies, atol=1e-12)
+
+
+def test_an_impossible_option_adds_no_entropy():
+    columns = table([[], []], option_logprobs=[[0.0, -np.inf, 0.0], [0.0, -1e9]])
+    np.testing.assert_allclose(Entropy()(columns), [-np.log(2), 0])
 
 
 @settings(deadline=None, max_examples=30)
@@ -82,14 +118,13 @@ def test_vectorised_rules_equal_numpy_row_by_row(rows, alpha):
 
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_records_lists_arrays_and_frames_score_alike(name):
-    extra = {"quality_small": [0.0, 1.0, 0.5, 0.0], "quality_large": [1.0, 1.0, 0.0, 0.0]}
-    from_records = RULES[name](deferral.columns(PREDICTIONS, **extra))
+    from_records = RULES[name](deferral.columns(PREDICTIONS, **MORE))
     arrays = {
         "id": [p.id for p in PREDICTIONS],
         "task": [p.task for p in PREDICTIONS],
         "token_logprobs": [np.array(row) for row in TOKENS],
         "option_logprobs": [np.array(row) for row in OPTIONS],
-        **extra,
+        **MORE,
     }
     # A frame that was filtered has an index of its own: rules must go by position.
     frame = pd.DataFrame(arrays, index=[7, 3, 9, 1])
@@ -99,7 +134,7 @@ def test_records_lists_arrays_and_frames_score_alike(name):
 
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_a_rule_accepts_no_predictions(name):
-    columns = deferral.columns([], quality_small=[], quality_large=[])
+    columns = deferral.columns([], **{column: [] for column in MORE})
     assert RULES[name](columns).shape == (0,)
 
 
@@ -186,14 +221,58 @@ def test_a_rule_of_the_wrong_shape():
         Returns([0, 0, 0])(PREDICTIONS)
 
 
-def test_options_that_are_all_impossible():
-    with pytest.raises(CatKerasError, match=r"max-probability.*'e0'"):
-        MaxProbability()(table([[]], option_logprobs=[[-np.inf, -np.inf]]))
+@pytest.mark.parametrize("rule", [MaxProbability(), Margin(), Entropy()], ids=lambda rule: rule.name)
+def test_options_that_are_impossible_or_missing(rule):
+    with pytest.raises(CatKerasError, match=rf"{rule.name}.*'e0'"):
+        rule(table([[]], option_logprobs=[[-np.inf, -np.inf]]))
+    with pytest.raises(CatKerasError, match=rf"{rule.name}.*'e1' has none"):
+        rule(table([[], []], option_logprobs=[[-1.0], []]))
 
 
-def test_max_probability_is_for_classification():
-    with pytest.raises(CatKerasError, match="'e1' has none"):
-        MaxProbability()(table([[], []], option_logprobs=[[-1.0], []]))
+def members(*option_logprobs, tokens=([-1.0], [-2.0, -4.0])):
+    return [table(list(tokens), option_logprobs=rows) for rows in option_logprobs]
+
+
+def test_confidences_of_an_ensemble():
+    # The first member chooses option 1 of the first example; the second example has no options.
+    one, other = members([[0.0, np.log(3.0)], []], [[np.log(4.0), 0.0], []])
+    other["token_logprobs"] = [[-1.0], []]
+    found = deferral.confidences([one, other])
+    np.testing.assert_allclose(found, [[3 / 4, 1 / 5], [np.exp(-3), 0]])
+    np.testing.assert_allclose(SeedVariance()(one | {"ensemble_confidences": found}), -np.var(found, axis=1))
+
+
+def test_of_equal_options_the_first_is_chosen():
+    found = deferral.confidences(members([[-1.0, -1.0], []], [[0.0, np.log(3.0)], []]))
+    assert found[0].tolist() == pytest.approx([1 / 2, 1 / 4])
+
+
+def test_members_that_do_not_belong_together():
+    one, other = members([[0.0, 1.0], []], [[0.0], []])
+    with pytest.raises(CatKerasError, match="same options"):
+        deferral.confidences([one, other])
+    with pytest.raises(CatKerasError, match="same examples"):
+        deferral.confidences([one, one | {"id": ["e1", "e0"]}])
+    with pytest.raises(CatKerasError, match=r"'e0' has 1"):
+        SeedVariance()(one | {"ensemble_confidences": [[0.5], [0.5, 0.1]]})
+
+
+@pytest.mark.parametrize("name", [*RULES, "chow-quantile-0.35", "random-7", "learned-diff-01-mlp"])
+def test_a_rule_is_stored_as_json_values(name):
+    rule = deferral.get(name)
+    assert deferral.from_config(json.loads(json.dumps(rule.config()))) == rule
+
+
+def test_a_stored_rule_that_is_not_there(monkeypatch):
+    with pytest.raises(CatKerasError, match="Unknown deferral rule 'shortest-first'"):
+        deferral.from_config(ShortestFirst().config())
+    monkeypatch.setattr(deferral, "RULES", dict(RULES))
+    deferral.register(ShortestFirst(sign=1))
+    with pytest.raises(CatKerasError, match=r"'sign': -1.*stored.*'sign': 1.*registered"):
+        deferral.from_config(ShortestFirst().config())
+    assert deferral.from_config(ShortestFirst(sign=1).config()) == ShortestFirst(sign=1)
+    with pytest.raises(CatKerasError, match="Unknown deferral rule"):
+        deferral.from_config({})
 
 
 def test_missing_uneven_and_null_columns():

@@ -245,7 +245,7 @@ def test_a_realistic_run_fits_the_console(tmp_path, width):
     for text in ("gatekeeper", "large alone", "max-probability, classification", "start", "prompts cut 3", "easy"):
         assert text in out.printed
     assert "bleu" in out.markdown and "chrF2 nrefs:" in out.markdown
-    assert {row["scope"] for row in out.rules} == {"all tasks", "classification"}
+    assert {row["scope"] for row in out.rules} == {"all tasks", "classification", "generation"}
 
 
 def numbers_of(folder, prices=None):

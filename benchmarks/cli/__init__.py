@@ -38,6 +38,7 @@ app.command()(results.report)
 app.command()(results.keep)
 app.command()(results.verify)
 app.command()(results.compare)
+app.command("token-level")(results.token_level)
 
 
 def main():

@@ -1,4 +1,4 @@
-"""`report`, `keep`, `verify`, `compare`: what is computed from predictions alone."""
+"""What comes after a run: `report`, `keep`, `verify`, `compare` from its predictions, `token-level` from its models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -80,6 +80,28 @@ def compare(
 
     runs = load.load_all([_folder(a, out), _folder(b, out)])
     comparing.show(comparing.compare(*runs, anyway=anyway), console())
+
+
+def token_level(
+    run: RunArgument = "embedded",
+    out: OutOption = Path("runs"),
+    methods: Annotated[str, typer.Option(help="Comma-separated; by default xent and cat-xent.")] = "",
+    seeds: Annotated[int, typer.Option(help="How many of its seeds; 0 for all.")] = 0,
+    rules: Annotated[str, typer.Option(help="Comma-separated token-level rules; by default all.")] = "",
+    limit: Annotated[int, typer.Option(help="So many test examples of each generation task; 0 for all.")] = 100,
+    gamma: Annotated[int, typer.Option(help="Tokens drafted per pass of the large model.")] = 4,
+):
+    """Answer a finished run's test examples with token-level cascades of its models, to stand beside its cascades."""
+    from benchmarks import token_level as tokens
+    from benchmarks.cli.run import framework_noise_to
+    from benchmarks.progress import Progress
+
+    folder = _folder(run, out)
+    names, kinds = ([part for part in text.split(",") if part] for text in (methods, rules))
+    with framework_noise_to(out / "log.txt"), Progress(console()) as progress:
+        table = tokens.evaluate(folder, out / "cache", progress, names, seeds, kinds, limit, gamma)
+    tokens.write(folder / tokens.FILE, table)
+    typer.echo(f"{len(table):,} answers in {folder / tokens.FILE}; `python -m paper_figs` draws them where it is kept")
 
 
 def _folder(run: str, out: Path) -> Path:

@@ -51,13 +51,13 @@ def run(
     if dry_run:
         from benchmarks import dryrun
 
-        with _framework_noise_to(None):
+        with framework_noise_to(None):
             dryrun.show(chosen, data, out, console(), source, share, hardware)
         return
     from benchmarks.run import run as execute
 
     try:
-        with _framework_noise_to(out / "log.txt"):
+        with framework_noise_to(out / "log.txt"):
             logs = tuple(log.split(",")) if log else ()
             folder = execute(chosen, data, out, console(), source, share, strategy, logs)
     except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _framework_noise_to(path: Path | None):
+def framework_noise_to(path: Path | None):
     """Native libraries write start-up chatter to standard error; it goes to a log, Python's own errors do not."""
     path = path or Path(os.devnull)
     try:

@@ -4,12 +4,8 @@ Objectives against plain Keras cross-entropy `fit` of the same model; `xent` aga
 the machine's matrix-product ceiling. All within one run, in turns.
 """
 
-import json
-import subprocess
 import sys
-import tempfile
 from importlib.util import find_spec
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +13,7 @@ import pandas as pd
 
 import cat_keras as ck
 from benchmarks.perf import paired, workload
+from benchmarks.perf.peer import started
 from cat_keras import costs, training
 
 BATCH, LENGTH, TARGET, STEPS = 32, 128, 32, 8
@@ -46,28 +43,14 @@ def plain_fit(proto, shape, data):
 
 
 def peer(proto, shape, data):
-    """A function that takes the same steps in a process of PyTorch, and the size of its model."""
+    """The process of PyTorch that takes the same steps, see `torch_gpt`: a context of (ask, size of its model)."""
     spec = {k: v for k, v in workload.SHAPES[shape].items() if k != "feedforward"}
     batches = [ck.Batches(data, BATCH, buckets=1).batch(i) for i in range(STEPS)]
-    with tempfile.NamedTemporaryFile(suffix=".npz", delete=False) as file:
-        ids, labels, weights = ([part(b) for b in batches] for part in _PARTS)
-        np.savez(file, ids=ids, labels=labels, weights=weights)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.perf.torch_gpt", file.name, json.dumps(spec)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-    )  # fmt: skip
-
-    def run():
-        process.stdin.write("go\n")
-        if not process.stdout.readline():
-            raise RuntimeError(f"the process of PyTorch ended with status {process.wait()}")
-
-    size = int(process.stdout.readline())
-    Path(file.name).unlink()
-    return run, size
+    arrays = {name: np.array([part(b) for b in batches]) for name, part in _PARTS.items()}
+    return started("torch_gpt", spec, **arrays)
 
 
-_PARTS = (lambda b: b[0]["token_ids"], lambda b: b[1], lambda b: b[2])
+_PARTS = {"ids": lambda b: b[0]["token_ids"], "labels": lambda b: b[1], "weights": lambda b: b[2]}
 
 
 def ceiling():
@@ -117,15 +100,16 @@ def peers(proto, count) -> pd.DataFrame:
     for shape, promise in (("1M", "≥ 1.7"), ("6M", "≥ 1.6")):
         for target, what in ((TARGET, "a quarter of the tokens are targets"), (LENGTH, "all tokens are targets")):
             data = workload.data(proto, BATCH * STEPS, LENGTH, target)
-            torch_run, size = peer(proto, shape, data)
-            seconds = paired.rounds({"ours": ours(proto, shape, data, "xent"), "torch": torch_run}, count)
+            with peer(proto, shape, data) as (ask, size):
+                work = {"ours": ours(proto, shape, data, "xent"), "torch": lambda: ask("go")}
+                seconds = paired.rounds(work, count)
             tokens = BATCH * STEPS * LENGTH
             rows.append(
                 {
                     "model": shape,
                     "loss on": what,
                     "parameters, ours": workload.model(proto, shape).count_params(),
-                    "parameters, PyTorch": size,
+                    "parameters, PyTorch": int(size),
                     "tokens/s, ours": tokens / float(seconds["ours"].median()),
                     "tokens/s, PyTorch": tokens / float(seconds["torch"].median()),
                     "ours / PyTorch": paired.ratio(seconds, "torch", "ours"),

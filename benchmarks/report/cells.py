@@ -2,6 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmarks.report.load import Columns, Run
 from cat_keras import deferral
 from cat_keras.confidence import auroc
 from cat_keras.curves import DeferralCurve, Outcomes
+from cat_keras.learned import cross_fitted
 from cat_keras.records import Example
 
 RANDOM, ORACLE = "random", "oracle"
@@ -28,13 +30,30 @@ class Cell:
         self.run, self.method, self.seed, self.task = run, method, seed, task
         self.small, self.large = run.small[method, seed, task], run.large[task]
         self._curves: dict[str, DeferralCurve] = {}
+        self._scores: dict[str, np.ndarray] = {}
 
     def outcomes(self, rule: str, ids: Sequence[str] | None = None) -> Outcomes:
         """What deferring by `rule` does. A random score is a constant: its curve is then the expected one exactly."""
         small, large = self.small["quality"], self.large["quality"]
-        columns = ChainMap({"quality_small": small, "quality_large": large}, self.small)
-        score = np.zeros(len(small)) if rule == RANDOM else deferral.get(rule)(columns)
+        score = np.zeros(len(small)) if rule == RANDOM else self.score(rule)
         return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
+
+    def score(self, rule: str) -> np.ndarray:
+        """Scores of the answers, (n,), computed once per rule; a learned rule is cross-fitted on the task itself."""
+        if rule not in self._scores:
+            self._scores[rule] = self._scored(deferral.get(rule))
+        return self._scores[rule]
+
+    def _scored(self, rule: deferral.Rule) -> np.ndarray:
+        own = {"quality_small": self.small["quality"], "quality_large": self.large["quality"]}
+        if "ensemble_confidences" in rule.needs:
+            others = [seed for seed in self.run.seeds if seed != self.seed]
+            members = [self.small, *(self.run.small[self.method, seed, self.task] for seed in others)]
+            own["ensemble_confidences"] = deferral.confidences(members)
+        if not rule.needs_fit:
+            return rule(ChainMap(own, self.small))
+        rule = replace(rule, bar=self.run.bars[self.task])
+        return cross_fitted(rule, ChainMap(own | {"unit": self.run.units[self.task]}, self.small), by="unit")
 
     def curve(self, rule: str) -> DeferralCurve:
         """The exact sweep, computed once per rule."""
@@ -50,7 +69,7 @@ class Cell:
     @cached_property
     def auroc_right(self) -> float:
         """P(a right answer of the small model scores above a wrong one)."""
-        return auroc(self._score, self._right(self.small))
+        return auroc(self._score, self.small_right)
 
     @cached_property
     def auroc_useful(self) -> float:
@@ -60,15 +79,21 @@ class Cell:
     @cached_property
     def measures(self) -> Mapping[str, float]:
         """Every further metric of the run's rule as a score, see `measures.of_score`."""
-        right = self._right(self.small), self._right(self.large)
-        return measures.of_score(self._score, self.run.rule, *right, self.small["quality"])
+        return measures.of_score(self._score, self.run.rule, self.small_right, self.large_right, self.small["quality"])
+
+    @cached_property
+    def small_right(self) -> np.ndarray:
+        """(n,) bool: quality above the bar of the task."""
+        return self.small["quality"] > self.run.bars[self.task]
+
+    @cached_property
+    def large_right(self) -> np.ndarray:
+        """(n,) bool."""
+        return self.large["quality"] > self.run.bars[self.task]
 
     @cached_property
     def _score(self) -> np.ndarray:
         return self.outcomes(self.run.rule).score
-
-    def _right(self, predictions) -> np.ndarray:
-        return predictions["quality"] > self.run.bars[self.task]
 
 
 def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:

@@ -85,6 +85,12 @@ class Examples(Sequence):
             yield from map(_example, batch.to_pylist())
 
     @property
+    def all_have_options(self) -> bool:
+        kept = "n_options" in self.table.column_names
+        counts = self.table["n_options"] if kept else pyarrow.compute.list_value_length(self.table["options"])
+        return bool(pyarrow.compute.all(pyarrow.compute.greater(counts, 0)).as_py())
+
+    @property
     def ids(self) -> list[str]:
         return self.table["id"].to_pylist()
 

@@ -13,6 +13,7 @@ from benchmarks.report import (
     per_task,
     plots,
     render,
+    rule_tables,
     scopes,
     summary,
     tables,
@@ -48,7 +49,7 @@ class Contents:
         numbers = self.numbers
         found = [tables.task_table(numbers, self.rows), tables.official_table(numbers, self.rows)]
         found += breakdown.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers))
-        found += [tables.rules_table(numbers), tables.strata_table(numbers)]
+        found += [*rule_tables.every_table(numbers), tables.strata_table(numbers)]
         return [table for table in found if table]
 
     def files(self) -> dict[str, bytes]:
@@ -58,7 +59,7 @@ class Contents:
         return {
             "table.csv": render.csv_bytes(tables.main_records(numbers)),
             "tasks.csv": render.csv_bytes(self.rows),
-            "rules.csv": render.csv_bytes(tables.rule_records(numbers)),
+            "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
             **drawn,
             "report.html": self.page(),
             "table.md": self._markdown([name for name in drawn if name.endswith(".png")]),
@@ -104,7 +105,8 @@ class Contents:
         shown = [
             tables.main_table(numbers, detail=False),
             tables.task_table(numbers, self.rows),
-            tables.rules_table(numbers),
+            rule_tables.rules_table(numbers),
+            rule_tables.winners_table(numbers),
             tables.strata_table(numbers),
         ]
         for table in filter(None, shown):

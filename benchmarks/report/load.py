@@ -97,6 +97,14 @@ class Run:
         return bars
 
     @cached_property
+    def units(self) -> dict[str, np.ndarray]:
+        """task → for each example, the place of the first one that belongs together with it: what folds are made of.
+
+        Places, since kept results have other ids and groups than the run itself.
+        """
+        return {name: _units(name, examples) for name, examples in self.examples.items()}
+
+    @cached_property
     def bayes(self) -> float | None:
         """Quality of the best possible predictor, averaged over the covered tasks; None unless all of them know it."""
         noted = self.manifest.get("bayes_quality", {})  # early runs did not note it
@@ -114,7 +122,18 @@ class Run:
 
     def choice_tasks(self) -> tuple[str, ...]:
         """Covered classification tasks: every example has options."""
-        return tuple(name for name in self.covered if all(e.options for e in self.examples[name]))
+        return self._choice
+
+    @cached_property
+    def _choice(self) -> tuple[str, ...]:
+        return tuple(name for name in self.covered if self.examples[name].all_have_options)
+
+
+def _units(name: str, examples: Examples) -> np.ndarray:
+    if not task.get(name).together:
+        return np.arange(len(examples))
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(example.group or example.id, i) for i, example in enumerate(examples)])
 
 
 def bayes_quality(name: str) -> float | None:

@@ -1,34 +1,10 @@
-"""The run's numbers split another way: by deferral rule, and by group of examples."""
+"""The run's numbers split by group of examples."""
 
 import numpy as np
 
 from benchmarks import task
 from benchmarks.report.averages import Measured, mean, over_seeds
 from benchmarks.report.load import Run
-from cat_keras import deferral
-
-
-def rules(run: Run, cells):
-    """AUDC by rule and method, over all covered tasks, and over classification alone with the rules only it has."""
-    names = list(dict.fromkeys([*deferral.RULES, run.rule]))
-    everywhere = [name for name in names if "option_logprobs" not in deferral.get(name).needs]
-    choice = run.choice_tasks()
-    scopes = {"all tasks": (run.covered, names if choice == run.covered else everywhere)}
-    if choice and choice != run.covered:
-        scopes["classification"] = (choice, names)
-    return {
-        scope: (tasks, {rule: _by_method(run, cells, tasks, rule) for rule in rules})
-        for scope, (tasks, rules) in scopes.items()
-    }
-
-
-def _by_method(run: Run, cells, tasks, rule: str) -> dict[str, Measured]:
-    return {
-        method: over_seeds(
-            mean(cells[method, seed, name].curve(rule).audc for name in tasks) for seed in run.complete_seeds(method)
-        )
-        for method in run.methods
-    }
 
 
 def strata(run: Run):

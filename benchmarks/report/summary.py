@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmarks.report.averages import Measured, mean, over_seeds
 from benchmarks.report.cells import ORACLE, RANDOM, Cell
 from benchmarks.report.intervals import DRAWS, RESAMPLES, Intervals
 from benchmarks.report.load import START, Key, Run
+from benchmarks.report.rules import Kind, by_kind
 from cat_keras.bands import Band
 from cat_keras.bootstrap import Interval
 from cat_keras.curves import DeferralCurve, macro_average
@@ -67,7 +69,7 @@ class Summary:
         target: the quality at which costs are compared, NaN without a baseline.
         large_quality, large_cost: of the large model alone, averaged over the covered tasks.
         cost_range: FLOPs per query that AIQ is over, common to all methods. intervals: what they are drawn from.
-        rules: scope → (tasks, rule → method → AUDC). strata: group → (number of tasks, row name → quality).
+        strata: group → (number of tasks, row name → quality).
     """
 
     run: Run
@@ -80,12 +82,16 @@ class Summary:
     large_cost: float
     cost_range: measures.Range
     intervals: Intervals
-    rules: Mapping[str, tuple[tuple[str, ...], dict[str, dict[str, Measured]]]] = field(default_factory=dict)
     strata: Mapping[str, tuple[int, dict[str, Measured]]] = field(default_factory=dict)
     _bands: dict[str | None, dict[str, dict[str, Band]]] = field(default_factory=dict, init=False, repr=False)
 
     def row(self, method: str) -> Row:
         return next(row for row in (*self.rows, *self.references) if row.method == method)
+
+    @cached_property
+    def rules(self) -> dict[str, Kind]:
+        """Deferral rules × methods, by kind of task."""
+        return by_kind(self.run, self.cells)
 
     def scopes(self) -> dict[str, tuple[str, ...]]:
         """Averages over tasks: "all", then "suite: …" and "cluster: …" where these are not all covered tasks."""
@@ -146,7 +152,6 @@ def _summary(run: Run, cells: Mapping[Key, Cell], intervals: Intervals) -> Summa
         large_cost=shared.large_cost,
         cost_range=shared.cost_range,
         intervals=intervals,
-        rules=splits.rules(run, cells),
         strata=splits.strata(run),
     )  # fmt: skip
 

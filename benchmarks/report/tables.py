@@ -183,20 +183,6 @@ def official_table(summary: Summary, rows: list[Record]) -> Table:
     return Table("Official metrics of the models alone", columns, tuple(lines), notes=notes)
 
 
-def rules_table(summary: Summary) -> Table:
-    """AUDC by deferral rule, for all tasks and, where rules need options, for classification."""
-    run, lines = summary.run, []
-    for scope, (tasks, by_rule) in summary.rules.items():
-        suffix = "" if tasks == run.covered else f", {scope}"
-        for rule, values in by_rule.items():
-            lines.append((rule + suffix, *(_percent(values[m], False) for m in run.methods)))
-    (_, (_, last)), several = list(summary.rules.items())[-1], len(summary.rules) > 1
-    shown = tuple(marked(summary.row(method)) for method in run.methods)
-    counts = "; ".join(f"{scope}: {len(tasks)}" for scope, (tasks, _) in summary.rules.items())
-    notes = (f"Averages over tasks ({counts}) and seeds. random is its exact expectation.",)
-    return Table("AUDC (×100) by deferral rule", ("rule", *shown), tuple(lines), len(last) * several, notes)
-
-
 def strata_table(summary: Summary) -> Table | None:
     """Quality of the models alone by group of example; None when examples have no groups."""
     if not summary.strata:
@@ -236,14 +222,3 @@ def _record(summary: Summary, row: Row) -> Record:
 def _interval(name: str, interval, estimate: bool) -> Record:
     mean, low, high = interval or (None, None, None)
     return ({f"{name}_mean": mean} if estimate else {}) | {f"{name}_low": low, f"{name}_high": high}
-
-
-def rule_records(summary: Summary) -> list[Record]:
-    """The rows of `rules.csv`: AUDC in [0, 1] by scope, rule and method."""
-    return [
-        {"scope": scope, "tasks": len(tasks), "rule": rule, "method": method,
-         "seeds": len(summary.row(method).seeds), "audc_mean": value.mean, "audc_sd": value.sd}
-        for scope, (tasks, by_rule) in summary.rules.items()
-        for rule, values in by_rule.items()
-        for method, value in values.items()
-    ]  # fmt: skip

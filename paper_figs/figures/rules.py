@@ -1,12 +1,12 @@
 """Deferral rules × training objectives, on the same predictions."""
 
-from benchmarks.report import tables
+from benchmarks.report import rule_tables
 from paper_figs.figure import Figure, Sheet, alone
 from paper_figs.source import Source
 
 
 def draw(source: Source) -> Sheet:
-    return Sheet(tables.rules_table(source.numbers), tables.rule_records(source.numbers))
+    return Sheet(rule_tables.rules_table(source.numbers), rule_tables.rule_records(source.numbers))
 
 
 FIGURE = Figure(

@@ -1,69 +1,123 @@
 """Deferring tokens against deferring queries, on one cost–quality plot."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 
 from benchmarks.report.load import Run
+from cat_keras import deferral
+from cat_keras.curves import DeferralCurve, Outcomes, macro_average
 from cat_keras.errors import CatKerasError
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import PREDICTIONS, Source
 
 FILE = "token_level.parquet"
-COLUMNS = ("method", "rule", "alpha", "seed", "task", "id", "quality", "flops")
+COLUMNS = ("method", "rule", "alpha", "seed", "task", "id", "quality", "flops", "large_calls")
+COSTS = {"flops": "FLOPs per query", "large_calls": "passes of the large model, one after the other"}
 
 
 def points(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """Mean quality and cost of each method, rule and alpha: over examples, then tasks, then seeds.
+    """Mean quality and costs of each method, rule and alpha: over examples, then tasks, then seeds.
 
     Args:
-        frame: one row per method, rule, alpha, seed and example, with quality in [0, 1] and FLOPs per query.
+        frame: one row per method, rule, alpha, seed and example: quality in [0, 1], FLOPs, passes of the large model.
 
     Raises:
-        CatKerasError: a column or an example of some setting is missing.
+        CatKerasError: a column is missing, or a setting does not answer the same examples of the run as the others.
     """
     if absent := [name for name in COLUMNS if name not in frame]:
         raise CatKerasError(f"{FILE} must have the columns {', '.join(COLUMNS)}; missing: {', '.join(absent)}")
+    wanted = set(zip(frame["task"], frame["id"], strict=True))
+    known = {(name, id) for name in run.covered for id in run.examples[name].ids}
     setting = ["method", "rule", "alpha", "seed"]
-    wanted = {(name, example.id) for name in run.covered for example in run.examples[name]}
     for key, rows in frame.groupby(setting):
-        if len(rows) != len(wanted) or set(zip(rows["task"], rows["id"], strict=True)) != wanted:
-            raise CatKerasError(f"{FILE} must answer every example of the run once; {key} does not. Run it again")
-    by_task = frame.groupby([*setting, "task"])[["quality", "flops"]].mean()
+        if len(rows) != len(wanted) or set(zip(rows["task"], rows["id"], strict=True)) != wanted or wanted - known:
+            raise CatKerasError(
+                f"{FILE} must answer the same examples of the run in every setting, each once; {key} does not. "
+                "Run it again"
+            )
+    by_task = frame.groupby([*setting, "task"])[["quality", *COSTS]].mean()
     by_seed = by_task.groupby(setting).mean()
     return by_seed.groupby(setting[:-1]).mean().reset_index()
 
 
+def queries(run: Run, method: str, seeds, rows: Mapping[str, np.ndarray], cost: str) -> DeferralCurve:
+    """The cascade of whole queries on the same examples, averaged over tasks, then seeds.
+
+    Args:
+        rows: task → places of its examples. cost: of `COSTS`; a deferred query takes a pass of the large model for each
+            token of its answer.
+    """
+    curves = {
+        (seed, name): _outcomes(run, method, seed, name, rows[name], cost).curve() for seed in seeds for name in rows
+    }
+    return macro_average({seed: macro_average({n: curves[seed, n] for n in rows}, rows) for seed in seeds}, seeds)
+
+
+def _outcomes(run, method, seed, name, rows, cost):
+    small, large = run.small[method, seed, name], run.large[name]
+    score, quality = deferral.get(run.rule)(small), (small["quality"], large["quality"])
+    costs = (small["flops"], large["flops"]) if cost == "flops" else (np.zeros(len(score)), _passes(large))
+    return Outcomes(score[rows], *(column[rows] for column in (*quality, *costs)))
+
+
+def _passes(answers) -> np.ndarray:
+    return answers["token_logprobs"].lengths
+
+
+def _rows(frame: pd.DataFrame, run: Run) -> dict[str, np.ndarray]:
+    """task → places of the examples that the file answers."""
+    asked = frame.drop_duplicates(["task", "id"]).groupby("task")["id"].apply(set)
+    return {name: np.flatnonzero([id in ids for id in run.examples[name].ids]) for name, ids in asked.items()}
+
+
 def draw(source: Source):
-    numbers, run = source.numbers, source.run
-    table = points(pd.read_parquet(source.folder / FILE), run)
-    figure, axes = style.canvas(1, 1, height=2.9)
-    panel = axes[0, 0]
-    for method, look in style.looks(run.methods).items():
-        curve = numbers.row(method).curve if method in set(table["method"]) else None
-        if curve:
-            x = 100 * curve.cost / numbers.large_cost
-            panel.plot(x, 100 * curve.quality, **look | {"marker": ""}, label=f"queries, {method}")
-    free = zip(style.COLOURS[::-1], style.MARKERS[::-1], strict=True)
-    for (color, marker), ((method, rule), rows) in zip(free, table.groupby(["method", "rule"]), strict=False):
-        look = {"color": color, "marker": marker, "linestyle": ":"}
-        rows = rows.sort_values("alpha")
-        x = 100 * rows["flops"] / numbers.large_cost
-        panel.plot(x, 100 * rows["quality"], **look, label=f"tokens, {rule}, {method}")
-    panel.set_xlabel("FLOPs per query, % of the large model alone")
-    panel.set_ylabel("quality (× 100)")
-    panel.set_xlim(left=0)
-    panel.set_ylim(auto=True)
-    style.legend(figure, panel, 2)
+    run, frame = source.run, pd.read_parquet(source.folder / FILE)
+    table, rows = points(frame, run), _rows(frame, run)
+    methods = [name for name in run.methods if name in set(table["method"])]
+    large = {"flops": lambda answers: answers["flops"], "large_calls": _passes}
+    best = np.mean([run.large[name]["quality"][rows[name]].mean() for name in rows])
+    height = 0.7 + 2.1 * len(methods)
+    figure, axes = style.canvas(len(methods), 2, width=style.PAGE, height=height, sharey=True)
+    for line, method in zip(axes, methods, strict=True):
+        seeds = sorted(set(frame[frame["method"] == method]["seed"]))
+        for panel, cost in zip(line, COSTS, strict=True):
+            alone = np.mean([large[cost](run.large[name])[rows[name]].mean() for name in rows])
+            curve = queries(run, method, seeds, rows, cost)
+            panel.plot(100 * curve.cost / alone, 100 * curve.quality, color="black", label=f"queries, {run.rule}")
+            for look, (rule, marks) in zip(_looks(), table[table["method"] == method].groupby("rule"), strict=False):
+                marks = marks.sort_values("alpha")
+                panel.plot(100 * marks[cost] / alone, 100 * marks["quality"], label=f"tokens, {rule}", **look)
+            panel.plot(
+                [100], [100 * best], "*", color="black", markersize=8, markerfacecolor="none", label="large alone"
+            )
+            panel.set_xlim(left=0)
+        line[0].set_title(f"small model after {method}", loc="left")
+        line[0].set_ylabel("quality (× 100)")
+    for panel, words in zip(axes[-1], COSTS.values(), strict=True):
+        panel.set_xlabel(f"{words},\n% of the large model alone")
+    style.legend(figure, axes[0, 0], 5)
     return figure
+
+
+def _looks():
+    """As many as there are rules: the colours again with other marks."""
+    for fill in ("full", "none"):
+        for color, marker in zip(style.COLOURS[1:], style.MARKERS, strict=False):
+            yield {"color": color, "marker": marker, "linestyle": ":", "fillstyle": fill, "markersize": 3.5}
 
 
 FIGURE = Figure(
     name="token_level",
-    caption="Deferring whole queries (lines, `chow-average`) against deferring tokens (marks: speculative cascades by "
-    "rule, one mark for each α), quality by FLOPs per query; means over tasks and seeds.",
+    caption="Deferring whole queries (black lines) against deferring tokens (marks: speculative cascades by rule, one "
+    "mark for each α, greedy), on the same examples of the generation tasks. Left: by FLOPs, where both models pay for "
+    "every drafted token, also for those that do not stand. Right: by passes of the large model that have to wait for "
+    "each other, which is what speculation saves. Means over tasks and seeds.",
     pick=alone(files=(*PREDICTIONS, FILE)),
     draw=draw,
-    wants=f"answers of token-level cascades beside a run's predictions: `{FILE}`, with {', '.join(COLUMNS)}; "
-    "no command writes it yet",
+    wants=f"answers of token-level cascades beside a run's predictions, `{FILE}`: `python -m benchmarks token-level "
+    "embedded` after that run",
     files=(*PREDICTIONS, FILE),
 )

@@ -4,12 +4,12 @@ import base64
 
 import numpy as np
 
+from benchmarks.report import rules
 from benchmarks.report.cells import ORACLE, RANDOM, Cell
 from benchmarks.report.load import START
 from benchmarks.report.palette import place
 from benchmarks.report.scopes import Curves, Scope
 from benchmarks.report.summary import Summary
-from cat_keras import deferral
 from cat_keras.bands import Band
 
 METHODS = 14  # drawn; all are in the tables
@@ -27,16 +27,16 @@ def charts(summary: Summary, curves: Curves, scopes: list[Scope], training: dict
         share: how many runs share the page, and so its size.
     """
     run = summary.run
-    methods, choice = run.methods[:METHODS], set(run.choice_tasks())
+    methods = run.methods[:METHODS]
     drawn = [_scope(summary, curves, scope, methods) for scope in scopes if scope.tasks]
-    tasks = [_task(summary, curves, name, methods, name in choice, share) for name in run.covered]
+    tasks = [_task(summary, curves, name, methods, share) for name in run.covered]
     places = {name: index for name, index in place(run.methods).items() if name in methods}
     return {
         "methods": list(methods),
         "looks": places | {RANDOM: -1, ORACLE: -2, START: -3},
         "baseline": summary.baseline,
         "rule": run.rule,
-        "rules": [name for name in dict.fromkeys([*deferral.RULES, run.rule]) if name != ORACLE],
+        "rules": [name for name in rules.names(run) if name != ORACLE],
         "kinds": [kind._asdict() for kind in curves.kinds.values()],
         "scopes": [scope for scope in drawn if scope["lines"]],
         "training": [
@@ -95,12 +95,12 @@ def _note(summary: Summary, curves: Curves, scope: Scope, methods) -> str:
     )
 
 
-def _task(summary: Summary, curves: Curves, name: str, methods, choice: bool, share: int) -> dict:
+def _task(summary: Summary, curves: Curves, name: str, methods, share: int) -> dict:
     run = summary.run
     cells = {method: _first(summary, method, name) for method in methods}
     cells = {method: cell for method, cell in cells.items() if cell}
     total = len(run.examples[name])
-    rows = ANSWERS // share // max(1, len(run.covered) * len(methods) * len(deferral.RULES))
+    rows = ANSWERS // share // max(1, len(run.covered) * len(methods) * len(rules.names(run)))
     kept = _even(total, max(rows, SAMPLE))
     shown = _even(len(kept), max(1, min(SAMPLE, SAMPLES // share // len(run.covered))))
     note = f"{total} examples." if len(kept) == total else f"An even sample of {len(kept)} of {total} examples."
@@ -109,7 +109,7 @@ def _task(summary: Summary, curves: Curves, name: str, methods, choice: bool, sh
         "note": note,
         "bar": run.bars[name] if cells else 0.5,
         "large": _numbers(curves, "large", run.large[name], kept),
-        "methods": {method: _cell(curves, cell, choice, kept) for method, cell in cells.items()},
+        "methods": {method: _cell(curves, cell, kept) for method, cell in cells.items()},
         "examples": [_example(summary, cells, name, at, kept[at]) for at in shown.tolist()],
     }
 
@@ -128,10 +128,9 @@ def _numbers(curves: Curves, model: str, answers, kept) -> dict[str, str]:
     return {name: _packed(curves.column(model, answers, name)[kept]) for name in ("quality", *curves.kinds)}
 
 
-def _cell(curves: Curves, cell: Cell, choice: bool, kept) -> dict:
-    rules = dict.fromkeys([*deferral.RULES, cell.run.rule])
-    usable = [r for r in rules if r != ORACLE and (choice or "option_logprobs" not in deferral.get(r).needs)]
-    scores = {rule: _packed(deferral.get(rule)(cell.small)[kept]) for rule in usable}
+def _cell(curves: Curves, cell: Cell, kept) -> dict:
+    usable = [r for r in rules.names(cell.run) if r != ORACLE and not rules.lacking(cell.run, r, (cell.task,))]
+    scores = {rule: _packed(cell.score(rule)[kept]) for rule in usable}
     return {"seed": cell.seed, "scores": scores} | _numbers(curves, "small", cell.small, kept)
 
 

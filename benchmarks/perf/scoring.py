@@ -1,0 +1,72 @@
+"""Options scored after a prompt that is computed once, against a pass over prompt and option for each of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+import cat_keras as ck
+from benchmarks.perf import paired
+from benchmarks.perf.writers import CONTEXT, NEW, TASK, Writers
+from cat_keras import costs, encoding, forward, models
+
+COUNTS = (2, 3, 4, 8, 16)
+BATCH = 64
+
+
+def with_options(examples, count: int) -> list[ck.Example]:
+    """The same prompts with so many single words to choose from."""
+    words = sorted({word for e in examples for word in e.target.split()})
+    rng = np.random.default_rng(count)
+    return [replace(e, options=tuple(map(str, rng.choice(words, count, replace=False)))) for e in examples]
+
+
+def strings(model, examples) -> ck.Encoded:
+    """Prompt and option as one string, an option after the other."""
+    each = [ck.Example(f"{e.id}/{i}", e.prompt, o) for e in examples for i, o in enumerate(e.options)]
+    return ck.encode(each, models.tokenizer_of(model), CONTEXT)
+
+
+def whole(model, data: ck.Encoded, count: int):
+    """A function that scores all strings and gives the best of each `count` in a row, (examples,) int."""
+    edges = np.array(encoding.bucket_lengths(data.lengths, 3))
+    scorer = forward.Forward(model)
+    scorer.compile(jit_compile=False)
+
+    def run():
+        totals = np.zeros(len(data))
+        for rows, found in forward.over(scorer, data, np.arange(len(data)), BATCH, edges):
+            first = np.cumsum(data.n_target[rows]) - data.n_target[rows]
+            totals[rows] = np.add.reduceat(found["logprob"], first)
+        return totals.reshape(-1, count).argmax(axis=1)
+
+    return run
+
+
+def scoring(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
+    rows = []
+    for shape, model in work.models.items():
+        predictor = ck.Predictor(model, CONTEXT, NEW, BATCH)
+        for options in COUNTS:
+            rows.append({"model": shape} | _compared(predictor, with_options(work.examples, options), count))
+    return pd.DataFrame(rows), (
+        f"{len(work.examples)} prompts of {TASK}, options of one word, in batches of {BATCH}; whole strings without "
+        "the time of the tokenizer and with logits of the option's tokens alone."
+    )
+
+
+def _compared(predictor, examples, count) -> dict:
+    data, options = strings(predictor.model, examples), len(examples[0].options)
+    score = whole(predictor.model, data, options)
+    predictions = predictor(examples)
+    equal = [p.text == e.options[i] for p, e, i in zip(predictions, examples, score(), strict=True)]
+    seconds = paired.rounds({"shared": lambda: predictor(examples), "whole": score}, count)
+    flops = costs.count(predictor.model).forward(data.n_prompt, data.n_target).sum()
+    return {
+        "options": options,
+        "examples/s, shared prompt": len(examples) / float(seconds["shared"].median()),
+        "examples/s, whole strings": len(examples) / float(seconds["whole"].median()),
+        "shared / whole": paired.ratio(seconds, "whole", "shared"),
+        "by FLOPs": float(flops / sum(p.flops for p in predictions)),
+        "equal choices": float(np.mean(equal)),
+    }

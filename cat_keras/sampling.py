@@ -1,0 +1,103 @@
+"""Which token comes next: greedy, or drawn at a temperature from the most probable tokens; and how sure that was."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from cat_keras.errors import CatKerasError
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How the next token is chosen from a distribution over the vocabulary.
+
+    Args:
+        temperature: 0 for greedy decoding; else logits are divided by it.
+        top_k: draw from so many of the most probable tokens; 0 for all.
+        top_p: draw from the most probable tokens that together reach this probability, the one that reaches it included
+            (nucleus sampling, arXiv 1904.09751); 1 for all.
+        seed: of the draws. The draws of the i-th prompt depend on (seed, i) alone, not on its company.
+
+    Raises:
+        CatKerasError: a setting outside its range.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise CatKerasError(
+                "A sampler has temperature >= 0, top_k >= 0 and 0 < top_p <= 1. Received: "
+                f"temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}"
+            )
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0
+
+    def uniforms(self, prompt: int, count: int) -> np.ndarray:
+        """(count,) float32 in [0, 1): what the tokens of one prompt are drawn with."""
+        return np.random.default_rng([self.seed, prompt]).random(count, dtype=np.float32)
+
+    def choose(self, logits, uniforms):
+        """Token ids (rows,) int32 from logits (rows, vocabulary) float32 and uniforms (rows,)."""
+        if self.greedy:
+            return ops.cast(ops.argmax(logits, axis=-1), "int32")
+        return draw(self.probabilities(logits), uniforms)
+
+    def probabilities(self, logits):
+        """The distribution that is drawn from: (..., vocabulary) float32, zero outside top_k and top_p."""
+        if self.greedy:
+            return ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1])
+        probs = ops.softmax(logits / self.temperature, axis=-1)
+        if not self.top_k and self.top_p == 1:
+            return probs
+        order = ops.argsort(-probs, axis=-1)
+        ranked = ops.take_along_axis(probs, order, axis=-1)
+        before = ops.cumsum(ranked, axis=-1) - ranked
+        keep = before < self.top_p
+        if self.top_k:
+            keep = ops.logical_and(keep, ops.arange(logits.shape[-1]) < self.top_k)
+        # Back from ranks to ids: the rank of an id is where it stands in the order.
+        kept = ops.take_along_axis(ops.where(keep, ranked, 0.0), ops.argsort(order, axis=-1), axis=-1)
+        return kept / ops.sum(kept, axis=-1, keepdims=True)
+
+
+GREEDY = Sampler()
+
+
+def draw(probs, uniforms):
+    """Ids (rows,) int32 drawn from probabilities (rows, vocabulary) by inversion of their sum at `uniforms` (rows,)."""
+    total = ops.cumsum(probs, axis=-1)
+    # The last sum may miss 1 by rounding: a uniform is taken as a share of it.
+    below = ops.cast(total <= uniforms[:, None] * total[:, -1:], "int32")
+    return ops.minimum(ops.sum(below, axis=-1), probs.shape[-1] - 1)
+
+
+def confidence(logits, tokens) -> dict:
+    """How sure the model was, under its own distribution (temperature 1), per row.
+
+    Args:
+        logits: (rows, vocabulary) float32. tokens: (rows,) int32, the chosen ones.
+
+    Returns:
+        logprob: (rows,) of the token, nats. entropy: (rows,) nats. margin: (rows,) difference of the two largest
+        probabilities.
+    """
+    total = ops.logsumexp(logits, axis=-1)
+    probs = ops.exp(logits - total[:, None])
+    first = ops.max(logits, axis=-1)
+    # The second largest by a masked maximum: top_k is slow under XLA on CPU.
+    rest = ops.where(ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype="bool"), -np.inf, logits)
+    chosen = ops.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
+    # 0 · −∞ of an impossible token is no entropy.
+    parts = ops.where(probs > 0, probs * logits, 0.0)
+    return {
+        "logprob": chosen - total,
+        "entropy": total - ops.sum(parts, axis=-1),
+        "margin": ops.exp(first - total) - ops.exp(ops.max(rest, axis=-1) - total),
+    }
