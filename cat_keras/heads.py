@@ -22,6 +22,12 @@ def output_layer(model):
         return None
 
 
+def variables(layer) -> list:
+    """The Keras variables that an `output_layer` reads, each once."""
+    found = [v for op in layer.operations for v in getattr(op, "variables", ())]
+    return list({id(v): v for v in found}.values())
+
+
 def target_positions(weights: np.ndarray, capacity: int) -> np.ndarray:
     """Flat positions of the target tokens of a batch, then others of weight 0 up to `capacity`: (capacity,) int32.
 

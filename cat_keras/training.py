@@ -28,7 +28,7 @@ class CascadeAware(keras.Model):
         teacher: the large `CausalLM`, frozen, to run live in every step; None when `Batches` delivers its columns
             from a `TeacherCache` (cheaper), or when the objective reads none.
         chunk: tokens whose logits exist at one time in `train`, for large vocabularies; None for all target tokens of
-            a slice. Costs a second computation of the logits.
+            a slice.
     """
 
     def __init__(self, model, loss="cat-xent", teacher=None, chunk=None, **kwargs):
@@ -104,21 +104,18 @@ class CascadeAware(keras.Model):
         return self._chunked(parts, columns, count)
 
     def _chunked(self, parts, columns, count):
-        """Sums `share` over blocks of at most `chunk` tokens; their logits are made again in the backward pass."""
+        """Sums `share` over blocks of `chunk` tokens where the logits of all would be too many."""
 
-        def block(hidden, y, weights, columns):
+        def block(hidden, others):
+            y, weights, columns = others
             return self.objective.share(y, self.output_layer(hidden), weights, columns, count)
 
-        n = parts[0].shape[1]
-        if not self.chunk or n <= self.chunk:
-            return block(*parts, columns)
-        total = (0.0, 0.0)
-        for start in range(0, n, self.chunk):
-            cut = slice(start, start + self.chunk)
-            piece = [v[:, cut] for v in parts]
-            added = keras.remat(block)(*piece, {name: v[:, cut] for name, v in columns.items()})
-            total = (total[0] + added[0], total[1] + added[1])
-        return total
+        hidden, *others = parts
+        if not self.chunk or hidden.shape[1] <= self.chunk:
+            return block(hidden, (*others, columns))
+        from cat_keras import chunks  # late: it brings TensorFlow
+
+        return chunks.summed(block, hidden, (*others, columns), self.chunk, heads.variables(self.output_layer))
 
     def _live(self, x, y):
         """The columns of a large model that runs in the step; none with a cached one."""
