@@ -23,13 +23,13 @@ FILE = "token_level.parquet"
 # Greedy answers; "lossy" would be "token-v3" there.
 ALPHAS = {
     "lossless": (0.0,),
-    "chow": (0.2, 0.5, 0.8),
-    "chow-log": (0.3, 1.0, 2.0),  # nats
-    "diff": (-0.2, 0.0, 0.2, 0.5),
-    "opt": (-0.2, 0.0, 0.5),
-    "token-v1": (0.2, 0.4, 0.7),
-    "token-v2": (0.1, 0.3, 0.7),
-    "token-v3": (0.3, 0.7, 0.95),
+    "chow": (0.5, 0.8),
+    "chow-log": (1.0, 2.0),  # nats
+    "diff": (0.0, 0.5, 0.8),
+    "opt": (0.5, 0.8, 0.95),
+    "token-v1": (0.2, 0.5, 0.8),
+    "token-v2": (0.3, 0.6, 0.9),
+    "token-v3": (0.9, 0.99, 0.999),
 }
 METHODS = ("xent", "cat-xent")
 ROWS = 256  # answers at a time

@@ -18,6 +18,8 @@ _PUBLIC = {
     "CascadeAware": "training",
     "TeacherCache": "teacher",
     "Predictor": "decoding",
+    "Generator": "generation",
+    "Sampler": "sampling",
     "Cascade": "cascade",
     "Calibration": "calibration",
     "Guarantee": "guarantee",

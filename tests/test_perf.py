@@ -4,41 +4,41 @@ from importlib.util import find_spec
 
 import pytest
 
+from benchmarks import sources, task
 from benchmarks.perf import cascades, decoding, paired, peer, scoring, workload, writers
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def small_work():
-    """What makes a measurement small: two tiny shapes, one setting of the peers, few options, drafts and prompts."""
-    shapes = {"1M": {"layers": 1, "width": 16}, "6M": {"layers": 2, "width": 32}}
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """What makes a measurement small: tiny shapes, one setting of the peers, few options, drafts and tokens."""
     with pytest.MonkeyPatch.context() as patch:
-        for shape, sizes in shapes.items():
+        for shape, sizes in {"1M": {"layers": 1, "width": 16}, "6M": {"layers": 2, "width": 32}}.items():
             patch.setitem(workload.SHAPES, shape, sizes | {"heads": 2, "feedforward": 16})
-        patch.setattr(writers, "STEPS", dict.fromkeys(shapes, 2))
+            patch.setitem(writers.STEPS, shape, 2)
+        for module in (writers, decoding, scoring, cascades):
+            patch.setattr(module, "NEW", 8)
         patch.setattr(decoding, "SETTINGS", {"batches of 4, by length": (4, True)})
         patch.setattr(scoring, "COUNTS", (3,))
         patch.setattr(cascades, "GAMMAS", (2,))
         patch.setattr(cascades, "BATCHES", {4: 4})
-        yield patch
+        yield
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+def work(proto):
+    """Models that have learned nothing."""
+    examples = sources.load(task.get(writers.TASK), "train", source="samples")[:4]
+    return writers.asked({shape: workload.model(proto, shape) for shape in workload.SHAPES}, examples)
 
 
-@pytest.fixture(scope="module")
-def work(small_work, cache):
-    return writers.prepare(cache, count=4)
-
-
-def test_models_are_trained_once(work, cache, monkeypatch):
+@pytest.mark.long
+def test_models_are_trained_once(tmp_path, monkeypatch):
+    first = writers.prepare(tmp_path, count=2)
+    assert first.prompts[0][0] == first.models["1M"].preprocessor.tokenizer.start_token_id
     monkeypatch.setattr(writers.training, "train", None)
-    again = writers.prepare(cache, count=2)
-    assert again.prompts == work.prompts[:2]
-    assert work.prompts[0][0] == again.models["1M"].preprocessor.tokenizer.start_token_id
+    assert writers.prepare(tmp_path, count=2).prompts == first.prompts
 
 
 def test_answers_end_at_the_end_token():
@@ -46,6 +46,7 @@ def test_answers_end_at_the_end_token():
     assert writers.cut([7] * 100, end=1) == [7] * writers.NEW
 
 
+@pytest.mark.long
 def test_libraries_give_equal_answers(work):
     table, note = decoding.generation(work, 1)
     libraries = {"ours", "KerasHub"} | ({"transformers"} if find_spec("transformers") and find_spec("torch") else set())
@@ -71,9 +72,10 @@ def test_speculation_is_lossless_and_counted(work):
     assert row["expected tokens"] == pytest.approx(1 + row["acceptance"] + row["acceptance"] ** 2)
 
 
-def test_the_command_keeps_the_table_of_a_cascade(small_work, cache, work, tmp_path, monkeypatch, capsys):
+def test_the_command_keeps_the_table_of_a_cascade(work, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(paired, "RESULTS", tmp_path)
-    decoding.main(["cascade"], cache, prompts=4, rounds=1)
+    monkeypatch.setattr(writers, "prepare", lambda *arguments: work)
+    decoding.main(["cascade"], rounds=1)
     text = (tmp_path / "cascade.md").read_text()
     assert "25.0% deferred" in text and "| cascade | 4 |" in text
     assert text in capsys.readouterr().out

@@ -16,7 +16,7 @@ def started(module: str, spec: dict, **arrays: np.ndarray) -> Iterator[tuple[Cal
     """Runs `python -m benchmarks.perf.<module> FILE SPEC`, which prints a line, and one more for every line it reads.
 
     Args:
-        spec: handed over as JSON. arrays: handed over in a file, gone once the first line is there.
+        spec: handed over as JSON. arrays: handed over in a file.
 
     Yields:
         a function that sends a line and waits for the answer, and the first line.
@@ -31,11 +31,11 @@ def started(module: str, spec: dict, **arrays: np.ndarray) -> Iterator[tuple[Cal
             [sys.executable, "-m", f"benchmarks.perf.{module}", str(path), json.dumps(spec)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip
-        first = _line(process)
-    try:
-        yield lambda line: _asked(process, line), first
-    finally:
-        process.communicate()  # no more lines: it ends
+        try:
+            first = _line(process)
+            yield lambda line: _asked(process, line), first
+        finally:
+            process.communicate()  # no more lines: it ends
 
 
 def _asked(process, line) -> str:

@@ -46,7 +46,12 @@ def prepare(cache: Path, data: Path | None = None, count: int = 512) -> Writers:
     folder = results.get("tokenizer", key, lambda folder: _tokenizer(folder, train))
     proto = (folder / "vocabulary.spm").read_bytes()
     trained = {shape: _trained(results, key, proto, shape, train, STEPS[shape]) for shape in workload.SHAPES}
-    tokenizer = models.tokenizer_of(trained["1M"])
+    return asked(trained, examples)
+
+
+def asked(trained: dict, examples: Sequence[ck.Example]) -> Writers:
+    """Models of one tokenizer, and what they shall answer."""
+    tokenizer = models.tokenizer_of(next(iter(trained.values())))
     ids = encoding.tokenize(tokenizer, [e.prompt for e in examples])
     prompts = [encoding.join(p, [], tokenizer, CONTEXT - NEW, end=False)[0] for p in ids]
     return Writers(trained, examples, prompts, models.special_id(tokenizer, "end"))
