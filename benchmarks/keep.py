@@ -114,6 +114,7 @@ def _examples(run: Run) -> bytes:
                 # A group that is a stratum is shown by its name; one that holds rows together may be text of the data.
                 "group": [f"{code(e.group):.0f}" if together and e.group else e.group for e in examples],
                 "n_options": np.array([len(e.options) for e in examples], np.int32),
+                "answer": run.examples[name].answers.astype(np.int32),
             }
         )
     return _parquet(map(pyarrow.table, parts))

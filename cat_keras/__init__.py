@@ -21,6 +21,7 @@ _PUBLIC = {
     "Generator": "generation",
     "Sampler": "sampling",
     "Cascade": "cascade",
+    "SpeculativeCascade": "speculative_decoding",
     "Calibration": "calibration",
     "Guarantee": "guarantee",
     "Schedule": "training",
@@ -31,7 +32,7 @@ _PUBLIC = {
 }
 _MODULES = (
     *("bands", "bootstrap", "confidence", "costs", "curves", "deferral"),
-    *("distribution", "losses", "models", "significance", "store", "training"),
+    *("distribution", "learned", "losses", "models", "significance", "speculative", "store", "training"),
 )
 
 __all__ = [*_PUBLIC, *_MODULES]

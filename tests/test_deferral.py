@@ -229,6 +229,12 @@ def test_options_that_are_impossible_or_missing(rule):
         rule(table([[], []], option_logprobs=[[-1.0], []]))
 
 
+@pytest.mark.parametrize("rule", [TokenEntropy(), TokenMargin()], ids=lambda rule: rule.name)
+def test_tokens_that_were_not_measured(rule):
+    with pytest.raises(CatKerasError, match=rf"{rule.name} needs token_.*'e0' has them not. Ask"):
+        rule(PREDICTIONS)
+
+
 def members(*option_logprobs, tokens=([-1.0], [-2.0, -4.0])):
     return [table(list(tokens), option_logprobs=rows) for rows in option_logprobs]
 

@@ -101,7 +101,7 @@ def token_rows():
     rng = np.random.default_rng(1)
     return [
         {"method": "xent", "rule": rule, "alpha": alpha, "seed": 0, "task": e.task, "id": e.id,
-         "quality": float(rng.random()), "flops": 1e6 * (1 + alpha)}
+         "quality": float(rng.random()), "flops": 1e6 * (1 + alpha), "large_calls": 2}
         for rule in ("chow", "opt") for alpha in (0.1, 0.5) for e in examples()
     ]  # fmt: skip
 
@@ -271,10 +271,26 @@ def test_token_level_means_by_hand_and_no_holes(results):
     one = frame[(frame["rule"] == "opt") & (frame["alpha"] == 0.5)]
     row = table[(table["rule"] == "opt") & (table["alpha"] == 0.5)].iloc[0]
     assert row["quality"] == pytest.approx(np.mean([one[one["task"] == t]["quality"].mean() for t in TASKS]))
-    with pytest.raises(CatKerasError, match="answer every example"):
+    with pytest.raises(CatKerasError, match="answer the same examples"):
         token_level.points(frame.iloc[1:], run)
+    with pytest.raises(CatKerasError, match="answer the same examples"):
+        token_level.points(frame.assign(id=frame["id"] + "x"), run)
     with pytest.raises(CatKerasError, match="missing: flops"):
         token_level.points(frame.drop(columns="flops"), run)
+
+
+def test_queries_beside_tokens_are_the_same_ones(results):
+    """A quarter of the examples: both ends of the curve are the models on these alone."""
+    run = Source(results / "whole").run
+    rows = {name: np.array([0, 4, 9]) for name in TASKS}
+    ends = [{"quality": np.mean([c["quality"][rows[n]].mean() for n, c in cells.items()]),
+             "flops": np.mean([c["flops"][rows[n]].mean() for n, c in cells.items()])}
+            for cells in ({n: run.small["xent", 1, n] for n in TASKS}, run.large)]  # fmt: skip
+    curve = token_level.queries(run, "xent", [1], rows, "flops")
+    np.testing.assert_allclose(curve.quality[[0, -1]], [end["quality"] for end in ends])
+    np.testing.assert_allclose(curve.cost[[0, -1]], np.cumsum([end["flops"] for end in ends]))
+    calls = token_level.queries(run, "xent", [0, 1], rows, "large_calls")
+    assert calls.cost[0] == 0 and calls.cost[-1] == pytest.approx(3)  # tokens of each of the large model's answers
 
 
 def test_an_incomplete_run_says_so_in_the_figure(tmp_path):

@@ -68,8 +68,8 @@ def test_speculation_is_lossless_and_counted(work):
     table, _ = cascades.speculative(work, 1)
     (row,) = table.to_dict("records")
     assert row["equal answers"] == 1
-    assert 0 <= row["acceptance"] <= 1 <= row["tokens per large pass"] <= 3
-    assert row["expected tokens"] == pytest.approx(1 + row["acceptance"] + row["acceptance"] ** 2)
+    assert 0 <= row["a"] <= 1 <= row["tokens per pass"] <= 3
+    assert row["expected tokens"] == pytest.approx(1 + row["a"] + row["a"] ** 2)
 
 
 def test_the_command_keeps_the_table_of_a_cascade(work, tmp_path, monkeypatch, capsys):

@@ -32,7 +32,7 @@ SMALLER = (
 
 def test_there_are_commands_and_snippets():
     assert len(COMMANDS) >= 6
-    assert len(BLOCKS["python"]) == 3
+    assert len(BLOCKS["python"]) == 5
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """Deferral rules beside each other: metrics of a resample are those of its rows, and what is not compared is named."""
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import keep, report
 from benchmarks.report import load, rankings, render, rule_tables, rules, summary
-from cat_keras import deferral
+from cat_keras import deferral, store
 from cat_keras.confidence import auroc
 from cat_keras.curves import deferral_curve
 from cat_keras.learned import cross_fitted
@@ -89,7 +90,8 @@ def test_every_rule_is_compared_where_it_can_be(numbers):
         "all tasks": 3, "classification": 2, "generation": 1,
     }  # fmt: skip
     everywhere, choice, generation = (set(kind.rules) for kind in numbers.rules.values())
-    assert everywhere == generation and choice - everywhere == {"max-probability", "margin", "entropy"}
+    assert everywhere == generation
+    assert choice - everywhere == {"max-probability", "margin", "entropy", "learned-diff-prob"}
     assert LEARNED | {"seed-variance", "random", "oracle"} < everywhere
     assert choice | {"token-entropy", "token-margin"} == set(rules.names(numbers.run))
     note = rule_tables.rules_table(numbers).notes[-1]
@@ -177,3 +179,28 @@ def test_a_method_without_a_complete_seed_has_no_standing(tmp_path, numbers):
 
 def vars_of(run):
     return {name: getattr(run, name) for name in run.__dataclass_fields__}
+
+
+def test_the_probability_of_the_right_option(folder, numbers):
+    examples, cell = list(numbers.run.examples["multirc"]), numbers.cells["xent", 1, "multirc"]
+    shares = {
+        model: [
+            np.exp(row[e.options.index(e.target)]) / np.exp(row).sum()
+            for row, e in zip(answers["option_logprobs"], examples, strict=True)
+        ]
+        for model, answers in (("small", cell.small), ("large", cell.large))
+    }
+    columns = {name: cell.small[name] for name in ("id", "task", "token_logprobs", "option_logprobs")}
+    columns |= {"unit": numbers.run.units["multirc"]} | {f"probability_{model}": p for model, p in shares.items()}
+    expected = cross_fitted(deferral.get("learned-diff-prob"), columns, by="unit")
+    np.testing.assert_allclose(cell.score("learned-diff-prob"), expected, atol=1e-6)
+
+
+def test_early_kept_results_do_not_know_the_right_option(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "files", lambda run: {})
+    path = keep.keep(folder, tmp_path / "kept") / "examples.parquet"
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns(["answer"]), path)
+    manifest = store.read_json(path.parent / "manifest.json")
+    store.write_json(path.parent / "manifest.json", manifest | {"files": {}})
+    why = rules.lacking(load.load(path.parent), "learned-diff-prob", ("sst2",))
+    assert why == "no probability_small, probability_large"

@@ -86,6 +86,8 @@ def test_rules_look_at_the_models_and_not_at_what_is_drawn():
         trusted = np.broadcast_to(speculative.TRUSTED[rule](q, p, ALPHAS[rule]), q.shape)
         keeps = np.take_along_axis(trusted, q.argmax(-1)[:, None], -1)[:, 0]
         np.testing.assert_array_equal(pi.argmax(-1), np.where(keeps, q.argmax(-1), p.argmax(-1)), err_msg=rule)
+    for alpha in (0.0, 0.1, 0.4):  # only the most probable token is ever drafted
+        np.testing.assert_array_equal(*(target(rule, q, p, alpha, drawn) for rule in ("token-v1", "diff")))
 
 
 @pytest.mark.parametrize("rule", speculative.RULES)

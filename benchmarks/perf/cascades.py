@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from keras import ops
 
 import cat_keras as ck
 from benchmarks.perf import paired
 from benchmarks.perf.writers import CONTEXT, NEW, TASK, Writers
+from cat_keras.cached import CachedModel
 from cat_keras.generation import Generator
 from cat_keras.speculative import expected_speedup, expected_tokens
 from cat_keras.speculative_decoding import SpeculativeCascade
@@ -19,10 +21,10 @@ def speculative(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
     """Lossless greedy speculation against the large model alone, which takes a step per token."""
     rows = [_speculated(work, batch, prompts, count) for batch, prompts in BATCHES.items()]
     return pd.concat(rows), (
-        f"Prompts of {TASK}, at most {NEW} new tokens, greedy, lossless; large model 6M, small model 1M. Acceptance a: "
-        "of the drafts that were judged. c: time of a step of the small model over one of the large, each decoding "
-        "alone. Expected: (1 − a^(γ+1)) / ((1 − a) ((γ + 1) c + 1)), as if a pass over γ + 1 tokens took as long as "
-        "one over a single token."
+        f"Prompts of {TASK}, at most {NEW} new tokens, greedy, lossless; large model 6M, small model 1M. a: share of "
+        "the judged drafts that stand. c: time of a step of the small model over one of the large, each decoding alone. "
+        "v: time of a pass of the large model over γ + 1 tokens in each row over one of a single token. Expected: "
+        "(1 − a^(γ+1)) / ((1 − a) ((γ + 1) c + 1)), which takes v for 1; and with the v measured."
     )
 
 
@@ -31,31 +33,48 @@ def _speculated(work, batch, prompts, count) -> pd.DataFrame:
     asked = work.prompts[:prompts]
     alone = {name: Generator(m, [work.end], rows=batch) for name, m in (("small", small), ("large", large))}
     plain = {name: [a.tokens for a in generator(asked, NEW)] for name, generator in alone.items()}
+    chains = {n: SpeculativeCascade(small, large, gamma=n, rows=batch, max_length=CONTEXT) for n in GAMMAS}
+    answers = {n: chain.generate(asked, NEW) for n, chain in chains.items()}
     steps = {name: generator.steps for name, generator in alone.items()}
-    chains = {f"γ {n}": SpeculativeCascade(small, large, gamma=n, rows=batch, max_length=CONTEXT) for n in GAMMAS}
-    answers = {name: chain.generate(asked, NEW) for name, chain in chains.items()}
-    candidates = {name: lambda g=g: g(asked, NEW) for name, g in alone.items()}
-    candidates |= {name: lambda chain=chain: chain.generate(asked, NEW) for name, chain in chains.items()}
-    seconds = paired.rounds(candidates, count)
+    seconds = paired.rounds(
+        {name: lambda g=g: g(asked, NEW) for name, g in alone.items()}
+        | {n: lambda chain=chain: chain.generate(asked, NEW) for n, chain in chains.items()}
+        | {f"pass over {n + 1}": passes(large, batch, n + 1) for n in (0, *GAMMAS)},
+        count,
+    )
     cost = paired.ratio(seconds, "small", "large") * steps["large"] / steps["small"]
     return pd.DataFrame(
-        {"rows at a time": batch, "prompts": len(asked), "γ": chain.gamma}
-        | _accounts(answers[name], plain["large"], chain.gamma, cost)
-        | {"speed-up": paired.ratio(seconds, "large", name)}
-        for name, chain in chains.items()
+        {"rows at a time": batch, "prompts": len(asked), "γ": n}
+        | _accounts(answers[n], plain["large"], n, cost, paired.ratio(seconds, f"pass over {n + 1}", "pass over 1"))
+        | {"speed-up": paired.ratio(seconds, "large", n)}
+        for n in chains
     )
 
 
-def _accounts(answers, plain, gamma, cost) -> dict:
+def passes(model, rows: int, tokens: int, times: int = 20):
+    """A function that reads so many new tokens in each row after 64 others, again and again."""
+    cached = CachedModel(model)
+    read = cached.function(
+        lambda new, position, cache: cached.read(new, cache, position)[0], ((None, None), "int32"), ((), "int32")
+    )
+    new, position = ops.ones((rows, tokens), "int32"), ops.convert_to_tensor(np.int32(64))
+    cache = cached.empty(rows, cached.room(64 + tokens))
+    return lambda: [ops.convert_to_numpy(read(new, position, cache)) for _ in range(times)]
+
+
+def _accounts(answers, plain, gamma, cost, longer) -> dict:
     accepted, rejected, calls = (sum(getattr(a, n) for a in answers) for n in ("accepted", "rejected", "large_calls"))
     rate = accepted / max(accepted + rejected, 1)
+    tokens = expected_tokens(rate, gamma)
     return {
-        "acceptance": rate,
-        "tokens per large pass": sum(len(a.tokens) for a in answers) / calls,
-        "expected tokens": float(expected_tokens(rate, gamma)),
         "equal answers": float(np.mean([a.tokens == b for a, b in zip(answers, plain, strict=True)])),
+        "a": rate,
+        "tokens per pass": sum(len(a.tokens) for a in answers) / calls,
+        "expected tokens": float(tokens),
         "c": cost,
+        "v": longer,
         "expected speed-up": float(expected_speedup(rate, gamma, cost)),
+        "expected with v": float(tokens / ((gamma + 1) * cost + longer)),
     }
 
 

@@ -1,7 +1,7 @@
 """Speed of inference, in ratios: python -m benchmarks.perf.decoding [PART…] --data DIR --cache DIR
 
 generation: against `generate` of KerasHub and of transformers. scoring: options after one prompt against whole strings.
-speculative, cascade: two models against their formulas. On a real task, by models trained on it for a minute.
+speculative, cascade: two models against their formulas. On a real task, by models trained on it for minutes.
 """
 
 import itertools
@@ -57,7 +57,7 @@ def keras_hub(model, work: Writers, batch: int, by_length: bool):
 def transformers(model, work: Writers):
     """A context that gives a function of a line, see `transformers_gemma.serve`; None where it is not installed."""
     if not (find_spec("transformers") and find_spec("torch")):
-        print("No comparison with transformers, which is not installed: pip install torch transformers")
+        print("No comparison with transformers, which is not installed: pip install cat-keras[peer]")
         return nullcontext((None, ""))
     spec = {"configuration": transformers_gemma.configuration(model), "end": work.end, "new": NEW}
     arrays = {"tokens": np.concatenate(work.prompts), "lengths": np.array([len(p) for p in work.prompts])}

@@ -46,12 +46,12 @@ def whole(model, data: ck.Encoded, count: int):
 def scoring(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
     rows = []
     for shape, model in work.models.items():
-        predictor = ck.Predictor(model, CONTEXT, NEW, BATCH)
+        predictor = ck.Predictor(model, CONTEXT, NEW)
         for options in COUNTS:
             rows.append({"model": shape} | _compared(predictor, with_options(work.examples, options), count))
     return pd.DataFrame(rows), (
-        f"{len(work.examples)} prompts of {TASK}, options of one word, in batches of {BATCH}; whole strings without "
-        "the time of the tokenizer and with logits of the option's tokens alone."
+        f"{len(work.examples)} prompts of {TASK}, options of one word. Whole strings: sorted by length, in batches "
+        f"of {BATCH}, logits of the option's tokens alone, without the time of the tokenizer."
     )
 
 

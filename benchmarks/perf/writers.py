@@ -14,7 +14,7 @@ from benchmarks.perf import workload
 from cat_keras import encoding, losses, models, store, training
 
 TASK, CONTEXT, NEW = "web_nlg_en", 256, 64
-STEPS = {"1M": 600, "6M": 400}  # of 32 examples
+STEPS, RATES = {"1M": 600, "6M": 400}, {"1M": 3e-3, "6M": 1.5e-3}  # steps of 32 examples; peak learning rates
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def prepare(cache: Path, data: Path | None = None, count: int = 512) -> Writers:
     key = store.identity(examples=[e.asdict() for e in train], code=1)
     folder = results.get("tokenizer", key, lambda folder: _tokenizer(folder, train))
     proto = (folder / "vocabulary.spm").read_bytes()
-    trained = {shape: _trained(results, key, proto, shape, train, STEPS[shape]) for shape in workload.SHAPES}
+    trained = {shape: _trained(results, key, proto, shape, train) for shape in workload.SHAPES}
     return asked(trained, examples)
 
 
@@ -62,18 +62,20 @@ def _tokenizer(folder, train):
     (folder / "vocabulary.spm").write_bytes(models.train_tokenizer(texts, 4096))
 
 
-def _trained(results, key, proto, shape, train, steps):
+def _trained(results, key, proto, shape, train):
+    steps, rate = STEPS[shape], RATES[shape]
+
     def build(folder):
         model = workload.model(proto, shape)
         data = ck.encode(train, models.tokenizer_of(model), CONTEXT, long_targets="drop")
         trainer = ck.CascadeAware(model, losses.get("xent"))
         trainer.compile(keras.optimizers.AdamW(1e-3, global_clipnorm=1.0), jit_compile=True)
         batches = ck.Batches(data, 32, buckets=3)
-        history = training.train(trainer, batches, training.Schedule(3e-3, steps, steps // 10))
+        history = training.train(trainer, batches, training.Schedule(rate, steps, steps // 10))
         models.save(model, folder / "preset")
         return {"loss": float(np.mean(history["loss"][-20:]))}
 
-    recipe = store.identity(data=key, shape=workload.SHAPES[shape], steps=steps)
+    recipe = store.identity(data=key, shape=workload.SHAPES[shape], steps=steps, rate=rate)
     return models.load(results.get("train", recipe, build) / "preset")
 
 

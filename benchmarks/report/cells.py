@@ -13,7 +13,7 @@ from benchmarks.report.load import Columns, Run
 from cat_keras import deferral
 from cat_keras.confidence import auroc
 from cat_keras.curves import DeferralCurve, Outcomes
-from cat_keras.learned import cross_fitted
+from cat_keras.learned import cross_fitted, reference_probability
 from cat_keras.records import Example
 
 RANDOM, ORACLE = "random", "oracle"
@@ -52,6 +52,11 @@ class Cell:
             own["ensemble_confidences"] = deferral.confidences(members)
         if not rule.needs_fit:
             return rule(ChainMap(own, self.small))
+        if rule.target == "diff-prob":
+            places = self.run.answers[self.task]
+            own["probability_small"], own["probability_large"] = (
+                reference_probability(answers, places) for answers in (self.small, self.large)
+            )
         rule = replace(rule, bar=self.run.bars[self.task])
         return cross_fitted(rule, ChainMap(own | {"unit": self.run.units[self.task]}, self.small), by="unit")
 

@@ -91,6 +91,15 @@ class Examples(Sequence):
         return bool(pyarrow.compute.all(pyarrow.compute.greater(counts, 0)).as_py())
 
     @property
+    def answers(self) -> np.ndarray | None:
+        """(n,) places of the targets among the options, −1 where a target is none of them; None where not known."""
+        if "answer" in self.table.column_names:
+            return self.table["answer"].to_numpy()
+        if "n_options" in self.table.column_names:
+            return None
+        return np.array([e.options.index(e.target) if e.target in e.options else -1 for e in self], np.int64)
+
+    @property
     def ids(self) -> list[str]:
         return self.table["id"].to_pylist()
 
@@ -98,8 +107,7 @@ class Examples(Sequence):
 def _example(row: dict) -> Example:
     if "n_options" in row:
         row = row | {"prompt": "", "target": "", "options": [""] * row["n_options"]}
-        del row["n_options"]
-    return Example(**row)
+    return Example(**{name: value for name, value in row.items() if name not in ("n_options", "answer")})
 
 
 def _whole(column: pyarrow.ChunkedArray) -> pyarrow.Array:

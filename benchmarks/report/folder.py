@@ -25,6 +25,7 @@ EXAMPLE, EXAMPLE_TEXT, EXAMPLE_KEPT = (
     ("prompt", "target", "options", "references"),
     ("n_options",),
 )
+EXAMPLE_ANSWER = ("answer",)  # place of the target among the options, −1 for none; early kept results lack it
 TEXT, KEPT = ("text",), ("statistics",)
 
 
@@ -60,7 +61,7 @@ def check_file(path: Path, listed: Mapping):
 
 def examples(path: Path, tasks: Sequence[str], kept: bool) -> dict[str, Examples]:
     """Examples of every task, in the order of the file."""
-    table = columns.read(path, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY)
+    table = columns.read(path, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_ANSWER)
     code, names = columns.codes(columns.encoded(table, ["task"])["task"])
     found = {}
     for name in tasks:

@@ -97,6 +97,12 @@ class Run:
         return bars
 
     @cached_property
+    def answers(self) -> dict[str, np.ndarray]:
+        """Classification task → (n,) places of the right options, where they are known and among the options."""
+        found = {name: self.examples[name].answers for name in self.choice_tasks()}
+        return {name: places for name, places in found.items() if places is not None and places.min() >= 0}
+
+    @cached_property
     def units(self) -> dict[str, np.ndarray]:
         """task → for each example, the place of the first one that belongs together with it: what folds are made of.
 

@@ -1,14 +1,12 @@
 """Tables of deferral rules × methods, and the rows of `rules.csv`."""
 
-from benchmarks.report.cells import ORACLE, RANDOM
 from benchmarks.report.per_task import Record
 from benchmarks.report.rankings import RESAMPLES
 from benchmarks.report.render import Table, number
-from benchmarks.report.rules import Compared, Kind, Standing
+from benchmarks.report.rules import BOUNDS, Compared, Kind, Standing
 from benchmarks.report.summary import Summary
 from benchmarks.report.tables import marked
 
-BOUNDS = (RANDOM, ORACLE)
 TITLES = {
     "audc": ("AUDC (×100) by deferral rule, with intervals", 100, 1),
     "s_d": ("s_d by deferral rule", 1, 2),
@@ -104,7 +102,7 @@ def _lacking(summary: Summary) -> list[str]:
     """Rules that no kind of task has."""
     kinds = list(summary.rules.values())
     nowhere = [rule for rule in kinds[0].lacks if all(rule in kind.lacks for kind in kinds)]
-    if not nowhere:
+    if not nowhere or not kinds[0].tasks:
         return []
     return [f"Not compared: {'; '.join(f'{rule} ({kinds[-1].lacks[rule]})' for rule in nowhere)}."]
 

@@ -15,10 +15,11 @@ from cat_keras import deferral, significance
 from cat_keras.bootstrap import AudcBootstrap, Interval, pool_seeds
 from cat_keras.curves import macro_average
 
-LEARNED = ("learned-quality", "learned-diff-01")
+LEARNED = ("learned-quality", "learned-diff-01", "learned-diff-prob")
+BOUNDS = (RANDOM, ORACLE)
 LEAST = 50  # examples of a task that a learned rule is cross-fitted to
 ENSEMBLE = "ensemble_confidences"
-QUALITIES = ("quality_small", "quality_large")
+QUALITIES, PROBABILITIES = ("quality_small", "quality_large"), ("probability_small", "probability_large")
 METRICS = (*rankings.METRICS, "s_d")
 SIGNIFICANT = 0.05
 
@@ -71,21 +72,31 @@ class Kind:
 
 
 def names(run: Run) -> list[str]:
-    """Every rule that a report asks for: those registered, the learned ones, and the run's own."""
-    return list(dict.fromkeys([*deferral.RULES, *LEARNED, run.rule]))
+    """Every rule that a report asks for: those registered, the learned ones, the run's own; last the two bounds."""
+    every = dict.fromkeys([*deferral.RULES, *LEARNED, run.rule])
+    return [*(name for name in every if name not in BOUNDS), *BOUNDS]
 
 
 def lacking(run: Run, rule: str, tasks: Sequence[str]) -> str:
-    """Why a rule cannot score the answers to some tasks, in words; "" where it can."""
+    """Why a rule cannot score the answers to some tasks, in words; "" where it can, as the run's own must."""
+    if rule == run.rule:
+        return ""
     found = deferral.get(rule)
     if found.needs_fit and any(len(run.examples[name]) < LEAST for name in tasks):
         return f"a task has fewer than {LEAST} examples"
-    cells = [cell for (_, _, name), cell in run.small.items() if name in tasks]
-    there = {*QUALITIES, *(cells[0] if cells else found.needs)}
-    there |= {ENSEMBLE} if _has_ensembles(run, tasks) else set()
-    there -= {"option_logprobs"} if not found.needs_fit and not set(tasks) <= set(run.choice_tasks()) else set()
-    missing = [name for name in found.needs if name not in there]
+    needs = (*found.needs, *found.fit_needs) if found.needs_fit else found.needs
+    there = _columns(run, tasks) | ({"option_logprobs"} if found.needs_fit else set())  # it takes lists that are empty
+    missing = [name for name in needs if name not in there]
     return f"no {', '.join(missing)}" if missing else ""
+
+
+def _columns(run: Run, tasks: Sequence[str]) -> set[str]:
+    """What rules can read of the answers to the tasks."""
+    cells = [cell for (_, _, name), cell in run.small.items() if name in tasks]
+    there = {*QUALITIES, *(cells[0] if cells else ())}
+    there |= {ENSEMBLE} if _has_ensembles(run, tasks) else set()
+    there |= set(PROBABILITIES) if all(name in run.answers for name in tasks) else set()
+    return there if set(tasks) <= set(run.choice_tasks()) else there - {"option_logprobs"}
 
 
 def _has_ensembles(run: Run, tasks: Sequence[str]) -> bool:
@@ -122,7 +133,7 @@ def _kind(run: Run, cells, ranked, tasks: tuple[str, ...]) -> Kind:
 def _standings(run: Run, cells, ranked, tasks, rules, method: str, seeds) -> dict[tuple[str, str], Standing]:
     models = {rule: [(rule, method, seed) for seed in seeds] for rule in rules}
     pooled = {metric: _pooled(_means(ranked, tasks, models, metric), models) for metric in METRICS}
-    rivals = [rule for rule in rules if rule not in (RANDOM, ORACLE, run.rule)]
+    rivals = [rule for rule in rules if rule not in (*BOUNDS, run.rule)]
     p_values = significance.holm([pooled["audc"].p_value(rule, run.rule) for rule in rivals]) if rivals else []
     p_holm = dict(zip(rivals, map(float, p_values), strict=True))
     found = {}

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from cat_keras.deferral.rule import Rule, reduce_rows
+from cat_keras.deferral.rule import Rule, reduce_rows, row_lengths
 from cat_keras.errors import CatKerasError
 
 
@@ -81,29 +82,41 @@ def quantiles(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, alpha
     return found
 
 
+class _MeasuredRule(Rule):
+    """A mean over the tokens of what `Prediction` holds of each when it was asked for."""
+
+    sign: ClassVar[int]
+
+    def score(self, columns):
+        measured, answers = columns[self.needs[0]], columns["token_logprobs"]
+        bad = np.flatnonzero(row_lengths(measured) != row_lengths(answers))
+        if bad.size:
+            raise CatKerasError(
+                f"{self.name} needs {self.needs[0]} of every answer token; example {list(columns['id'])[bad[0]]!r} has "
+                "them not. Ask the predictor to measure them"
+            )
+        return reduce_rows(measured, lambda values, starts, n: self.sign * np.add.reduceat(values, starts) / n)
+
+
 @dataclass(frozen=True)
-class TokenEntropy(Rule):
+class TokenEntropy(_MeasuredRule):
     """Negative mean entropy of the small model's distribution at each answer token (nats), at most 0.
 
-    Reads `token_entropies`, which `Prediction` holds when they were asked for. An empty answer scores `NO_ANSWER`.
+    An empty answer scores `NO_ANSWER`.
     """
 
     name = "token-entropy"
-    needs = ("token_entropies",)
-
-    def score(self, columns):
-        return reduce_rows(columns["token_entropies"], lambda values, starts, n: -np.add.reduceat(values, starts) / n)
+    needs = ("token_entropies", "token_logprobs")
+    sign = -1
 
 
 @dataclass(frozen=True)
-class TokenMargin(Rule):
+class TokenMargin(_MeasuredRule):
     """Mean difference of the two largest probabilities at each answer token, in [0, 1].
 
-    Reads `token_margins`, which `Prediction` holds when they were asked for. An empty answer scores `NO_ANSWER`.
+    An empty answer scores `NO_ANSWER`.
     """
 
     name = "token-margin"
-    needs = ("token_margins",)
-
-    def score(self, columns):
-        return reduce_rows(columns["token_margins"], lambda values, starts, n: np.add.reduceat(values, starts) / n)
+    needs = ("token_margins", "token_logprobs")
+    sign = 1

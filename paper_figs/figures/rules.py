@@ -12,7 +12,7 @@ def draw(source: Source) -> Sheet:
 FIGURE = Figure(
     name="rules",
     caption="Area under the deferral curve (× 100) of every deferral rule with every training objective, on the same "
-    "predictions: averages over tasks and seeds, over all tasks and over classification, where more rules apply.",
+    "predictions: averages over tasks and seeds, over all tasks, and over classification and generation apart.",
     pick=alone(),
     draw=draw,
     wants="predictions of any run: `python -m benchmarks run`",

@@ -79,27 +79,38 @@ def draw(source: Source):
     methods = [name for name in run.methods if name in set(table["method"])]
     large = {"flops": lambda answers: answers["flops"], "large_calls": _passes}
     best = np.mean([run.large[name]["quality"][rows[name]].mean() for name in rows])
-    height = 0.7 + 2.1 * len(methods)
+    height = 0.7 + 2.3 * len(methods)
     figure, axes = style.canvas(len(methods), 2, width=style.PAGE, height=height, sharey=True)
     for line, method in zip(axes, methods, strict=True):
-        seeds = sorted(set(frame[frame["method"] == method]["seed"]))
+        seeds, marks = sorted(set(frame[frame["method"] == method]["seed"])), table[table["method"] == method]
         for panel, cost in zip(line, COSTS, strict=True):
             alone = np.mean([large[cost](run.large[name])[rows[name]].mean() for name in rows])
             curve = queries(run, method, seeds, rows, cost)
             panel.plot(100 * curve.cost / alone, 100 * curve.quality, color="black", label=f"queries, {run.rule}")
-            for look, (rule, marks) in zip(_looks(), table[table["method"] == method].groupby("rule"), strict=False):
-                marks = marks.sort_values("alpha")
-                panel.plot(100 * marks[cost] / alone, 100 * marks["quality"], label=f"tokens, {rule}", **look)
-            panel.plot(
-                [100], [100 * best], "*", color="black", markersize=8, markerfacecolor="none", label="large alone"
-            )
+            _marks(panel, 100 * marks[cost] / alone, marks)
+            panel.plot([100], [100 * best], "k*", markersize=8, markerfacecolor="none", label="large alone")
             panel.set_xlim(left=0)
+            if cost == "large_calls":  # where there is room for it
+                _closer(panel, 100 * marks[cost] / alone, marks)
         line[0].set_title(f"small model after {method}", loc="left")
         line[0].set_ylabel("quality (× 100)")
     for panel, words in zip(axes[-1], COSTS.values(), strict=True):
         panel.set_xlabel(f"{words},\n% of the large model alone")
     style.legend(figure, axes[0, 0], 5)
     return figure
+
+
+def _marks(panel, cost: pd.Series, table: pd.DataFrame):
+    for look, (rule, marks) in zip(_looks(), table.groupby("rule"), strict=False):
+        marks = marks.sort_values("alpha")
+        panel.plot(cost[marks.index], 100 * marks["quality"], label=f"tokens, {rule}", **look)
+
+
+def _closer(panel, cost: pd.Series, table: pd.DataFrame):
+    """The marks again, at a scale at which rules can be told apart."""
+    inset = panel.inset_axes([0.5, 0.1, 0.48, 0.48])
+    _marks(inset, cost, table)
+    inset.margins(0.08)
 
 
 def _looks():
@@ -112,9 +123,10 @@ def _looks():
 FIGURE = Figure(
     name="token_level",
     caption="Deferring whole queries (black lines) against deferring tokens (marks: speculative cascades by rule, one "
-    "mark for each α, greedy), on the same examples of the generation tasks. Left: by FLOPs, where both models pay for "
-    "every drafted token, also for those that do not stand. Right: by passes of the large model that have to wait for "
-    "each other, which is what speculation saves. Means over tasks and seeds.",
+    "mark for each α, greedy, where `token-v1` is `diff`), on the same examples of the generation tasks. Left: "
+    "by FLOPs, where both models pay for every drafted token, also for those that do not stand. Right: by "
+    "passes of the large model that have to wait for each other, which is what speculation saves; small panels: "
+    "the marks again. Means over tasks and seeds.",
     pick=alone(files=(*PREDICTIONS, FILE)),
     draw=draw,
     wants=f"answers of token-level cascades beside a run's predictions, `{FILE}`: `python -m benchmarks token-level "
