@@ -22,9 +22,9 @@ def speculative(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
     rows = [_speculated(work, batch, prompts, count) for batch, prompts in BATCHES.items()]
     return pd.concat(rows), (
         f"Prompts of {TASK}, at most {NEW} new tokens, greedy, lossless; large model 6M, small model 1M. a: share of "
-        "the judged drafts that stand. c: time of a step of the small model over one of the large, each decoding alone. "
-        "v: time of a pass of the large model over γ + 1 tokens in each row over one of a single token. Expected: "
-        "(1 − a^(γ+1)) / ((1 − a) ((γ + 1) c + 1)), which takes v for 1; and with the v measured."
+        "the judged drafts that stand. c: time of a step of the small model over one of the large, each decoding "
+        "alone. v: time of a pass of the large model over γ + 1 tokens in each row over one of a single token. "
+        "Expected: (1 − a^(γ+1)) / ((1 − a) ((γ + 1) c + 1)), which takes v for 1; and with the v measured."
     )
 
 

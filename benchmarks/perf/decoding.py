@@ -18,6 +18,7 @@ import typer
 
 from benchmarks.perf import cascades, paired, peer, scoring, transformers_gemma, writers
 from benchmarks.perf.writers import NEW, Writers
+from cat_keras.errors import unknown_name
 from cat_keras.generation import Generator
 
 SETTINGS = {f"batches of {n}, {order}": (n, order == "by length")
@@ -134,6 +135,8 @@ def main(
     prompts: Annotated[int, typer.Option(min=1)] = 512,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
 ):
+    if unknown := [name for name in parts or () if name not in PARTS]:
+        raise unknown_name("part", unknown[0], PARTS)
     work = writers.prepare(cache, data, prompts)
     for name in parts or PARTS:
         table, note = PARTS[name](work, rounds)
