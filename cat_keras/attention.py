@@ -20,30 +20,39 @@ def layers(model) -> list:
     return found if fits else []
 
 
-def leaves(model) -> list[tuple]:
-    """(shape, dtype, axis of rows, axis of tokens) of keys and values, layer after layer."""
+def leaves(model, tight: bool) -> list[tuple]:
+    """(shape, dtype, axis of rows, axis of tokens) of keys and values, layer after layer; tight ones in two parts."""
     return [
         ((1, layer.num_key_value_heads, 2, layer.head_dim), layer.compute_dtype, 0, 2)
         for layer in layers(model)
-        for _ in range(2)
+        for _ in range(4 if tight else 2)
     ]
 
 
 def read(model, attentions, tokens, cache, index, tight):
-    """What `CachedModel.read` returns; keys and values are (rows, key-value heads, width, head size).
+    """What `CachedModel.read` returns.
 
-    With `tight` the width becomes that of the tokens read: appending copies less than writing does.
+    Keys and values are (rows, key-value heads, width, head size), written at the index. With `tight` each is in two
+    parts, settled and recent, and new ones are appended to the recent: that is all that is copied.
     """
     rows, width = ops.shape(tokens)[0], index + ops.shape(tokens)[1] if tight else ops.shape(cache[0])[2]
-    write = _append if tight else _overwrite
     # KerasHub's own handling of the cache is given one without numbers in it.
     hollow = ops.zeros([rows, len(attentions), 2, width, 0, 0], attentions[0].compute_dtype)
-    written = []
+    size, written = len(cache) // len(attentions), []
     with contextlib.ExitStack() as stack:
-        for layer, keys, values in zip(attentions, cache[::2], cache[1::2], strict=True):
-            stack.enter_context(_replaced(layer, _call(layer, keys, values, write, written)))
+        for i, layer in enumerate(attentions):
+            mine = cache[i * size : (i + 1) * size]
+            stack.enter_context(_replaced(layer, _call(layer, mine, tight, written)))
         logits, hidden, _ = model.call_with_cache(tokens, hollow, index)
     return logits, hidden, written
+
+
+def settle(cache) -> list:
+    """A tight cache with nothing recent."""
+    out = []
+    for old, recent in zip(cache[::2], cache[1::2], strict=True):
+        out += [ops.concatenate([old, recent], axis=2), recent[:, :, :0]]
+    return out
 
 
 @contextlib.contextmanager
@@ -55,32 +64,31 @@ def _replaced(layer, call):
         del layer.call  # the method of the class shows again
 
 
-def _call(layer, keys, values, write, written):
-    """A replacement of the layer's `call` that appends its keys and values, these tokens included, to `written`."""
+def _call(layer, cache, tight, written):
+    """A replacement of the layer's `call` that appends its part of the cache, these tokens included, to `written`."""
+    mine = cache
 
     def call(x, attention_mask=None, cache=None, cache_update_index=0, training=False):
         query, key = (layer._apply_rope(dense(x), cache_update_index) for dense in (layer.query_dense, layer.key_dense))
-        all_keys = write(keys, ops.transpose(key, (0, 2, 1, 3)), cache_update_index)
-        all_values = write(values, ops.transpose(layer.value_dense(x), (0, 2, 1, 3)), cache_update_index)
-        written.extend((all_keys, all_values))
-        return layer.output_dense(attend(layer, query, all_keys, all_values, attention_mask)), cache
+        new = (ops.transpose(found, (0, 2, 1, 3)) for found in (key, layer.value_dense(x)))
+        if tight:
+            both = [[old, ops.concatenate([recent, more], axis=2)]
+                    for old, recent, more in zip(mine[::2], mine[1::2], new, strict=True)]  # fmt: skip
+        else:
+            start = [0, 0, cache_update_index, 0]
+            both = [[ops.slice_update(old, start, more)] for old, more in zip(mine, new, strict=True)]
+        written.extend(part for parts in both for part in parts)
+        return layer.output_dense(attend(layer, query, *both, attention_mask)), cache
 
     return call
-
-
-def _overwrite(old, new, index):
-    return ops.slice_update(old, [0, 0, index, 0], new)
-
-
-def _append(old, new, index):
-    return ops.concatenate([old[:, :, :index], new], axis=2)
 
 
 def attend(layer, query, keys, values, mask):
     """Softmax attention.
 
     Args:
-        query: (rows, n, heads, head size). keys, values: (rows, key-value heads, width, head size).
+        query: (rows, n, heads, head size). keys, values: lists of parts (rows, key-value heads, width, head size), of
+            which the widths add up.
         mask: (rows, n, width), true where a token may be attended to.
 
     Returns:
@@ -91,9 +99,13 @@ def attend(layer, query, keys, values, mask):
     scale = size if layer.query_head_dim_normalize else layer.hidden_dim // heads
     groups = ops.reshape(query * ops.cast(scale**-0.5, query.dtype), (rows, n, layer.num_key_value_heads, -1, size))
     groups = ops.transpose(groups, (0, 2, 3, 1, 4))  # (rows, key-value heads, queries of each, n, head size)
-    logits = ops.matmul(groups, ops.swapaxes(keys, -1, -2)[:, :, None])
+    logits = [ops.matmul(groups, ops.swapaxes(part, -1, -2)[:, :, None]) for part in keys]
+    logits = ops.concatenate(logits, axis=-1) if len(keys) > 1 else logits[0]
     if layer.logit_soft_cap is not None:
         logits = ops.tanh(logits / layer.logit_soft_cap) * layer.logit_soft_cap
     weights = ops.cast(layer.softmax(logits, mask=mask[:, None, None]), query.dtype)
-    found = ops.transpose(ops.matmul(weights, values[:, :, None]), (0, 3, 1, 2, 4))
-    return ops.reshape(found, (rows, n, heads, size))
+    found, start = 0, 0
+    for part in values:
+        end = start + ops.shape(part)[2]
+        found, start = found + ops.matmul(weights[..., start:end], part[:, :, None]), end
+    return ops.reshape(ops.transpose(found, (0, 3, 1, 2, 4)), (rows, n, heads, size))

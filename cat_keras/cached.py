@@ -15,6 +15,8 @@ from keras import ops
 from cat_keras import attention
 from cat_keras.errors import CatKerasError
 
+RECENT = 16  # tokens of a tight cache that are kept apart from the others
+
 
 class CachedModel:
     """Reads tokens at a position and keeps their keys and values.
@@ -27,7 +29,7 @@ class CachedModel:
         static: round rows and widths up to few sizes and compile each with XLA, as accelerators need; by default on a
             GPU, a TPU and with JAX. Otherwise one traced function serves every number of rows and every width.
         tight: a cache is as wide as the tokens that were read, where that is possible (Gemma, shapes not static), which
-            saves half the time; reading at a position drops what was behind it. For rows that stay together.
+            saves half the time: reading appends to it. Before reading at an earlier position, `cut` it.
 
     Attributes:
         compilations: functions traced so far.
@@ -46,7 +48,9 @@ class CachedModel:
         self.static = _needs_static_shapes() if static is None else static
         self._attentions = attention.layers(model)
         self.tight = tight and bool(self._attentions) and not self.static
-        self._template, self._leaves = (None, attention.leaves(model)) if self._attentions else _probe(model)
+        self._template, self._leaves = (
+            (None, attention.leaves(model, self.tight)) if self._attentions else _probe(model)
+        )
         # Positions beyond it have no embedding; rotary ones have no end.
         self.context = getattr(model.backbone, "max_sequence_length", None) or 1 << 30
         self.compilations = 0
@@ -70,13 +74,15 @@ class CachedModel:
         ]
 
     def width(self, cache: list) -> int:
-        """Tokens that a cache has room for."""
-        return int(cache[0].shape[self._leaves[0][3]])
+        """Tokens that a cache has room for, or that a tight one holds."""
+        return sum(int(leaf.shape[self._leaves[0][3]]) for leaf in cache[: 2 if self.tight else 1])
 
     def widen(self, cache: list, width: int) -> list:
         """The same cache with room for at least `width` tokens."""
+        if self.tight:  # what is recent is copied with every token, so it shall be little
+            return attention.settle(cache) if int(cache[1].shape[2]) >= RECENT else cache
         more = max(width - self.width(cache), 0)
-        if self.tight or not more:
+        if not more:
             return cache
         return [
             ops.pad(leaf, [(0, more if a == w else 0) for a in range(len(shape))])
@@ -87,9 +93,8 @@ class CachedModel:
         """The first `width` tokens of a tight cache, so that rows can come together; any other as it is."""
         if not self.tight:
             return cache
-        return [
-            leaf[(slice(None),) * w + (slice(width),)] for leaf, (_, _, _, w) in zip(cache, self._leaves, strict=True)
-        ]
+        rest = max(width - int(cache[0].shape[2]), 0)
+        return [leaf[:, :, : rest if i % 2 else width] for i, leaf in enumerate(cache)]
 
     def take(self, cache: list, rows) -> list:
         """Some rows of a cache, in the order given."""
@@ -98,6 +103,8 @@ class CachedModel:
 
     def concatenate(self, caches: list[list]) -> list:
         """The rows of several caches of one width, one after the other."""
+        if self.tight and len(caches) > 1:
+            caches = [attention.settle(cache) for cache in caches]
         return [
             ops.concatenate(leaves, axis=r) if len(leaves) > 1 else leaves[0]
             for (_, _, r, _), leaves in zip(self._leaves, zip(*caches, strict=True), strict=True)

@@ -13,6 +13,10 @@ from cat_keras.sampling import GREEDY, Sampler, confidence
 
 MEASURES = ("entropy", "margin", "hidden")
 
+# Prompts of so many tokens more join together with the shortest: the rest of each is then fed token by token. Every
+# joining copies the cache of the others, which costs more than these few rows.
+SPREAD = 8
+
 
 @dataclass(slots=True)
 class Generated:
@@ -36,8 +40,8 @@ class Generated:
 class Generator:
     """Continues prompts with one model; keeps its compiled functions, so reuse it.
 
-    All rows that are at one position make a batch: a prompt joins when the batch gets to its last token, and leaves at
-    its stop token. Every computed row is then a wanted token, whatever the lengths of prompts and answers.
+    All rows that are at one position make a batch: a prompt joins when the batch gets to its last tokens, and leaves at
+    its stop token. Nearly every computed row is then a wanted token, whatever the lengths of prompts and answers.
 
     Args:
         model: a `CausalLM` or a `CachedModel`.
@@ -104,20 +108,26 @@ class Generator:
             if joining := _take(waiting, position + 1, self.limit - len(batch.active)):
                 batch.admit([(i, prompts[i]) for i in joining], position)
             tokens, said = self._advance(batch, uniforms, answers, position)
+            position += 1
             ended = []
             for slot, row in batch.active:
-                answer = answers[row]
-                answer.tokens.append(int(tokens[slot]))
-                _note(answer, said, slot)
-                if answer.tokens[-1] in self.stop or len(answer.tokens) == most[row]:
+                if position < len(prompts[row]):
+                    tokens[slot] = prompts[row][position]
+                elif self._extend(answers[row], int(tokens[slot]), said, slot, most[row]):
                     ended.append(slot)
-                    if answer.hidden is not None:
-                        answer.hidden /= len(answer.tokens)
             batch.tokens = tokens
             batch.release(ended)
             if progress and ended:
                 progress(len(ended))
-            position += 1
+
+    def _extend(self, answer, token, said, slot, most) -> bool:
+        """Appends a token and what is said of it; whether that was the last one."""
+        answer.tokens.append(token)
+        _note(answer, said, slot)
+        last = token in self.stop or len(answer.tokens) == most
+        if last and answer.hidden is not None:
+            answer.hidden /= len(answer.tokens)
+        return last
 
     def _advance(self, batch, uniforms, answers, position):
         batch.make_room(position + 1)
@@ -127,7 +137,7 @@ class Generator:
         tensors = map(ops.convert_to_tensor, (batch.tokens, drawn, np.int32(position)))
         tokens, said, batch.cache = self._step(*tensors, batch.cache)
         self.steps, self.computed = self.steps + 1, self.computed + len(batch.rows)
-        return ops.convert_to_numpy(tokens), {k: ops.convert_to_numpy(v) for k, v in said.items()}
+        return np.array(tokens), {k: ops.convert_to_numpy(v) for k, v in said.items()}
 
 
 class _Batch:
@@ -142,10 +152,10 @@ class _Batch:
         return [(slot, row) for slot, row in enumerate(self.rows) if row >= 0]
 
     def admit(self, joining, position):
-        """Reads prompts of `position` + 1 tokens up to their last one, and appends their rows."""
+        """Reads prompts up to their token at `position`, and appends their rows."""
         width = self.cached.width(self.cache) if self.cache else self.cached.room(position + 1)
-        cache = self.cached.prefix([prompt[:-1] for _, prompt in joining], width)
-        last = np.array([prompt[-1] for _, prompt in joining], np.int32)
+        cache = self.cached.prefix([prompt[:position] for _, prompt in joining], width)
+        last = np.array([prompt[position] for _, prompt in joining], np.int32)
         caches = [cache] if self.cache is None else [self.cache, cache]
         self._arrange(caches, [row for row, _ in joining], last)
 
@@ -184,12 +194,14 @@ def _by_length(prompts, most) -> dict[int, deque]:
     return waiting
 
 
-def _take(waiting, length, room) -> list[int]:
-    """At most `room` of the prompts of a length; a length that none is left of goes."""
-    queue = waiting.get(length, ())
-    chosen = [queue.popleft() for _ in range(min(room, len(queue)))]
-    if not queue:
-        waiting.pop(length, None)
+def _take(waiting, shortest, room) -> list[int]:
+    """At most `room` of the prompts of a length, if there are any, and with them of those little longer."""
+    chosen = []
+    for length in range(shortest, shortest + SPREAD + 1) if shortest in waiting else ():
+        queue = waiting.get(length, ())
+        chosen += [queue.popleft() for _ in range(min(room - len(chosen), len(queue)))]
+        if not queue:
+            waiting.pop(length, None)
     return chosen
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from cat_keras.cached import CachedModel, supported
 from cat_keras.decoding import Predictor
 from cat_keras.errors import CatKerasError
-from cat_keras.generation import MEASURES, Generator
+from cat_keras.generation import MEASURES, SPREAD, Generator
 from cat_keras.options import OptionScorer
 from cat_keras.sampling import Sampler, confidence, draw
 from cat_keras.whole import WholeGenerator, WholeScorer
@@ -94,8 +94,8 @@ def next_distribution(model):
 # -- greedy ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", [gemma, pytest.param(gpt2, marks=pytest.mark.slow), gemma3,
-                                    *(pytest.param(f, marks=pytest.mark.long) for f in (llama, qwen, gemma2))]
+@pytest.mark.parametrize("family", [gemma, gemma3,
+                                    *(pytest.param(f, marks=pytest.mark.long) for f in (gpt2, llama, qwen, gemma2))]
 )  # fmt: skip
 def test_greedy_answers_are_those_of_keras_hub(family):
     model = sharpened(family())
@@ -108,7 +108,7 @@ def test_greedy_answers_are_those_of_keras_hub(family):
         np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 256])
+@pytest.mark.parametrize("limit", [2, 256])
 @pytest.mark.parametrize("static", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_answers_do_not_depend_on_company(model, static, limit):
     expected = Generator(model, [END])(PROMPTS, 6)
@@ -125,7 +125,8 @@ def test_each_row_stops_by_itself_and_none_is_computed_in_vain(model):
         cut = all_of_it.tokens.index(stop) + 1 if stop in all_of_it.tokens else 9
         assert answer.tokens == all_of_it.tokens[:cut]
     wanted = sum(len(a.tokens) for a in found)
-    assert wanted <= generator.computed <= wanted / 0.9 + len(PROMPTS)
+    # Rows that go leave room when they are a tenth; prompts join with those up to SPREAD tokens shorter.
+    assert wanted <= generator.computed <= wanted / 0.9 + SPREAD * len(PROMPTS)
     each = list(range(len(PROMPTS)))
     assert [a.tokens for a in generator(PROMPTS, each)] == [a.tokens[:n] for a, n in zip(found, each, strict=True)]
 

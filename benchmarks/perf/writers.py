@@ -14,7 +14,7 @@ from benchmarks.perf import workload
 from cat_keras import encoding, losses, models, store, training
 
 TASK, CONTEXT, NEW = "web_nlg_en", 256, 64
-STEPS, RATES = {"1M": 600, "6M": 400}, {"1M": 3e-3, "6M": 1.5e-3}  # steps of 32 examples; peak learning rates
+STEPS, RATES = {"1M": 600, "6M": 400}, {"1M": 3e-3, "6M": 3e-3}  # steps of 32 examples; peak learning rates
 
 
 @dataclass(frozen=True)
