@@ -70,13 +70,23 @@ def ended(folder: Path):
     return json.loads((folder / "end.json").read_text())
 
 
-def killed(folder: Path, delay: float) -> int:
-    """Kills a child after so many seconds; the step it had reached."""
+def killed(folder: Path, delay: float, step: int) -> int:
+    """Kills a child so many seconds after its start, or after a step that is not 0; the step it had reached."""
+    (folder / "step").unlink(missing_ok=True)
     pid = child(folder)
+    while _step(folder) < step and not (folder / "end.json").exists():
+        time.sleep(0.001)
     time.sleep(delay)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return int((folder / "step").read_text()) if (folder / "step").exists() else 0
+    return _step(folder)
+
+
+def _step(folder) -> int:
+    try:
+        return int((folder / "step").read_text() or 0)  # empty while it is written
+    except FileNotFoundError:
+        return 0
 
 
 def main(root: Path, kills: int, seed: int):
@@ -88,7 +98,10 @@ def main(root: Path, kills: int, seed: int):
     while len(reached) < kills:
         folder.mkdir()
         while len(reached) < kills and not (folder / "end.json").exists():
-            reached.append(killed(folder, rng.uniform(0, whole)))
+            # In turns at any instant, and at one within the training, however long the rest takes on this machine.
+            within = len(reached) % 2
+            delay = rng.uniform(0, 0.02 if within else whole)
+            reached.append(killed(folder, delay, rng.randrange(1, STEPS - 10) if within else 0))
         ends.append(ended(folder))
         shutil.rmtree(folder)
     print(json.dumps({"expected": expected, "ends": ends, "reached": reached}))
