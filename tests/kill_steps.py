@@ -74,7 +74,8 @@ def killed(folder: Path, delay: float, step: int) -> int:
     """Kills a child so many seconds after its start, or after a step that is not 0; the step it had reached."""
     (folder / "step").unlink(missing_ok=True)
     pid = child(folder)
-    while _step(folder) < step and not (folder / "end.json").exists():
+    latest = time.monotonic() + 120
+    while _step(folder) < step and not (folder / "end.json").exists() and time.monotonic() < latest:
         time.sleep(0.001)
     time.sleep(delay)
     os.kill(pid, signal.SIGKILL)
