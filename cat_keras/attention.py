@@ -64,9 +64,8 @@ def _replaced(layer, call):
         del layer.call  # the method of the class shows again
 
 
-def _call(layer, cache, tight, written):
+def _call(layer, mine, tight, written):
     """A replacement of the layer's `call` that appends its part of the cache, these tokens included, to `written`."""
-    mine = cache
 
     def call(x, attention_mask=None, cache=None, cache_update_index=0, training=False):
         query, key = (layer._apply_rope(dense(x), cache_update_index) for dense in (layer.query_dense, layer.key_dense))

@@ -39,18 +39,17 @@ class CachedModel:
     """
 
     def __init__(self, model, static: bool | None = None, tight: bool = False):
-        if not supported(model):
+        self._attentions = attention.layers(model)
+        template, leaves = (None, []) if self._attentions else _probe(model)
+        if not (self._attentions or _writable(leaves)):
             raise CatKerasError(
                 "Cached decoding needs a key–value cache that is written at a position. Received: "
                 f"{type(model).__name__}, which has none. Its own generate works: ck.Predictor uses it"
             )
         self.model = model
         self.static = _needs_static_shapes() if static is None else static
-        self._attentions = attention.layers(model)
         self.tight = tight and bool(self._attentions) and not self.static
-        self._template, self._leaves = (
-            (None, attention.leaves(model, self.tight)) if self._attentions else _probe(model)
-        )
+        self._template, self._leaves = template, attention.leaves(model, self.tight) if self._attentions else leaves
         # Positions beyond it have no embedding; rotary ones have no end.
         self.context = getattr(model.backbone, "max_sequence_length", None) or 1 << 30
         self.compilations = 0
@@ -168,25 +167,26 @@ class CachedModel:
 
     @functools.cached_property
     def _prefill(self):
-        return self.prefiller()
-
-    def prefiller(self):
-        """A compiled function of (tokens (rows, n) int32, empty cache): the cache after these tokens."""
         return self.function(lambda tokens, cache: self.read(tokens, cache, 0)[2], ((None, None), "int32"))
 
 
 def supported(model) -> bool:
     """Whether a model keeps, for every token, keys and values that can be written at its position."""
-    if not hasattr(model, "call_with_cache") or not hasattr(model, "_build_cache"):
-        return False
-    return all(rows is not None and width is not None for _, _, rows, width in _probe(model)[1])
+    return bool(attention.layers(model)) or _writable(_probe(model)[1])
+
+
+def _writable(leaves) -> bool:
+    return bool(leaves) and all(rows is not None and width is not None for _, _, rows, width in leaves)
 
 
 def _probe(model):
     """The nesting of a cache, and of each tensor in it (shape, dtype, axis of rows, axis of tokens).
 
-    The axes are those that differ between two caches of different sizes; a recurrent state has no axis of tokens.
+    The axes are those that differ between two caches of different sizes; a recurrent state has no axis of tokens. A
+    model without a cache has no tensors.
     """
+    if not hasattr(model, "call_with_cache") or not hasattr(model, "_build_cache"):
+        return None, []
     one, two = (_built(model, np.zeros(shape, np.int32)) for shape in ((1, 2), (2, 4)))
     leaves = []
     for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(two), strict=True):
