@@ -1,11 +1,10 @@
 """The floor and the ceiling of every comparison of rules."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from cat_keras.deferral.rule import Rule
+from cat_keras.deferral.rule import Rule, digests
 
 
 @dataclass(frozen=True)
@@ -20,10 +19,9 @@ class Random(Rule):
         return f"random-{self.seed}" if self.seed else "random"
 
     def score(self, columns):
-        keys = (f"{self.seed}\x1f{task}\x1f{id}" for task, id in zip(columns["task"], columns["id"], strict=True))
-        digests = b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
+        bits = np.frombuffer(b"".join(digests(self.seed, columns["task"], columns["id"])), dtype="<u8")
         # 53 bits are what a float64 in [0, 1) can hold; all 64 could round up to 1.
-        return (np.frombuffer(digests, dtype="<u8") >> np.uint64(11)) * 2.0**-53
+        return (bits >> np.uint64(11)) * 2.0**-53
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cat_keras.deferral.options import softmax
-from cat_keras.deferral.rule import Rule, flatten, reduce_rows, row_lengths
+from cat_keras.deferral.rule import Rule, flatten, reduce_rows, row_lengths, row_means
 from cat_keras.errors import CatKerasError
 
 
@@ -45,7 +45,7 @@ def _first_chosen(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _confidence(member: Mapping[str, Sequence], lengths: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    means = reduce_rows(member["token_logprobs"], lambda values, starts, n: np.add.reduceat(values, starts) / n)
+    means = reduce_rows(member["token_logprobs"], row_means)
     found = np.minimum(np.exp(means), 1)
     choice = lengths > 0
     if choice.any():
@@ -77,5 +77,5 @@ class SeedVariance(Rule):
 
 
 def _negative_variance(values, starts, lengths):
-    deviations = values - np.repeat(np.add.reduceat(values, starts) / lengths, lengths)
-    return -np.add.reduceat(deviations**2, starts) / lengths
+    deviations = values - np.repeat(row_means(values, starts, lengths), lengths)
+    return -row_means(deviations**2, starts, lengths)

@@ -1,5 +1,6 @@
 """What a deferral rule is, and the columns it reads: checked, and fast also where rows are lists of numbers."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -133,15 +134,37 @@ def flatten(column: Sequence[Sequence[float]]) -> np.ndarray:
     return np.fromiter(chain.from_iterable(rows), dtype=np.float64)
 
 
-def reduce_rows(column: Sequence[Sequence[float]], reduce: Callable[..., np.ndarray]) -> np.ndarray:
-    """`reduce(values, starts, lengths)` over the rows that hold something, `NO_ANSWER` for those that do not.
+def reduce_rows(
+    column: Sequence[Sequence[float]],
+    reduce: Callable[..., np.ndarray],
+    empty: float = NO_ANSWER,
+    shape: tuple[int, ...] = (),
+) -> np.ndarray:
+    """`reduce(values, starts, lengths)` over the rows that hold something, `empty` for those that do not.
 
     `ufunc.reduceat` has no empty segments; leaving out empty rows moves no start, because they hold no value.
+
+    Args:
+        column: n rows. reduce: gives (rows that hold something, *shape).
+
+    Returns:
+        (n, *shape) float64.
     """
     lengths = row_lengths(column)
-    scores = np.full(len(lengths), NO_ANSWER)
+    found = np.full((len(lengths), *shape), empty)
     full = lengths > 0
     if full.any():
         starts = (np.cumsum(lengths) - lengths)[full]
-        scores[full] = reduce(flatten(column), starts, lengths[full])
-    return scores
+        found[full] = reduce(flatten(column), starts, lengths[full])
+    return found
+
+
+def row_means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Mean of each row, for `reduce_rows`."""
+    return np.add.reduceat(values, starts) / lengths
+
+
+def digests(seed: int, tasks: Sequence[str], ids: Sequence[str]) -> list[bytes]:
+    """Eight bytes for each (seed, task, id), which say nothing of an id that is text of the data."""
+    keys = (f"{seed}\x1f{task}\x1f{id}".encode() for task, id in zip(tasks, ids, strict=True))
+    return [hashlib.blake2b(key, digest_size=8).digest() for key in keys]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cat_keras.deferral.rule import Rule, reduce_rows, row_lengths
+from cat_keras.deferral.rule import Rule, reduce_rows, row_lengths, row_means
 from cat_keras.errors import CatKerasError
 
 
@@ -35,7 +35,7 @@ class ChowAverage(Rule):
     needs = ("token_logprobs",)
 
     def score(self, columns):
-        return reduce_rows(columns["token_logprobs"], lambda values, starts, n: np.add.reduceat(values, starts) / n)
+        return reduce_rows(columns["token_logprobs"], row_means)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _MeasuredRule(Rule):
                 f"{self.name} needs {self.needs[0]} of every answer token; example {list(columns['id'])[bad[0]]!r} has "
                 "them not. Ask the predictor to measure them"
             )
-        return reduce_rows(measured, lambda values, starts, n: self.sign * np.add.reduceat(values, starts) / n)
+        return reduce_rows(measured, lambda *rows: self.sign * row_means(*rows))
 
 
 @dataclass(frozen=True)

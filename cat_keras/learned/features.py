@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cat_keras.deferral.options import Entropy, Margin, MaxProbability, softmax
-from cat_keras.deferral.rule import flatten, row_lengths
+from cat_keras.deferral.rule import flatten, reduce_rows, row_lengths
 from cat_keras.deferral.tokens import quantiles
 from cat_keras.errors import CatKerasError
 
@@ -24,20 +24,12 @@ def features(columns: Columns, embedding: bool = False) -> tuple[np.ndarray, np.
         and number of the token log-probabilities; largest probability, margin, negative entropy and number of the
         options, zeros for generation; the embedding.
     """
-    tokens = _by_row(columns["token_logprobs"], _token_features, len(DECILES) + 3)
-    options = _by_row(columns["option_logprobs"], _option_features, 4)
+    tokens = reduce_rows(columns["token_logprobs"], _token_features, 0.0, (len(DECILES) + 3,))
+    options = reduce_rows(columns["option_logprobs"], _option_features, 0.0, (4,))
     parts = [tokens, options]
     if embedding:
         parts.append(_embeddings(columns["embedding"], len(tokens)))
     return row_lengths(columns["token_logprobs"]) > 0, np.concatenate(parts, axis=1)
-
-
-def _by_row(column: Sequence[Sequence[float]], compute, width: int) -> np.ndarray:
-    lengths = row_lengths(column)
-    found, full = np.zeros((len(lengths), width)), lengths > 0
-    if full.any():
-        found[full] = compute(flatten(column), (np.cumsum(lengths) - lengths)[full], lengths[full])
-    return found
 
 
 def _token_features(values, starts, lengths):

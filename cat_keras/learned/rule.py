@@ -1,6 +1,5 @@
 """The rules: what they predict, from what, and how they keep apart what they have seen."""
 
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cat_keras.deferral.rule import NO_ANSWER, Rule, columns
+from cat_keras.deferral.rule import NO_ANSWER, Rule, columns, digests
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.learned.estimators import ESTIMATORS, Layers, predicted
 from cat_keras.learned.features import features
@@ -208,8 +207,7 @@ def cross_fitted(rule: LearnedRule, predictions: Columns, folds: int = 5, seed: 
         raise CatKerasError(f"Cross-fitting takes at least two folds; received {folds}. Try 5")
     table = columns(predictions)
     whole = rule._table(table)
-    digests = _keys(table["task"], table[by], seed)
-    fold = np.array([int(digest, 16) % folds for digest in digests], dtype=np.int64)
+    fold = np.array([int(key, 16) % folds for key in _keys(table["task"], table[by], seed)], dtype=np.int64)
     scores = np.full(len(fold), NO_ANSWER)
     for each in np.unique(fold):
         train, test = whole.rows((fold != each) & whole.answered), (fold == each) & whole.answered
@@ -220,6 +218,5 @@ def cross_fitted(rule: LearnedRule, predictions: Columns, folds: int = 5, seed: 
 
 
 def _keys(tasks: Sequence[str], ids: Sequence[str], seed: int = 0) -> np.ndarray:
-    """(n,) str: digests, which say nothing of an id that is text of the data."""
-    keys = (f"{seed}\x1f{task}\x1f{id}".encode() for task, id in zip(tasks, ids, strict=True))
-    return np.array([hashlib.blake2b(key, digest_size=8).hexdigest() for key in keys], dtype=object)
+    """(n,) str: digests in hex digits."""
+    return np.array([digest.hex() for digest in digests(seed, tasks, ids)], dtype=object)
