@@ -97,7 +97,7 @@ class Examples(Sequence):
             return self.table["answer"].to_numpy()
         if "n_options" in self.table.column_names:
             return None
-        return np.array([e.options.index(e.target) if e.target in e.options else -1 for e in self], np.int64)
+        return np.array([e.answer for e in self], np.int64)
 
     @property
     def ids(self) -> list[str]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from benchmarks.report import measures
 from benchmarks.report.cells import official, signature
 from benchmarks.report.load import START, Run
+from benchmarks.report.outcome import outcome
 from benchmarks.report.summary import Measured, Summary, over_seeds
 from cat_keras import significance
 
 Record = dict[str, object]
-SIGNIFICANT = 0.05
 
 
 def records(summary: Summary) -> list[Record]:
@@ -83,7 +83,7 @@ def comparisons(summary: Summary) -> list[Record]:
         p_values = [record["p"] for record in compared]
         corrected = significance.holm(p_values), significance.benjamini_hochberg(p_values)
         for record, p_holm, p_bh in zip(compared, *corrected, strict=True):
-            record |= {"p_holm": float(p_holm), "p_bh": float(p_bh), "outcome": _outcome(record, p_holm)}
+            record |= {"p_holm": float(p_holm), "p_bh": float(p_bh), "outcome": outcome(record["difference"], p_holm)}
     return [record for at_task in zip(*found.values(), strict=True) for record in at_task]
 
 
@@ -95,12 +95,6 @@ def _compared(summary: Summary, method: str, name: str) -> Record:
         return {**record, "status": "missing"}
     (difference, low, high), p = intervals.versus(method, baseline, (name,))
     return {**record, "status": "ok", "difference": difference, "low": low, "high": high, "p": p}
-
-
-def _outcome(record: Record, p_holm: float) -> str:
-    if not p_holm < SIGNIFICANT:
-        return "tie"
-    return "win" if record["difference"] > 0 else "loss"
 
 
 def counts(comparisons: list[Record]) -> dict[str, dict[str, int]]:

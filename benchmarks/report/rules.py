@@ -11,17 +11,17 @@ from benchmarks.report.averages import Measured, over_seeds
 from benchmarks.report.cells import ORACLE, RANDOM, Cell
 from benchmarks.report.intervals import DRAWS
 from benchmarks.report.load import Key, Run
+from benchmarks.report.outcome import outcome
 from cat_keras import deferral, significance
 from cat_keras.bootstrap import AudcBootstrap, Interval, pool_seeds
 from cat_keras.curves import macro_average
+from cat_keras.learned import PROBABILITIES, QUALITIES
 
 LEARNED = ("learned-quality", "learned-diff-01", "learned-diff-prob")
 BOUNDS = (RANDOM, ORACLE)
 LEAST = 50  # examples of a task that a learned rule is cross-fitted to
 ENSEMBLE = "ensemble_confidences"
-QUALITIES, PROBABILITIES = ("quality_small", "quality_large"), ("probability_small", "probability_large")
 METRICS = (*rankings.METRICS, "s_d")
-SIGNIFICANT = 0.05
 
 
 class Compared(NamedTuple):
@@ -51,9 +51,7 @@ class Standing(NamedTuple):
         """Against the run's rule: "win" or "loss" where `p_holm` < 0.05, "" for a reference, otherwise "tie"."""
         if np.isnan(self.p_holm):
             return ""
-        if self.p_holm >= SIGNIFICANT:
-            return "tie"
-        return "win" if self.compared["audc"].difference.estimate > 0 else "loss"
+        return outcome(self.compared["audc"].difference.estimate, self.p_holm)
 
 
 @dataclass(frozen=True, eq=False)

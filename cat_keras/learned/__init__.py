@@ -12,6 +12,16 @@ scikit-learn fits; what it found is a few matrices, which need no pickle to be s
 """
 
 from cat_keras.learned.features import features, reference_probability
-from cat_keras.learned.rule import FittedRule, LearnedRule, cross_fitted, from_config, named
+from cat_keras.learned.rule import PROBABILITIES, QUALITIES, FittedRule, LearnedRule, cross_fitted, from_config, named
 
-__all__ = ["FittedRule", "LearnedRule", "cross_fitted", "features", "from_config", "named", "reference_probability"]
+__all__ = [
+    "PROBABILITIES",
+    "QUALITIES",
+    "FittedRule",
+    "LearnedRule",
+    "cross_fitted",
+    "features",
+    "from_config",
+    "named",
+    "reference_probability",
+]
