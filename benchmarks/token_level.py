@@ -60,7 +60,7 @@ def evaluate(folder: Path, cache: Path, progress, methods: Sequence[str] = (), s
     for rule in rules:
         progress.start(f"tokens, {rule}", len(ALPHAS[rule]) * len(weights) * len(asked), "answers")
         for (method, seed), values in weights.items():
-            _set(small, values)
+            small.set_weights(values)
             for alpha in ALPHAS[rule]:
                 cascade.use(rule, alpha)
                 answers = cascade.generate([e.prompt for e in asked], limits["max_new_tokens"], progress.advance)
@@ -110,8 +110,6 @@ def _examples(run: load.Run, limit: int) -> list[Example]:
 
 def _models(run: load.Run, cache: Path, methods: Iterable[str], seeds: Iterable[int]):
     """One small model, the large model, and the weights of each method and seed for the small one."""
-    import keras
-
     from cat_keras import models
 
     large = models.load(_preset(run, cache, "large", ("large tune", "large pretrain")))
@@ -119,13 +117,8 @@ def _models(run: load.Run, cache: Path, methods: Iterable[str], seeds: Iterable[
     for method in methods:
         for seed in seeds:
             small = models.load(_preset(run, cache, "small", (f"small {method} seed {seed}",)))
-            weights[method, seed] = [keras.ops.convert_to_numpy(w) for w in small.weights]
+            weights[method, seed] = small.get_weights()
     return small, large, weights
-
-
-def _set(model, weights):
-    for variable, value in zip(model.weights, weights, strict=True):
-        variable.assign(value)
 
 
 def _preset(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str | Path:

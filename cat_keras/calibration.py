@@ -173,7 +173,7 @@ def _columns(rule, examples, predictions, judged, stage, part):
     small, large = (deferral.columns(predictions[i][part]) for i in (stage, stage + 1))
     further = {"quality_small": judged[stage, part], "quality_large": judged[stage + 1, part]}
     if "probability_small" in rule.fit_needs:
-        places = [e.options.index(e.target) if e.target in e.options else -1 for e in examples[part]]
+        places = [e.answer for e in examples[part]]
         further = {
             "probability_small": learned.reference_probability(small, places),
             "probability_large": learned.reference_probability(large, places),

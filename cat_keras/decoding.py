@@ -7,7 +7,7 @@ import numpy as np
 
 from cat_keras import costs, models
 from cat_keras.cached import CachedModel, supported
-from cat_keras.encoding import join, tokenize
+from cat_keras.encoding import join, prompts_within, tokenize
 from cat_keras.errors import CatKerasError
 from cat_keras.generation import MEASURES, Generator
 from cat_keras.options import OptionScorer
@@ -71,9 +71,9 @@ class Predictor:
         seconds = time.perf_counter() - started
         flops = [float(self.flops.classify(len(p), [len(o) for o in mine]))
                  for p, mine in zip(prompts, options, strict=True)]  # fmt: skip
-        shares = seconds * np.asarray(flops) / sum(flops)
+        shares = _shares(seconds, flops)
         return [
-            _chosen(e, len(p), found, f, float(s))
+            _chosen(e, len(p), found, f, s)
             for e, p, found, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
         ]
 
@@ -104,16 +104,14 @@ class Predictor:
     # -- generation ----------------------------------------------------------------------------------------------
 
     def _generate(self, examples, progress):
-        prompts = []
-        for ids in tokenize(self.tokenizer, [e.prompt for e in examples]):
-            tokens, n_prompt, cut = join(ids, [], self.tokenizer, self.max_length - self.max_new_tokens, end=False)
-            self.truncated += cut
-            prompts.append(tokens[:n_prompt])
+        room = self.max_length - self.max_new_tokens
+        prompts, cut = prompts_within([e.prompt for e in examples], self.tokenizer, room)
+        self.truncated += cut
         started = time.perf_counter()
         answers = self._generator(prompts, self.max_new_tokens, progress)
         seconds = time.perf_counter() - started
         flops = [float(self.flops.forward(len(p), len(a.tokens))) for p, a in zip(prompts, answers, strict=True)]
-        shares = seconds * np.asarray(flops) / sum(flops)
+        shares = _shares(seconds, flops)
         return [
             Prediction(
                 id=e.id,
@@ -123,7 +121,7 @@ class Predictor:
                 n_prompt=len(p),
                 n_answer=len(a.tokens),
                 flops=f,
-                seconds=float(s),
+                seconds=s,
                 token_entropies=tuple(a.entropy),
                 token_margins=tuple(a.margin),
                 embedding=() if a.hidden is None else tuple(map(float, a.hidden)),
@@ -134,6 +132,11 @@ class Predictor:
     def _text(self, tokens):
         kept = [t for t in tokens if t != self._end]
         return str(self.tokenizer.detokenize(kept)) if kept else ""
+
+
+def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
+    """The time of a call, shared out by FLOPs."""
+    return (seconds * np.asarray(flops) / sum(flops)).tolist()
 
 
 def _chosen(example, n_prompt, logprobs, flops, seconds) -> Prediction:

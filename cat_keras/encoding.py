@@ -108,6 +108,12 @@ def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: 
     return head + kept + tail, len(head) + len(kept), len(kept) < len(prompt)
 
 
+def prompts_within(texts: Sequence[str], tokenizer, room: int) -> tuple[list[list[int]], int]:
+    """Token ids of prompts for decoding, start token first, at most `room` each; and how many lost their beginning."""
+    joined = [join(ids, [], tokenizer, room, end=False) for ids in tokenize(tokenizer, texts)]
+    return [tokens for tokens, _, _ in joined], sum(cut for _, _, cut in joined)
+
+
 def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error") -> Encoded:
     """Tokenizes examples for training.
 

@@ -3,11 +3,10 @@
 import hashlib
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from cat_keras import store
 from cat_keras.errors import CatKerasError
 
 
@@ -137,13 +136,8 @@ def _policy(preset):
 
 def save(model, directory: Path):
     """Writes a `CausalLM` as a KerasHub preset, whole or not at all; replaces what was there."""
-    directory = Path(directory)
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    model.save_to_preset(str(temporary))
-    shutil.rmtree(directory, ignore_errors=True)
-    temporary.rename(directory)
+    with store.replaced(directory) as temporary:
+        model.save_to_preset(str(temporary))
 
 
 def tokenizer_of(model):

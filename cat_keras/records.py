@@ -30,6 +30,11 @@ class Example:
         object.__setattr__(self, "options", tuple(self.options))
         object.__setattr__(self, "references", tuple(self.references) or (self.target,))
 
+    @property
+    def answer(self) -> int:
+        """Place of the target among the options; −1 where it is none of them."""
+        return self.options.index(self.target) if self.target in self.options else -1
+
     def asdict(self) -> dict:
         return asdict(self)
 

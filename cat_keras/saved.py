@@ -4,8 +4,6 @@ A model that was given by the name of a preset is kept as that name, with the ha
 """
 
 import json
-import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,20 +29,12 @@ def save(cascade: Cascade, directory: Path):
     facts = _as_json(_facts(cascade))
     for config in (facts["rule"], *facts["rules"]):
         deferral.from_config(config)  # better now than when it is loaded
-    temporary, old = (directory.with_name(f".{directory.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
-    try:
+    with store.replaced(directory) as temporary:
         for stage, (predictor, name) in enumerate(zip(cascade.predictors, cascade.references, strict=True)):
             if name is None:
                 models.save(predictor.model, temporary / f"stage-{stage}")
         store.write_json(temporary / "cascade.json", facts)
         store.seal(temporary, {})
-        # A rename cannot replace a folder that holds something; killed here, the old one lies beside, whole.
-        if directory.exists():
-            directory.rename(old)
-        temporary.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _facts(cascade):

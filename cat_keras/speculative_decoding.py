@@ -7,7 +7,7 @@ from keras import ops
 
 from cat_keras import costs, models, speculative
 from cat_keras.cached import CachedModel
-from cat_keras.encoding import join, tokenize
+from cat_keras.encoding import prompts_within
 from cat_keras.errors import CatKerasError
 from cat_keras.sampling import GREEDY, Sampler
 from cat_keras.speculative_rounds import Rounds, Speculated
@@ -103,9 +103,9 @@ class SpeculativeCascade:
         texts = [isinstance(p, str) for p in prompts]
         if not all(texts):
             return [list(map(int, p)) for p in prompts]
-        joined = [join(ids, [], self.tokenizer, room, end=False) for ids in tokenize(self.tokenizer, prompts)]
-        self.truncated += sum(cut for _, _, cut in joined)
-        return [tokens for tokens, _, _ in joined]
+        encoded, cut = prompts_within(prompts, self.tokenizer, room)
+        self.truncated += cut
+        return encoded
 
     def _drafted(self, last, uniforms, position, cache):
         """γ drafts of the small model after the last token, and its logits at each place and after the last draft."""

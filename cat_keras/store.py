@@ -89,6 +89,24 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def replaced(folder: Path):
+    """A new folder to fill; at the end of the block it takes the place of `folder`, after an error nothing changes."""
+    folder = Path(folder)
+    temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        # A rename cannot replace a folder that holds something; killed here, the old one lies beside, whole.
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 class Store:
     """Results by identity: `<root>/<stage>/<first 16 hex digits>/`.
 

@@ -52,8 +52,7 @@ def prepare(cache: Path, data: Path | None = None, count: int = 512) -> Writers:
 def asked(trained: dict, examples: Sequence[ck.Example]) -> Writers:
     """Models of one tokenizer, and what they shall answer."""
     tokenizer = models.tokenizer_of(next(iter(trained.values())))
-    ids = encoding.tokenize(tokenizer, [e.prompt for e in examples])
-    prompts = [encoding.join(p, [], tokenizer, CONTEXT - NEW, end=False)[0] for p in ids]
+    prompts, _ = encoding.prompts_within([e.prompt for e in examples], tokenizer, CONTEXT - NEW)
     return Writers(trained, examples, prompts, models.special_id(tokenizer, "end"))
 
 
