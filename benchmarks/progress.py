@@ -44,10 +44,13 @@ class Progress:
         self._bars.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, _, error, __):
         self._bars.stop()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self._interrupted and isinstance(error, Exception):
+            # Native code that meets the interrupt half-way reports it as an error of its own (SystemError and the like).
+            raise KeyboardInterrupt from error
 
     def _interrupt(self, *_):
         # An exception that lands in a finaliser or in a callback of native code is swallowed there: it is raised again

@@ -20,6 +20,19 @@ def test_a_swallowed_interrupt_stops_the_next_step():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_an_interrupt_that_native_code_turns_into_an_error_is_an_interrupt():
+    with pytest.raises(KeyboardInterrupt), Progress(Console(file=io.StringIO())):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise SystemError("bad argument to internal function") from None
+
+
+def test_an_error_without_an_interrupt_stays_itself():
+    with pytest.raises(ValueError, match="mine"), Progress(Console(file=io.StringIO())):
+        raise ValueError("mine")
+
+
 def test_a_stage_is_one_line_with_its_rate():
     out = io.StringIO()
     with Progress(Console(file=out)) as progress:
