@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from benchmarks import report, task
+from benchmarks import merge, report, task
 from benchmarks.metrics.metric import code
 from benchmarks.report import cells, load
 from benchmarks.report.columns import Columns
@@ -30,7 +30,7 @@ LEFT_OUT = (".svg", ".html")  # large, and nothing that tables and PNG files do 
 PLAIN_ID = re.compile(r"[\w-]*\d+", re.ASCII)
 
 
-def keep(source: Path, to: Path) -> Path:
+def keep(source: Path, to: Path, add: bool = False) -> Path:
     """Writes what is kept of a finished run, and its report computed from that alone.
 
     The manifest comes last, so that a folder left half-written does not verify. Files that an earlier `keep` wrote and
@@ -38,6 +38,7 @@ def keep(source: Path, to: Path) -> Path:
 
     Args:
         source: a run folder with texts. to: the folder of the kept results, made where there is none.
+        add: models that `to` holds and this run does not stay, see `merge`.
 
     Returns:
         `to`.
@@ -50,7 +51,11 @@ def keep(source: Path, to: Path) -> Path:
         raise CatKerasError(f"Results are kept of a run with its texts; {source} has none. Give the run's own folder")
     before = _files_of(to)
     manifest = _manifest(run)
-    contents = {"examples.parquet": _examples(run), "predictions.parquet": _predictions(run)}
+    if add and before:
+        manifest, tables = merge.beside(to, manifest, _predictions(run))
+    else:
+        tables = _predictions(run)
+    contents = {"examples.parquet": _examples(run), "predictions.parquet": _parquet(tables)}
     _write(to, contents)
     store.write_json(to / "manifest.json", manifest)
     drawn = shown(load.load(to))
@@ -120,11 +125,11 @@ def _examples(run: Run) -> bytes:
     return _parquet(map(pyarrow.table, parts))
 
 
-def _predictions(run: Run) -> bytes:
-    """All complete cells."""
+def _predictions(run: Run) -> list[pyarrow.Table]:
+    """All complete cells, a table per task."""
     narrow = {name: _exact_in_float32(run, name) for name in LISTS}
     answered = {*run.large, *(name for _, _, name in run.small)}
-    return _parquet(_of_task(run, name, narrow) for name in run.tasks if name in answered)
+    return [_of_task(run, name, narrow) for name in run.tasks if name in answered]
 
 
 def _of_task(run: Run, name: str, narrow: dict[str, bool]) -> pyarrow.Table:

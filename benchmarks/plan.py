@@ -36,6 +36,7 @@ class Cell:
     training: Training
     seed: int
     needs_teacher: bool = False
+    start_columns: str = ""  # key of what the model says of the training data before this training; "" if not asked
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,9 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
         raise unknown_name("source", source, sources.SOURCES)
     # A diagnostic has no training data: it is tested on what the others taught.
     trained = [t for t in tasks if "train" in t.splits and t not in untrained]
-    tested = [t for t in tasks if "test" in t.splits]
+    tested = [t for t in tasks if profile.data.evaluate in t.splits]
     train = Examples(trained, _reader(profile, "train", data, source, assume))
-    test = Examples(tested, _reader(profile, "test", data, source, assume), keep=math.inf)
+    test = Examples(tested, _reader(profile, profile.data.evaluate, data, source, assume), keep=math.inf)
     if not len(train):
         raise CatKerasError(
             f"A run trains on something. Received: only tasks without training data, {profile.data.tasks}"
@@ -145,7 +146,7 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
 
 
 def _reader(profile, split, data, source, assume):
-    cap = getattr(profile.data, split)
+    cap = profile.data.train if split == "train" else profile.data.test
     limit = None if cap == "all" else cap
     template = profile.data.template if split == "train" else 0
 
@@ -175,11 +176,15 @@ def _objective(profile, method, seed, encoded, origin, teacher) -> Cell:
     start = _start(profile, "small", seed, encoded, origin)
     objective = profile.objective_of(method)
     reads = METHODS[objective[0]]
-    return _cell(f"small {method} seed {seed}", start, "small", objective, "target", profile.objective, seed, encoded,
-                 origin, profile, teacher if reads else None)  # fmt: skip
+    columns = ""
+    if objective[1].get("mask") == "start":
+        before = start.key if start else [origin, seed]
+        columns = _key("teacher", large=before, encoded=encoded, precision=profile.precision, distribution="none")
+    return _cell(f"small {method} seed {seed}", start, "small", objective, "target", profile.training_of(method), seed,
+                 encoded, origin, profile, teacher if reads else None, columns)  # fmt: skip
 
 
-def _cell(label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None) -> Cell:
+def _cell(label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, columns="") -> Cell:
     key = _key(
         "train",
         start=start.key if start else origin,
@@ -194,7 +199,7 @@ def _cell(label, start, role, objective, scope, training, seed, encoded, origin,
         dropout=getattr(profile, role).dropout,
         teacher=teacher,
     )
-    return Cell(key, label, start, role, *objective, scope, training, seed, teacher is not None)
+    return Cell(key, label, start, role, *objective, scope, training, seed, teacher is not None, columns)
 
 
 def _origin(model) -> dict:

@@ -36,6 +36,7 @@ class Data(Section):
     source: Literal["local", "samples", "tfds"] = "local"
     train: Cap
     test: Cap
+    evaluate: Literal["test", "validation"] = "test"  # which split models answer; choices are made on validation
     max_length: Positive  # context in tokens, specials included
     max_new_tokens: Positive
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
@@ -122,6 +123,7 @@ class Profile(Section):
     teacher: Teacher = Teacher()
     methods: tuple[str, ...] = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
     arguments: dict[str, dict] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
+    tuned: dict[str, dict] = {}  # method → what differs in its `objective` phase, e.g. {"gatekeeper": {"epochs": 2.0}}
     variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
     seeds: tuple[int, ...] = (0,)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -135,8 +137,11 @@ class Profile(Section):
             raise CatKerasError(f"A variant has a name of its own. Received: {taken[0]}, which is an objective")
         unknown = [m for m in self.methods if m not in METHODS and m not in self.variants]
         unknown += [m for m in self.arguments if m not in METHODS]
+        unknown += [m for m in self.tuned if m not in METHODS and m not in self.variants]
         if unknown:
             raise unknown_name("method", unknown[0], [*METHODS, *self.variants])
+        for method in self.tuned:
+            self.training_of(method)
         return self
 
     def objective_of(self, method: str) -> tuple[str, dict]:
@@ -145,9 +150,13 @@ class Profile(Section):
             return self.variants[method].objective, self.variants[method].arguments
         return method, self.arguments.get(method, {})
 
+    def training_of(self, method: str) -> Training:
+        """The phase that differs between methods, as this one is trained."""
+        return Training.model_validate(self.objective.model_dump() | self.tuned.get(method, {}))
+
 
 # The objectives of cat_keras.losses, known here without loading Keras; True when one reads the large model.
-METHODS = {"xent": False, "dist": True, "cat-xent": True, "cat-dist": True, "gatekeeper": False}
+METHODS = {"xent": False, "dist": True, "cat-xent": True, "cat-dist": True, "gatekeeper": False, "rho-1": True}
 
 
 def names() -> list[str]:
@@ -177,13 +186,27 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
         raise _readable(path, error) from error
 
 
-def _toml(path: Path, name: str) -> dict:
+def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
+    """The values of a profile, laid over those of the one it names as its `base`."""
     if not path.exists():
         raise unknown_name("profile", name, names())
+    if name in above:
+        raise CatKerasError(f"A profile is not its own base. Received: {' → '.join((*above, name))}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
+    base = values.pop("base", None)
+    return _over(_toml(path.with_name(f"{base}.toml"), base, (*above, name)), values) if base else values
+
+
+def _over(below: dict, above: dict) -> dict:
+    """Tables are merged key by key; any other value of `above` replaces that of `below`."""
+    merged = {
+        key: _over(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
+        for key, value in above.items()
+    }
+    return below | merged
 
 
 def _put_model(values: dict, role: str, wanted: str):

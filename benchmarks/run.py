@@ -27,6 +27,7 @@ def run(
     shard: tuple[int, int] | None = None,
     strategy: str = "auto",
     logs: tuple[str, ...] = (),
+    done: Path | None = None,
 ) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
@@ -39,16 +40,20 @@ def run(
         shard: (i, n) for the i-th of n shares of the models, see `shards`; None for all.
         strategy: how devices train together, see `cat_keras.distribution.choose`.
         logs: "csv", "tensorboard" or both: every training's steps go to `out/logs`.
+        done: folder of kept results of this profile; models whose predictions it holds are not made again. The run
+            folder then has the others alone: `keep(…, add=True)` puts them beside those.
 
     Returns:
-        The run folder; None while models of other shards are missing, and there is no report yet.
+        The run folder; None while models of other shards (or of `done`) are missing, and there is no report yet.
     """
     started = time.monotonic()
     todo = plan.make(profile, data, source)
     place, cache = _storage(out / "cache", console, strategy)
     mine = shards.assign(todo, shard[1])[shard[0]] if shard else shards.ordered(todo, todo.models())
+    known = _predictions_of(done)
     with Progress(console) as progress:
-        missing = [m for m in mine if not cache.has("predict", todo.prediction_key(todo.model_key(m)))]
+        keys = {m: todo.prediction_key(todo.model_key(m)) for m in mine}
+        missing = [m for m, key in keys.items() if not (known & {cache.path("predict", key).name} or cache.has("predict", key))]
         missing = missing if place is None or place.agree(bool(missing)) else []
         if missing:
             from benchmarks.workbench import Workbench  # late: a run with nothing to do loads no TensorFlow
@@ -74,13 +79,20 @@ def run(
         return None
     folder = out / profile.name
     with cache.lease("collect"):  # one after the other, so that the last one sees all
-        complete = _collect(todo, cache, folder, time.monotonic() - started, console)
+        complete = _collect(todo, cache, folder, time.monotonic() - started, console, known)
     if not complete:
         return None
     from benchmarks import report  # late: it brings pandas and matplotlib
 
     report.build(folder, console)
     return folder
+
+
+def _predictions_of(kept: Path | None) -> set[str]:
+    """Names, in the cache, of the predictions that kept results hold."""
+    if kept is None or not (kept / "manifest.json").exists():
+        return set()
+    return set(store.read_json(kept / "manifest.json").get("predictions", {}).values())
 
 
 def _storage(root: Path, console, strategy: str):
@@ -157,7 +169,7 @@ def _write(path, table):
     store.write_bytes(path, buffer.getvalue())
 
 
-def _collect(todo, cache, folder, seconds, console) -> bool:
+def _collect(todo, cache, folder, seconds, console, known: set[str]) -> bool:
     """Writes the run folder from the cache: examples, the predictions that are there, and last the manifest.
 
     Returns:
@@ -168,7 +180,11 @@ def _collect(todo, cache, folder, seconds, console) -> bool:
 
     keys = {m: todo.prediction_key(todo.model_key(m)) for m in todo.models()}
     folders = {m: cache.path("predict", key) for m, key in keys.items() if cache.has("predict", key)}
-    missing = [todo.label(m) for m in todo.models() if m not in folders]
+    elsewhere = [m for m, key in keys.items() if m not in folders and cache.path("predict", key).name in known]
+    missing = [todo.label(m) for m in todo.models() if m not in folders and m not in elsewhere]
+    if elsewhere:
+        console.print(f"In the kept results already: {', '.join(map(todo.label, elsewhere))}", soft_wrap=True)
+        console.print("`python -m benchmarks keep --add` puts this run beside them, and reports", soft_wrap=True)
     if missing:
         console.print(f"Not there yet, from other shards: {', '.join(missing)}", markup=False, soft_wrap=True)
         console.print("The last shard to finish reports; so does the same command without --shard", soft_wrap=True)
@@ -184,7 +200,7 @@ def _collect(todo, cache, folder, seconds, console) -> bool:
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
     _write(folder / PREDICTIONS, pyarrow.concat_tables(tables, promote_options="permissive"))
     store.write_json(folder / "manifest.json", _manifest(todo, cache, folders, folder, seconds))
-    return not missing
+    return not missing and not elsewhere
 
 
 def _missing(todo, folders) -> list[str]:

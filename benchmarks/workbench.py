@@ -112,6 +112,21 @@ class Workbench:
 
         return ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
 
+    def start_columns(self, cell: Cell) -> ck.TeacherCache:
+        """Where the model of a training is right on the training data before it begins."""
+
+        def build(folder):
+            data = self.encoded()
+            self.set_weights(cell.role, self.weights(cell.role, cell.start, cell.seed))
+            self.progress.start(f"start of {cell.label}", len(data), "examples")
+            cache = ck.TeacherCache.build(
+                self.model(cell.role), data, "none", batch_size=64, progress=self.progress.upto
+            )
+            cache.save(folder / "cache")
+            self.progress.done(f"right on {float(np.asarray(cache.right).mean()):.1%} of target tokens")
+
+        return ck.TeacherCache.load(self.store.get("teacher", cell.start_columns, build) / "cache")
+
     # -- models --------------------------------------------------------------------------------------------------
 
     def model(self, role: str):
@@ -207,6 +222,7 @@ class Workbench:
             seed=cell.seed,
             loss=self._trainer(cell).objective,
             teacher=self.teacher() if cell.needs_teacher else None,
+            start=self.start_columns(cell) if cell.start_columns else None,
             scope=cell.scope,
             buckets=self.profile.buckets,
         )

@@ -233,6 +233,7 @@ class Batches(keras.utils.PyDataset):
             make larger batches, of about equal cost.
         loss: the objective (or its name), which names the teacher columns it reads.
         teacher: a `TeacherCache` over the same data, when the objective reads columns of the large model.
+        start: a `TeacherCache` over the same data of the checkpoint that training starts from, for mask="start".
         scope: "target" (loss on target tokens) or "all" (plain next-token loss, for pretraining).
         buckets: how many padded lengths.
 
@@ -250,6 +251,7 @@ class Batches(keras.utils.PyDataset):
         seed=0,
         loss=None,
         teacher=None,
+        start=None,
         scope="target",
         buckets=4,
         **kwargs,
@@ -272,10 +274,13 @@ class Batches(keras.utils.PyDataset):
         )
         needed = losses.get(loss).columns if loss is not None else ()
         self._uniform = "uniform" in needed
-        self._columns = [c for c in needed if c != "uniform"]
+        self._columns = [c for c in needed if c not in ("uniform", "start_right")]
         self.teacher = teacher if self._columns else None
+        self.start = start if "start_right" in needed else None
         if self.teacher is not None:
-            self.teacher.check(data, loss=losses.get(loss))
+            self.teacher.check(data, losses.get(loss))
+        if self.start is not None:
+            self.start.check(data)
         self.edges = bucket_lengths(data.lengths, buckets)
         self._bucket = np.searchsorted(np.asarray(self.edges), data.lengths)
         self._sizes = [batch_size or max(batch_tokens // edge, 1) for edge in self.edges]
@@ -312,7 +317,9 @@ class Batches(keras.utils.PyDataset):
         arrays = pad(self.data, rows, length, self._sizes[self.edges.index(length)], self.scope)
         labels, weights = arrays.pop("labels"), arrays.pop("weights")
         if self.teacher is not None:
-            arrays |= self.teacher.batch(rows, weights, self._columns)
+            arrays |= self.teacher.batch(rows, weights, self._columns, labels)
+        if self.start is not None:
+            arrays["start_right"] = self.start.batch(rows, weights, ["teacher_right"])["teacher_right"]
         if self._uniform:
             rng = np.random.default_rng([self.seed, step, 1])
             arrays["uniform"] = rng.random(labels.shape, dtype=np.float32)
@@ -332,8 +339,8 @@ class Batches(keras.utils.PyDataset):
     @property
     def identity(self) -> list:
         """What decides the content of every batch, in values that JSON holds."""
-        teacher = self.teacher.header if self.teacher is not None else None
-        return [self.data.fingerprint, self._sizes, self.seed, self.scope, list(self.edges), teacher, self._columns]
+        caches = [cache.header if cache is not None else None for cache in (self.teacher, self.start)]
+        return [self.data.fingerprint, self._sizes, self.seed, self.scope, list(self.edges), *caches, self._columns]
 
     @property
     def padding_share(self) -> float:

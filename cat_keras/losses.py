@@ -11,18 +11,8 @@ arXiv 2503.16870. What is our own choice is said where it stands.
 import keras
 from keras import ops
 
+from cat_keras import masks
 from cat_keras.errors import CatKerasError, unknown_name
-
-MASKS = ("either", "small", "large", "both", "gap", "all", "random", "soft", "sequence")
-
-# What each mask reads of the large model, by the name of the teacher column.
-_MASK_COLUMNS = {
-    "small": (),
-    "all": (),
-    "soft": ("teacher_logprob",),
-    "random": ("teacher_right", "uniform"),
-}
-
 
 def log1mexp(log_p):
     """log(1 − exp(log_p)) for log_p ≤ 0, with a finite gradient where exp(log_p) reaches 1."""
@@ -61,9 +51,22 @@ def label_logprob(logits, labels):
     return picked - ops.logsumexp(logits, axis=-1)
 
 
-def is_right(logits, labels):
-    """Whether the arg-max token is the label (ties go to the lowest id, our choice): (batch, length) bool."""
-    return ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), ops.cast(labels, "int32"))
+def is_right(logits, labels, k=1):
+    """Whether the label is among the k tokens of largest logit (ties go to the lowest id, our choice).
+
+    Args:
+        logits: (batch, length, vocabulary). labels: (batch, length) int. k: 1 is the arg-max.
+
+    Returns:
+        (batch, length) bool.
+    """
+    labels = ops.cast(labels, "int32")
+    if k == 1:
+        return ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+    own = ops.take_along_axis(logits, labels[..., None], axis=-1)
+    lower = ops.arange(ops.shape(logits)[-1], dtype="int32") < labels[..., None]
+    before = ops.logical_or(logits > own, ops.logical_and(ops.equal(logits, own), lower))
+    return ops.sum(ops.cast(before, "int32"), axis=-1) < k
 
 
 def kl_to_uniform(logits):
@@ -99,57 +102,12 @@ def distillation_cross_entropy(logits, teacher_probs, teacher_ids=None):
     return -ops.sum(ops.where(used, teacher_probs * named, 0.0), axis=-1) - tail * log_tail
 
 
-def token_mask(
-    kind, weights, small_right=None, teacher_right=None, small_logprob=None, teacher_logprob=None, uniform=None
-):
-    """The factor `a` of every target token; constant to the gradient.
-
-    With s = "S predicts the label" and l = "L predicts the label" under teacher forcing:
-    `either` s∨l, the mask of CAT (arXiv 2406.00060); `small` s; `large` l; `both` s∧l; `gap` l∧¬s; `all` 1;
-    `random` a random subset with the keep-rate that `either` has in this batch (the control for "fewer tokens");
-    `soft` max(p_S(y), p_L(y)); `sequence` 1 on all tokens of an example iff S or L has *all* of them right.
-    All but `either` are ablations of ours.
-
-    Args:
-        kind: one of `MASKS`.
-        weights: (batch, length), 1 on target tokens.
-        small_right, teacher_right: (batch, length) bool or 0/1.
-        small_logprob, teacher_logprob: (batch, length) float, log p(label); `soft` only.
-        uniform: (batch, length) float in [0, 1); `random` only.
-
-    Returns:
-        (batch, length) float32 in [0, 1]; what it holds where `weights` is 0 is never used.
-    """
-    weights = ops.cast(weights, "float32")
-    if kind == "all":
-        return ops.ones_like(weights)
-    if kind == "soft":
-        return ops.stop_gradient(ops.exp(ops.maximum(ops.cast(small_logprob, "float32"), teacher_logprob)))
-    s = ops.cast(small_right, "float32")
-    if kind == "small":
-        return ops.stop_gradient(s)
-    large = ops.cast(teacher_right, "float32")
-    if kind == "sequence":
-        return ops.stop_gradient(
-            ops.maximum(_all_right(s, weights), _all_right(large, weights)) * ops.ones_like(weights)
-        )
-    either = ops.maximum(s, large)
-    if kind == "random":
-        keep_rate = ops.sum(either * weights) / ops.maximum(ops.sum(weights), 1.0)
-        return ops.stop_gradient(ops.cast(uniform < keep_rate, "float32"))
-    return ops.stop_gradient({"either": either, "large": large, "both": s * large, "gap": large * (1.0 - s)}[kind])
-
-
-def _all_right(right, weights):
-    return ops.min(ops.where(weights > 0, right, 1.0), axis=-1, keepdims=True)
-
-
 class CascadeLoss:
     """Base of the objectives: arguments and the teacher columns they read; the mathematics is in `per_token`.
 
     Not a `keras.losses.Loss`: that sees labels and predictions only, and averages before weights are known.
 
-    Subclasses return per-token losses and the mask from `per_token`; this class takes the global mean.
+    Subclasses return per-token losses, masked already, and the mask from `per_token`; this class takes global means.
 
     Args:
         normalize: "tokens" divides by the number of target tokens (our default), "live" by the tokens the mask keeps.
@@ -166,7 +124,7 @@ class CascadeLoss:
     tokenwise = False
 
     def per_token(self, labels, logits, weights, columns):
-        """Returns (losses, mask), both (batch, length) float32."""
+        """Returns (losses with the mask applied, mask), both (batch, length) float32."""
         raise NotImplementedError
 
     def __call__(self, labels, logits, weights, columns=None, normalizer=None):
@@ -191,11 +149,12 @@ class CascadeLoss:
         if missing:
             raise CatKerasError(
                 f"{type(self).__name__} needs the columns {list(self.columns)} of the large model; missing {missing}. "
-                "Give Batches a teacher=TeacherCache that holds them, or CascadeAware a live teacher"
+                "Give Batches a teacher=TeacherCache that holds them (start=TeacherCache of the starting checkpoint for "
+                "start_right), or CascadeAware a live teacher"
             )
         columns = {**(columns or {}), **{c: only_target(columns[c], weights) for c in self.columns}}
         losses, mask = self.per_token(labels, only_target(logits, weights), weights, columns)
-        return target_mean(mask * losses, weights, normalizer), target_mean(mask, weights, normalizer)
+        return target_mean(losses, weights, normalizer), target_mean(mask, weights, normalizer)
 
     def get_config(self):
         return {"normalize": self.normalize}
@@ -209,30 +168,45 @@ class CascadeLoss:
 class CascadeAwareLoss(CascadeLoss):
     """Σ a_i · −[w log p_S(y_i) + (1−w) Σ_v p_L(v) log p_S(v)] / N, arXiv 2406.00060.
 
-    One class serves four objectives: `xent` (mask="all", w=1), `dist` (mask="all"), `cat-xent` (w=1) and `cat-dist`.
-    The defaults w = 0.5, temperature 1 and N = number of target tokens are ours.
+    One class serves four objectives: `xent` (mask="all", w=1), `dist` (mask="all"), `cat-xent` (w=1) and `cat-dist`;
+    and `rho-1`, Σ over the tokens with the largest excess loss over `L` (arXiv 2404.07965), as many as CAT keeps.
+    The defaults w = 0.5, temperature 1 and N = number of target tokens are ours; so are `k`, `floor` and `beta`, three
+    ways to keep the small model from confirming its own wrong guesses.
 
     Args:
-        mask: one of `MASKS`, see `token_mask`.
+        mask: one of `masks.MASKS`, see `masks.token_mask`.
         w: weight of the label against the distribution of the large model, in [0, 1].
         temperature: both distributions of the second term are taken at this temperature; a cached teacher must have
             been built at the same one.
+        k: a model counts as right where the label is among its k most probable tokens; a cached teacher must hold
+            that many (distribution="topk").
+        floor: a_i of the tokens that the mask drops, in [0, 1): a ∈ {floor, 1}.
+        beta: adds β · (1 − a_i) · KL(p_S ‖ uniform), ≥ 0: unsure where neither model can know.
         normalize: see `CascadeLoss`.
     """
 
-    def __init__(self, mask="either", w=1.0, temperature=1.0, normalize="tokens"):
+    def __init__(self, mask="either", w=1.0, temperature=1.0, k=1, floor=0.0, beta=0.0, normalize="tokens"):
         super().__init__(normalize=normalize)
-        if mask not in MASKS:
-            raise unknown_name("mask", mask, MASKS)
+        if mask not in masks.MASKS:
+            raise unknown_name("mask", mask, masks.MASKS)
         if not 0.0 <= w <= 1.0:
             raise CatKerasError(f"w weighs the label against the large model and lies in [0, 1]. Received: w={w}")
         if not temperature > 0:
             raise CatKerasError(f"temperature is positive. Received: temperature={temperature}")
+        if int(k) != k or k < 1:
+            raise CatKerasError(f"k counts most probable tokens, a whole number from 1. Received: k={k}")
+        if not 0.0 <= floor < 1.0:
+            raise CatKerasError(f"floor is what a dropped token still counts, in [0, 1). Received: floor={floor}")
+        if not beta >= 0.0:
+            raise CatKerasError(f"beta weighs the pull to uniform and is not negative. Received: beta={beta}")
         self.mask, self.w, self.temperature = mask, float(w), float(temperature)
+        self.k, self.floor, self.beta = int(k), float(floor), float(beta)
 
     @property
     def columns(self):
-        needed = _MASK_COLUMNS.get(self.mask, ("teacher_right",))
+        needed = masks.columns(self.mask)
+        if self.k > 1:
+            needed = tuple("teacher_rank" if c == "teacher_right" else c for c in needed)
         return needed + (("teacher_probs",) if self.w < 1 else ())
 
     @property
@@ -246,20 +220,29 @@ class CascadeAwareLoss(CascadeLoss):
             scaled = logits if self.temperature == 1 else logits / self.temperature
             probs = ops.cast(columns["teacher_probs"], "float32")
             losses = losses + (1 - self.w) * distillation_cross_entropy(scaled, probs, columns.get("teacher_ids"))
-        needs_small = self.mask not in ("all", "soft", "large")
-        mask = token_mask(
+        mask = self._mask(labels, logits, logprob, weights, columns)
+        losses = mask * losses
+        if self.beta:
+            losses = losses + self.beta * (1 - mask) * kl_to_uniform(logits)
+        return losses, mask
+
+    def _mask(self, labels, logits, logprob, weights, columns):
+        right = columns["teacher_rank"] < self.k if "teacher_rank" in self.columns else columns.get("teacher_right")
+        mask = masks.token_mask(
             self.mask,
             weights,
-            small_right=is_right(logits, labels) if needs_small else ops.zeros_like(logprob),
-            teacher_right=columns.get("teacher_right"),
+            small_right=is_right(logits, labels, self.k) if masks.reads_small(self.mask) else None,
+            teacher_right=right,
             small_logprob=logprob,
             teacher_logprob=columns.get("teacher_logprob"),
             uniform=columns.get("uniform"),
+            start_right=columns.get("start_right"),
         )
-        return losses, mask
+        return self.floor + (1 - self.floor) * mask if self.floor else mask
 
     def get_config(self):
-        return super().get_config() | {"mask": self.mask, "w": self.w, "temperature": self.temperature}
+        own = ("mask", "w", "temperature", "k", "floor", "beta")
+        return super().get_config() | {name: getattr(self, name) for name in own}
 
 
 @keras.saving.register_keras_serializable("cat_keras")
@@ -296,6 +279,7 @@ OBJECTIVES: dict[str, tuple[type, dict]] = {
     "cat-xent": (CascadeAwareLoss, {"mask": "either", "w": 1.0}),
     "cat-dist": (CascadeAwareLoss, {"mask": "either", "w": 0.5}),
     "gatekeeper": (Gatekeeper, {}),
+    "rho-1": (CascadeAwareLoss, {"mask": "excess", "w": 1.0}),
 }
 
 

@@ -121,12 +121,25 @@ class TeacherCache:
         counts = manifest["counts"]
         return cls(manifest["header"], **shards.read([directory / f"{i:05}" for i in range(len(counts))], counts))
 
-    def check(self, data: Encoded, loss: losses.CascadeLoss):
-        """Binds the cache to its data. Raises CatKerasError when it was built for other data, or lacks a column."""
+    def check(self, data: Encoded, loss: losses.CascadeLoss | None = None):
+        """Binds the cache to its data. Raises CatKerasError when it was built for other data, or lacks a column.
+
+        `loss`: whose columns it shall deliver; None asks for nothing but `teacher_right`.
+        """
         if self.header["data"] != data.fingerprint:
             raise CatKerasError(
                 f"A teacher cache is read with the data it was built on, data {self.header['data'][:12]}. "
                 f"Received: data {data.fingerprint[:12]}. Build the cache on this data"
+            )
+        self._starts = np.concatenate([[0], np.cumsum(data.n_target)])
+        if loss is None:
+            return
+        k = getattr(loss, "k", 1)
+        if "teacher_rank" in loss.columns and (self.header["distribution"] != "topk" or self.header["k"] < k):
+            raise CatKerasError(
+                f"A mask of the {k} most probable tokens reads as many of the large model. Received: a cache of "
+                f"distribution={self.header['distribution']!r}, k={self.header['k']}. Build it with "
+                f'distribution="topk", k={k} or more'
             )
         if "teacher_probs" in loss.columns and self.probs is None:
             raise CatKerasError(
@@ -138,15 +151,24 @@ class TeacherCache:
             raise CatKerasError(
                 f"Loss and cache share one temperature. Received: loss {wanted}, cache {self.header['temperature']}"
             )
-        self._starts = np.concatenate([[0], np.cumsum(data.n_target)])
 
-    def batch(self, rows: np.ndarray, weights: np.ndarray, columns: list[str]) -> dict[str, np.ndarray]:
-        """The columns of some examples, laid on the positions where `weights` (batch, length) is 1."""
+    def batch(
+        self, rows: np.ndarray, weights: np.ndarray, columns: list[str], labels: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """The columns of some examples, laid on the positions where `weights` (batch, length) is 1.
+
+        `labels` (batch, length): what `teacher_rank` ranks, 0 for the most probable token; those beyond the k that are
+        kept all have rank k.
+        """
         where = np.concatenate([np.arange(self._starts[r], self._starts[r + 1]) for r in rows])
         live = weights.astype(bool)
         out = {}
         if "teacher_right" in columns:
             out["teacher_right"] = _lay(self.right[where], live, np.int32)
+        if "teacher_rank" in columns:
+            same = np.asarray(self.ids[where]) == labels[live][:, None]
+            rank = np.where(same.any(-1), same.argmax(-1), same.shape[1])
+            out["teacher_rank"] = _lay(rank, live, np.int32)
         if "teacher_logprob" in columns:
             out["teacher_logprob"] = _lay(self.logprob[where], live, np.float32)
         if "teacher_probs" in columns:
@@ -215,8 +237,10 @@ class _Scribe:
             self.progress(self.done, len(self.data))
 
 
-def live_columns(model, inputs, labels, columns, temperature=1.0):
+def live_columns(model, inputs, labels, columns, temperature=1.0, k=1):
     """The same columns from a live large model, inside a training step; constant to the gradient.
+
+    `teacher_rank` is 0 within the k most probable tokens, else k.
 
     Returns the full distribution as `teacher_probs`, (batch, length, vocabulary), and no `teacher_ids`.
     """
@@ -224,6 +248,8 @@ def live_columns(model, inputs, labels, columns, temperature=1.0):
     out = {}
     if "teacher_right" in columns:
         out["teacher_right"] = ops.cast(losses.is_right(logits, labels), "int32")
+    if "teacher_rank" in columns:
+        out["teacher_rank"] = k * (1 - ops.cast(losses.is_right(logits, labels, k), "int32"))
     if "teacher_logprob" in columns:
         out["teacher_logprob"] = losses.label_logprob(logits, labels)
     if "teacher_probs" in columns:

@@ -121,8 +121,8 @@ class CascadeAware(keras.Model):
         """The columns of a large model that runs in the step; none with a cached one."""
         if not self.live_teacher:
             return {}
-        temperature = getattr(self.objective, "temperature", 1.0)
-        return teacher.live_columns(self.teacher, self._tokens(x), y, self.objective.columns, temperature)
+        temperature, k = getattr(self.objective, "temperature", 1.0), getattr(self.objective, "k", 1)
+        return teacher.live_columns(self.teacher, self._tokens(x), y, self.objective.columns, temperature, k)
 
     @staticmethod
     def _tokens(x):

@@ -14,6 +14,7 @@ DEFAULTS = {
     "cat-xent": {"mask": "either", "w": 1.0},
     "cat-dist": {"mask": "either", "w": 0.5},
     "gatekeeper": {},
+    "rho-1": {"mask": "excess", "w": 1.0},
 }
 NAMES = ("name", "methods", "objectives", "variants", "arguments")  # settings that say what methods there are
 
@@ -26,6 +27,11 @@ class Variant:
     method: str
     objective: str
     arguments: dict
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the objective without the hybrids' additions."""
+        return not any(self.arguments.get(name) for name in ("floor", "beta")) and self.arguments.get("k", 1) == 1
 
     @property
     def row(self) -> Row:

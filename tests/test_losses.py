@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cat_keras import losses, teacher
+from cat_keras import losses, masks, teacher
 from cat_keras.errors import CatKerasError
 
 LN2 = np.log(2)
@@ -50,6 +50,8 @@ def random_batch(seed=0, batch=4, length=6, vocabulary=5, scale=1.5):
         "teacher_logprob": np.take_along_axis(log_p, labels[..., None], -1)[..., 0],
         "teacher_probs": np.exp(log_p),
         "uniform": rng.random((batch, length), dtype=np.float32),
+        "teacher_rank": (large > np.take_along_axis(large, labels[..., None], -1)).sum(-1).astype(np.int32),
+        "start_right": (rng.random((batch, length)) < 0.3).astype(np.int32),
     }
     return labels, logits, weights, columns
 
@@ -60,8 +62,12 @@ def reference_mask(kind, labels, logits, weights, columns):
     off = weights == 0
     p_small = np.exp(np.take_along_axis(log_softmax(logits), labels[..., None], -1)[..., 0])
     rows = (s | off).all(-1, keepdims=True) | (large | off).all(-1, keepdims=True)
+    excess = np.where(off, -np.inf, columns["teacher_logprob"] - np.log(p_small))
+    most = np.sort(excess.ravel())[::-1][: (s | large)[~off].sum()]
     kept = {
         "either": s | large,
+        "excess": np.isin(excess, most),
+        "start": columns["start_right"].astype(bool) | large,
         "small": s,
         "large": large,
         "both": s & large,
@@ -101,6 +107,8 @@ def hand():
         "teacher_logprob": np.log(rows(1 / 2, 1 / 8, 1 / 2, 1 / 16, 1)),
         "teacher_probs": rows(*p_l),
         "uniform": rows(0.1, 0.8, 0.74, 0.76, 0.0),
+        "teacher_rank": rows(0, 2, 0, 3, 0),
+        "start_right": rows(0, 0, 0, 1, 1),
     }
     return rows(0, 1, 2, 3, 3), np.log(rows(*p_s)).astype(np.float32), rows(1, 1, 1, 1, 0), columns
 
@@ -125,6 +133,15 @@ def hand():
         (objective("random"), 1 + 2, 2 / 4),
         # max(p_S(y), p_L(y)) = 1/2, 1/2, 1/2, 1/8
         (objective("soft"), 0.5 * 1 + 0.5 * 1 + 0.5 * 2 + 0.125 * 3, (1.5 + 0.125) / 4),
+        # log2 p_L − log2 p_S = 0, −2, 1, −1: of these `excess` keeps three, as `either` does.
+        (objective("excess"), 1 + 2 + 3, 3 / 4),
+        (objective("start"), 1 + 2 + 3, 3 / 4),
+        # S has the labels of A, B and C among its two most probable tokens, L those of A and C.
+        (objective("small", k=2), 1 + 1 + 2, 3 / 4),
+        (objective("both", k=2), 1 + 2, 2 / 4),
+        (objective("either", floor=0.1), 4 + 0.1 * 3, 3.1 / 4),
+        (objective("either", beta=0.5), 4 + 0.5 * 0.25, 3 / 4),
+        (objective("either", floor=0.1, beta=0.5), 4.3 + 0.9 * 0.5 * 0.25, 3.1 / 4),
         # S has all of A, B right; neither S nor L has all of C, D.
         (objective("sequence"), 1 + 1, 2 / 4),
         # The second term at temperature 1/2: p_S² / Σ p_S², p_L as given. Σ p_S² = (16+4+1+1)/64 = 22/64 in all rows,
@@ -148,8 +165,8 @@ def test_live_normalization_divides_by_what_the_mask_keeps():
 
 def test_every_mask_has_a_value_by_hand_and_a_reference():
     labels, logits, weights, columns = random_batch()
-    for kind in losses.MASKS:
-        mask = losses.token_mask(
+    for kind in masks.MASKS:
+        mask = masks.token_mask(
             kind,
             weights,
             small_right=losses.is_right(logits, labels),
@@ -157,6 +174,7 @@ def test_every_mask_has_a_value_by_hand_and_a_reference():
             small_logprob=losses.label_logprob(logits, labels),
             teacher_logprob=columns["teacher_logprob"],
             uniform=columns["uniform"],
+            start_right=columns["start_right"],
         )
         expected = reference_mask(kind, labels, logits, weights, columns)
         np.testing.assert_allclose(np.asarray(mask) * weights, expected, rtol=1e-5, err_msg=kind)
@@ -170,7 +188,7 @@ def test_every_mask_has_a_value_by_hand_and_a_reference():
 
 
 @pytest.mark.parametrize("w", [1.0, 0.3])
-@pytest.mark.parametrize("kind", losses.MASKS)
+@pytest.mark.parametrize("kind", masks.MASKS)
 def test_a_mask_equals_the_subset_it_keeps(kind, w):
     """Value and gradient: were the gradient to flow through the mask (`soft`), the two would differ."""
     labels, logits, weights, columns = random_batch(seed=1)
@@ -201,6 +219,12 @@ def test_ties_go_to_the_lowest_id(logits, winner):
     assert np.asarray(right)[0].tolist() == [i == winner for i in range(3)]
 
 
+def test_the_k_most_probable_tokens_are_found_with_ties():
+    logits = np.tile(np.float32([2, 3, 2, 1]), (1, 4, 1))
+    right = losses.is_right(logits, np.array([[0, 1, 2, 3]]), k=2)
+    assert np.asarray(right)[0].tolist() == [True, True, False, False]
+
+
 def test_random_mask_keeps_the_rate_of_either():
     labels, logits, weights, columns = random_batch(seed=2, batch=200, length=20)
     weights[:] = 1
@@ -222,8 +246,9 @@ def test_w_1_needs_no_distribution_and_equals_cat_xent():
 
 EVERY_OBJECTIVE = [
     *(pytest.param(losses.get(name), id=name) for name in losses.OBJECTIVES),
-    *(pytest.param(objective(kind, 0.5), id=f"mask-{kind}") for kind in losses.MASKS),
+    *(pytest.param(objective(kind, 0.5), id=f"mask-{kind}") for kind in masks.MASKS),
     pytest.param(objective("either", 0.5, normalize="live"), id="live"),
+    pytest.param(objective("either", 0.5, k=2, floor=0.1, beta=0.5), id="hybrid"),
 ]
 
 
@@ -270,7 +295,8 @@ def test_a_batch_of_padding_gives_zero_loss_and_gradient(loss):
 
 
 @pytest.mark.parametrize(
-    "loss", [p for p in EVERY_OBJECTIVE if p.id not in ("mask-random", "live")]  # both read counts of the whole batch
+    # These read counts of the whole batch.
+    "loss", [p for p in EVERY_OBJECTIVE if p.id not in ("mask-random", "mask-excess", "rho-1", "live")]
 )  # fmt: skip
 def test_a_batch_equals_the_sum_of_its_slices(loss):
     labels, logits, weights, columns = random_batch(seed=7, batch=6)
@@ -377,6 +403,9 @@ def test_log1mexp_is_finite_with_a_finite_gradient(log_p):
         (lambda: losses.get("dist", w=-0.1), r"\[0, 1\]. Received: w=-0.1"),
         (lambda: losses.get("dist", w=float("nan")), "Received: w=nan"),
         (lambda: losses.get("dist", temperature=0), "temperature is positive"),
+        (lambda: losses.get("cat-xent", k=1.5), "whole number from 1. Received: k=1.5"),
+        (lambda: losses.get("cat-xent", floor=1), r"\[0, 1\). Received: floor=1"),
+        (lambda: losses.get("cat-xent", beta=-1), "not negative. Received: beta=-1"),
         (lambda: losses.get("gatekeeper", alpha=2), r"\[0, 1\]. Received: alpha=2"),
         (lambda: losses.get("gatekeeper", w=0.5), "does not take these arguments"),
     ],
@@ -386,7 +415,7 @@ def test_bad_arguments(make, message):
         make()
 
 
-@pytest.mark.parametrize("name", ["dist", "cat-xent", "cat-dist"])
+@pytest.mark.parametrize("name", ["dist", "cat-xent", "cat-dist", "rho-1"])
 def test_missing_columns_are_named(name):
     labels, logits, weights, columns = random_batch()
     loss = losses.get(name)
@@ -396,7 +425,7 @@ def test_missing_columns_are_named(name):
 
 
 @pytest.mark.parametrize(
-    "loss", [losses.get("cat-dist", w=0.25, temperature=2.0, normalize="live"), losses.get("gatekeeper", alpha=0.2)]
+    "loss", [losses.get("cat-dist", w=0.25, temperature=2.0, k=3, beta=0.1, normalize="live"), losses.get("gatekeeper", alpha=0.2)]
 )
 def test_objectives_survive_serialization(loss):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))

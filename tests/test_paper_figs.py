@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks import illustrate, task
 from benchmarks.progress import Progress
-from cat_keras import losses, store
+from cat_keras import losses, masks, store
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Example, Prediction
 from paper_figs import __main__, render, style, variants
@@ -228,7 +228,7 @@ def test_defaults_of_objectives_are_those_of_the_losses():
     for name, arguments in variants.DEFAULTS.items():
         assert arguments.items() <= ours[name].items()
     told = set(mask_ablation.ORDER)
-    assert told == set(losses.MASKS)
+    assert told == set(masks.MASKS)
 
 
 def test_variants_of_a_run_and_of_several_runs(results, tmp_path):

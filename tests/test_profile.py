@@ -118,3 +118,44 @@ def test_a_changed_metric_renames_the_predictions_it_judged():
     todo = _plan()
     other = dataclasses.replace(todo, tasks=tuple(dataclasses.replace(t, metric="exact_match") for t in todo.tasks))
     assert todo.prediction_key(todo.large_key) != other.prediction_key(todo.large_key)
+
+
+def test_a_profile_lies_over_its_base(tmp_path):
+    base = (profile.FOLDER / "embedded.toml").read_text()
+    (tmp_path / "below.toml").write_text(base)
+    (tmp_path / "above.toml").write_text('base = "below"\nseeds = [3]\n[small]\nwidth = 32\n')
+    above, below = (profile.read(str(tmp_path / f"{name}.toml")) for name in ("above", "below"))
+    assert (above.name, above.seeds, above.small.width, above.small.layers) == ("above", (3,), 32, below.small.layers)
+    assert above.large == below.large and above.objective == below.objective
+    (tmp_path / "below.toml").write_text('base = "above"')
+    with pytest.raises(CatKerasError, match="not its own base. Received: .*above.* → below → above"):
+        profile.read(str(tmp_path / "above.toml"))
+
+
+def test_a_method_may_be_trained_in_its_own_way():
+    read = profile.read("embedded", {**SMALL, "tuned": {"gatekeeper": {"learning_rate": 1e-3}}})
+    assert read.training_of("gatekeeper").learning_rate == 1e-3
+    assert read.training_of("gatekeeper").epochs == read.training_of("xent").epochs
+    made = plan.make(read)
+    plain = plan.make(profile.read("embedded", SMALL))
+    changed = {method for method, seed in made.small if made.small[method, seed].key != plain.small[method, seed].key}
+    assert changed == {"gatekeeper"}
+    for tuned, message in (({"gatekeper": {}}, "did you mean gatekeeper"), ({"xent": {"epoch": 1}}, "epoch")):
+        with pytest.raises(CatKerasError, match=message):
+            profile.read("embedded", {"tuned": tuned})
+
+
+def test_choices_are_made_on_validation_data():
+    test, validation = (
+        plan.make(profile.read("embedded", {**SMALL, "data.evaluate": split})) for split in ("test", "validation")
+    )
+    assert validation.train.fingerprint == test.train.fingerprint
+    assert validation.test.fingerprint != test.test.fingerprint
+    assert validation.large_key == test.large_key and validation.small["xent", 0].key == test.small["xent", 0].key
+
+
+def test_a_mask_of_the_start_names_what_it_reads():
+    variants = {"frozen": {"objective": "cat-xent", "arguments": {"mask": "start"}}}
+    made = plan.make(profile.read("embedded", {**SMALL, "variants": variants, "methods": ["xent", "frozen"]}))
+    assert made.small["frozen", 0].start_columns and not made.small["xent", 0].start_columns
+    assert made.small["frozen", 0].needs_teacher

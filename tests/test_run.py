@@ -108,6 +108,16 @@ def test_a_second_call_finds_everything_and_loads_no_tensorflow(finished):
     assert predictions(folder) == before
 
 
+def test_what_kept_results_hold_is_not_made_again(finished, tmp_path):
+    folder, _, _ = finished
+    command = [sys.executable, "-m", "benchmarks"]
+    kept = ["keep", "tiny", "--out", str(folder / "runs"), "--to", str(tmp_path / "kept")]
+    subprocess.run([*command, *kept], check=True, capture_output=True)
+    output = run(tmp_path, "--done", str(tmp_path / "kept"))
+    assert "nothing to do" in output and "In the kept results already: large, xent seed 0" in output
+    assert not list((tmp_path / "runs").rglob("*.parquet"))
+
+
 def test_interrupted_runs_continue_to_the_same_predictions(finished, tmp_path):
     for stage in ("large pretrain", "predict large"):
         process = start(tmp_path)

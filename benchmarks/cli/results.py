@@ -39,11 +39,12 @@ def keep(
     run: RunArgument,
     to: Annotated[Path, typer.Option(help="The folder to write, e.g. results/nano.", show_default=False)],
     out: OutOption = Path("runs"),
+    add: Annotated[bool, typer.Option("--add", help="Beside the models that the folder holds already.")] = False,
 ):
     """Write what of a run is small enough and free to commit: numbers per prediction, no texts, and the report."""
     from benchmarks.keep import keep as keeping
 
-    folder = keeping(_folder(run, out), to)
+    folder = keeping(_folder(run, out), to, add)
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     typer.echo(f"Kept in {folder}/, {size / 1e6:.1f} MB; `python -m benchmarks verify {folder}` computes it again")
 

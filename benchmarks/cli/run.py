@@ -33,6 +33,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it takes; build nothing.")
     ] = False,
+    done: Annotated[
+        Path | None, typer.Option(help="Kept results of this profile; what they hold is not made again.")
+    ] = None,
     hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
@@ -59,7 +62,7 @@ def run(
     try:
         with framework_noise_to(out / "log.txt"):
             logs = tuple(log.split(",")) if log else ()
-            folder = execute(chosen, data, out, console(), source, share, strategy, logs)
+            folder = execute(chosen, data, out, console(), source, share, strategy, logs, done)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
         raise typer.Exit(130) from None

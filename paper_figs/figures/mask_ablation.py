@@ -6,12 +6,12 @@ from paper_figs.source import Source
 from paper_figs.variants import Variant, distinct, families, variants
 
 # From no mask through the paper's own to ours; any other comes last.
-ORDER = ("all", "random", "either", "small", "large", "both", "gap", "soft", "sequence")
+ORDER = ("all", "random", "excess", "either", "start", "small", "large", "both", "gap", "soft", "sequence")
 
 
 def masks(sources) -> dict[str, Variant]:
     """Mask → the method that trains with it and with the label alone (w = 1)."""
-    found = distinct((v for v in variants(sources) if v.arguments.get("w") == 1.0), "mask")
+    found = distinct((v for v in variants(sources) if v.arguments.get("w") == 1.0 and v.plain), "mask")
     return {mask: found[mask] for mask in sorted(found, key=lambda m: (ORDER.index(m) if m in ORDER else 99, m))}
 
 

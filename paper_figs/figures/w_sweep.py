@@ -13,7 +13,7 @@ LINES = {"all": "dist", "either": "cat-dist"}  # mask → the objective whose lo
 def sweeps(sources) -> dict[str, dict[float, Variant]]:
     """Mask → w → the method; w = 1 is `xent` or `cat-xent`."""
     found = variants(sources)
-    return {mask: distinct((v for v in found if v.arguments.get("mask") == mask), "w") for mask in LINES}
+    return {mask: distinct((v for v in found if v.arguments.get("mask") == mask and v.plain), "w") for mask in LINES}
 
 
 def pick(sources):

@@ -1,0 +1,98 @@
+"""Which target tokens the small model learns from: the mask of Cascade-Aware Training (arXiv 2406.00060) and others."""
+
+from keras import ops
+
+# What each mask reads beside the labels: columns of the large model, of the starting checkpoint, or random numbers.
+_COLUMNS = {
+    "either": ("teacher_right",),
+    "small": (),
+    "large": ("teacher_right",),
+    "both": ("teacher_right",),
+    "gap": ("teacher_right",),
+    "all": (),
+    "random": ("teacher_right", "uniform"),
+    "soft": ("teacher_logprob",),
+    "sequence": ("teacher_right",),
+    "excess": ("teacher_right", "teacher_logprob"),
+    "start": ("teacher_right", "start_right"),
+}
+MASKS = tuple(_COLUMNS)
+
+
+def columns(kind: str) -> tuple[str, ...]:
+    """Columns that `Batches` must deliver for a mask."""
+    return _COLUMNS[kind]
+
+
+def reads_small(kind: str) -> bool:
+    """Whether a mask asks if the small model is right."""
+    return kind not in ("all", "soft", "large", "start")
+
+
+def token_mask(
+    kind,
+    weights,
+    small_right=None,
+    teacher_right=None,
+    small_logprob=None,
+    teacher_logprob=None,
+    uniform=None,
+    start_right=None,
+):
+    """The factor `a` of every target token; constant to the gradient.
+
+    With s = "S predicts the label" and l = "L predicts the label" under teacher forcing:
+    `either` s∨l, the mask of CAT (arXiv 2406.00060); `small` s; `large` l; `both` s∧l; `gap` l∧¬s; `all` 1;
+    `random` a random subset with the keep-rate that `either` has in this batch (the control for "fewer tokens");
+    `excess` the tokens with the largest log p_L(y) − log p_S(y), as many as `either` keeps (the selection of Rho-1,
+    arXiv 2404.07965; the number is ours); `soft` max(p_S(y), p_L(y)); `sequence` 1 on all tokens of an example iff S
+    or L has *all* of them right; `start` s∨l with s as it was before training. All but `either` are ablations of ours.
+
+    Args:
+        kind: one of `MASKS`.
+        weights: (batch, length), 1 on target tokens.
+        small_right, teacher_right, start_right: (batch, length) bool or 0/1.
+        small_logprob, teacher_logprob: (batch, length) float, log p(label); `soft` and `excess`.
+        uniform: (batch, length) float in [0, 1); `random` only.
+
+    Returns:
+        (batch, length) float32 in [0, 1]; what it holds where `weights` is 0 is never used.
+    """
+    weights = ops.cast(weights, "float32")
+    if kind == "all":
+        return ops.ones_like(weights)
+    if kind == "soft":
+        return ops.stop_gradient(ops.exp(ops.maximum(ops.cast(small_logprob, "float32"), teacher_logprob)))
+    small, large, start = (None if x is None else ops.cast(x, "float32") for x in (small_right, teacher_right, start_right))
+    if kind == "sequence":
+        whole = ops.maximum(_all_right(small, weights), _all_right(large, weights))
+        return ops.stop_gradient(whole * ops.ones_like(weights))
+    if kind in ("random", "excess"):
+        kept = ops.sum(ops.maximum(small, large) * weights)
+        if kind == "random":
+            chosen = uniform < kept / ops.maximum(ops.sum(weights), 1.0)
+        else:
+            chosen = _largest(teacher_logprob - ops.cast(small_logprob, "float32"), weights, kept)
+        return ops.stop_gradient(ops.cast(chosen, "float32"))
+    return ops.stop_gradient(
+        {
+            "either": lambda: ops.maximum(small, large),
+            "start": lambda: ops.maximum(start, large),
+            "small": lambda: small,
+            "large": lambda: large,
+            "both": lambda: small * large,
+            "gap": lambda: large * (1.0 - small),
+        }[kind]()
+    )
+
+
+def _all_right(right, weights):
+    return ops.min(ops.where(weights > 0, right, 1.0), axis=-1, keepdims=True)
+
+
+def _largest(values, weights, count):
+    """Whether a target position holds one of the `count` largest values of its batch; equal values share the answer."""
+    lowest = float("-inf")
+    ranked = ops.sort(ops.reshape(ops.where(weights > 0, values, lowest), (-1,)))
+    index = ops.shape(ranked)[0] - ops.cast(ops.maximum(count, 1.0), "int32")
+    return ops.logical_and(values >= ops.take(ranked, index), count > 0)
