@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks import sources, task
 from benchmarks.examples import Examples, Lengths
-from benchmarks.profile import METHODS, Profile, Training
+from benchmarks.methods import OBJECTIVES
+from benchmarks.profile import Profile, Training
 from cat_keras import store
 from cat_keras.errors import CatKerasError, unknown_name
 
@@ -175,7 +176,7 @@ def _start(profile, role, seed, encoded, origin) -> Cell | None:
 def _objective(profile, method, seed, encoded, origin, teacher) -> Cell:
     start = _start(profile, "small", seed, encoded, origin)
     objective = profile.objective_of(method)
-    reads = METHODS[objective[0]]
+    reads = OBJECTIVES[objective[0]]
     columns = ""
     if objective[1].get("mask") == "start":
         before = start.key if start else [origin, seed]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
+from benchmarks.methods import OBJECTIVES, VARIANTS
 from cat_keras.errors import CatKerasError, unknown_name
 
 FOLDER = Path(__file__).parent / "profiles"
@@ -104,8 +105,8 @@ class Variant(Section):
 
     @model_validator(mode="after")
     def _known(self):
-        if self.objective not in METHODS:
-            raise unknown_name("objective", self.objective, METHODS)
+        if self.objective not in OBJECTIVES:
+            raise unknown_name("objective", self.objective, OBJECTIVES)
         return self
 
 
@@ -132,14 +133,14 @@ class Profile(Section):
 
     @model_validator(mode="after")
     def _known(self):
-        taken = [name for name in self.variants if name in METHODS]
+        known = [*OBJECTIVES, *VARIANTS, *self.variants]
+        taken = [name for name in self.variants if name in OBJECTIVES or name in VARIANTS]
         if taken:
-            raise CatKerasError(f"A variant has a name of its own. Received: {taken[0]}, which is an objective")
-        unknown = [m for m in self.methods if m not in METHODS and m not in self.variants]
-        unknown += [m for m in self.arguments if m not in METHODS]
-        unknown += [m for m in self.tuned if m not in METHODS and m not in self.variants]
+            raise CatKerasError(f"A variant has a name of its own. Received: {taken[0]}, which is known already")
+        unknown = [m for m in (*self.methods, *self.tuned) if m not in known]
+        unknown += [m for m in self.arguments if m not in OBJECTIVES]
         if unknown:
-            raise unknown_name("method", unknown[0], [*METHODS, *self.variants])
+            raise unknown_name("method", unknown[0], known)
         for method in self.tuned:
             self.training_of(method)
         return self
@@ -148,15 +149,13 @@ class Profile(Section):
         """The objective behind a method, by name, and its arguments."""
         if method in self.variants:
             return self.variants[method].objective, self.variants[method].arguments
+        if method in VARIANTS:
+            return VARIANTS[method]
         return method, self.arguments.get(method, {})
 
     def training_of(self, method: str) -> Training:
         """The phase that differs between methods, as this one is trained."""
         return Training.model_validate(self.objective.model_dump() | self.tuned.get(method, {}))
-
-
-# The objectives of cat_keras.losses, known here without loading Keras; True when one reads the large model.
-METHODS = {"xent": False, "dist": True, "cat-xent": True, "cat-dist": True, "gatekeeper": False, "rho-1": True}
 
 
 def names() -> list[str]:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import plan, profile
+from benchmarks import methods, plan, profile
 from cat_keras.errors import CatKerasError
 
 SMALL = {"data.train": 20, "data.test": 8}
@@ -62,7 +62,9 @@ def test_known_objectives_are_those_of_the_library():
     def reads_teacher(name):
         return any(c.startswith("teacher") for c in losses.get(name).columns)
 
-    assert {name: reads_teacher(name) for name in losses.OBJECTIVES} == profile.METHODS
+    assert {name: reads_teacher(name) for name in losses.OBJECTIVES} == methods.OBJECTIVES
+    for objective, arguments in methods.VARIANTS.values():
+        losses.get(objective, **arguments)
 
 
 def _plan(**changes):
