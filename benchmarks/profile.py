@@ -1,5 +1,6 @@
 """Profiles: what a run trains, on what, and how long; TOML files in `profiles/`, checked when they are read."""
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,6 +126,7 @@ class Profile(Section):
     methods: tuple[str, ...] = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
     arguments: dict[str, dict] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
     tuned: dict[str, dict] = {}  # method → what differs in its `objective` phase, e.g. {"gatekeeper": {"epochs": 2.0}}
+    grid: dict[str, tuple[float, ...]] = {}  # key of the `objective` phase → values: every method with all combinations
     variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
     seeds: tuple[int, ...] = (0,)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -180,6 +182,8 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
     for key, value in (changes or {}).items():
         _set(values, key, value)
     try:
+        if values.get("grid"):
+            values = _spread(Profile.model_validate(values))
         return Profile.model_validate(values)
     except ValidationError as error:
         raise _readable(path, error) from error
@@ -206,6 +210,21 @@ def _over(below: dict, above: dict) -> dict:
         for key, value in above.items()
     }
     return below | merged
+
+
+def _spread(profile: Profile) -> dict:
+    """The values of a profile in which each method stands once for every point of the grid, as a variant."""
+    values = profile.model_dump()
+    values["methods"] = []
+    for method in profile.methods:
+        objective, arguments = profile.objective_of(method)
+        for point in itertools.product(*profile.grid.values()):
+            changes = dict(zip(profile.grid, point, strict=True))
+            name = f"{method}@" + ",".join(f"{key}={value:g}" for key, value in changes.items())
+            values["methods"].append(name)
+            values["variants"][name] = {"objective": objective, "arguments": arguments}
+            values["tuned"][name] = profile.tuned.get(method, {}) | changes
+    return values
 
 
 def _put_model(values: dict, role: str, wanted: str):

@@ -161,3 +161,13 @@ def test_a_mask_of_the_start_names_what_it_reads():
     made = plan.make(profile.read("embedded", {**SMALL, "variants": variants, "methods": ["xent", "frozen"]}))
     assert made.small["frozen", 0].start_columns and not made.small["xent", 0].start_columns
     assert made.small["frozen", 0].needs_teacher
+
+
+def test_a_grid_trains_every_method_at_every_point():
+    changes = {**SMALL, "methods": ["xent", "mask-gap"], "grid": {"learning_rate": [1e-3, 2e-3], "epochs": [1, 2]}}
+    read = profile.read("embedded", changes)
+    assert len(read.methods) == 8 and read.methods[1] == "xent@learning_rate=0.001,epochs=2"
+    assert read.objective_of("mask-gap@learning_rate=0.002,epochs=1") == ("cat-xent", {"mask": "gap"})
+    assert read.training_of("mask-gap@learning_rate=0.002,epochs=1").learning_rate == 2e-3
+    with pytest.raises(CatKerasError, match="learning_rat"):
+        profile.read("embedded", changes | {"grid": {"learning_rat": [1e-3]}})
