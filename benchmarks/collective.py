@@ -16,11 +16,11 @@ class CollectiveStore(SharedStore):
     just finished and step out of line.
 
     Args:
-        place: a `Distribution` of several workers.
+        place: a `Distribution` of several workers. The others: as there.
     """
 
-    def __init__(self, root: Path, report: Callable[[str], None], place: Distribution):
-        super().__init__(root, report)
+    def __init__(self, root: Path, report: Callable[[str], None], place: Distribution, meanwhile=None):
+        super().__init__(root, report, meanwhile)
         self.place, self._alone = place, False
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:

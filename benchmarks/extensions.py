@@ -32,14 +32,18 @@ def run_file(path: str | Path, tasks: MutableMapping[str, Any]) -> list[str]:
     Raises:
         CatKerasError: there is no such file, or it fails; the registry is as before then.
     """
-    path = Path(path).expanduser().resolve()
-    if not path.is_file():
+    try:
+        path = Path(path).expanduser().resolve()
+        there = path.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL, of an unknown user
+        there = False
+    if not there:
         raise CatKerasError(f"A tasks file is a Python file that registers tasks; received {str(path)!r}, no such file")
     if path not in _FILES:
         before = dict(tasks)
         try:
             _execute(path)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             tasks.clear()
             tasks.update(before)
             raise CatKerasError(f"The tasks file {path} failed ({type(error).__name__}: {error})") from error

@@ -165,7 +165,7 @@ def illustrate(folder: Path, cache: Path, progress) -> dict[str, dict]:
     from benchmarks.profile import Profile
     from benchmarks.workbench import Workbench
 
-    manifest = store.read_json(Path(folder) / "manifest.json")
+    manifest = store.read_manifest(Path(folder) / "manifest.json")
     plan = plans.make(Profile.model_validate(manifest["settings"]), None)
     seed = manifest["seeds"][0]
     if (METHOD, seed) not in plan.small:

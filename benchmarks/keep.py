@@ -4,9 +4,11 @@ Texts of models and data are not kept; licences of data forbid it. What the repo
 metrics, it computes from statistics of each answer (`metrics.Metric.statistics`) instead, to the same numbers.
 """
 
+import hashlib
 import importlib.metadata
 import io
 import re
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from benchmarks.report.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
 from benchmarks.report.load import Run
 from cat_keras import store
 from cat_keras.errors import CatKerasError
+from cat_keras.untrusted import is_plain
 
 # What numbers and plots may depend on, beside this code.
 PACKAGES = ("matplotlib", "numpy", "pyarrow", "rouge-score", "sacrebleu", "scikit-learn", "scipy")
@@ -33,8 +36,8 @@ PLAIN_ID = re.compile(r"[\w-]*\d+", re.ASCII)
 def keep(source: Path, to: Path, add: bool = False) -> Path:
     """Writes what is kept of a finished run, and its report computed from that alone.
 
-    The manifest comes last, so that a folder left half-written does not verify. Files that an earlier `keep` wrote and
-    this one does not are removed; files of others stay.
+    The manifest comes last, so that a folder left half-written does not verify; the same call mends it. Files that an
+    earlier `keep` wrote and this one does not are removed; files of others stay.
 
     Args:
         source: a run folder with texts. to: the folder of the kept results, made where there is none.
@@ -51,20 +54,25 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
         raise CatKerasError(f"Results are kept of a run with its texts; {source} has none. Give the run's own folder")
     before = _files_of(to)
     manifest = _manifest(run)
-    if add and before:
+    if add and (to / "manifest.json").exists():
         manifest, tables = merge.beside(to, manifest, _predictions(run))
     else:
         tables = _predictions(run)
     contents = {"examples.parquet": _examples(run), "predictions.parquet": _parquet(tables)}
-    _write(to, contents)
-    store.write_json(to / "manifest.json", manifest)
-    drawn = shown(load.load(to))
-    _write(to, drawn)
-    contents |= drawn
+    contents |= _drawn(contents, manifest, to.name)
+    listed = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    store.write_together(to, contents, manifest | {"files": listed})
     for name in before - contents.keys():
         (to / name).unlink(missing_ok=True)
-    store.write_json(to / "manifest.json", manifest | {"files": {n: store.sha256_file(to / n) for n in contents}})
     return to
+
+
+def _drawn(contents: dict[str, bytes], manifest: dict, name: str) -> dict[str, bytes]:
+    """The report of what will be kept, from a copy: the folder itself changes once all is there."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / name
+        store.write_together(folder, contents, manifest)
+        return shown(load.load(folder))
 
 
 def shown(run: Run) -> dict[str, bytes]:
@@ -79,19 +87,14 @@ def packages() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES} | {"freetype": __freetype_version__}
 
 
-def _write(to: Path, contents: dict[str, bytes]):
-    for name, content in contents.items():
-        store.write_bytes(to / name, content)
-
-
 def _files_of(to: Path) -> set[str]:
     """Files that an earlier `keep` wrote."""
     if not (to / "manifest.json").exists():
         return set()
-    manifest = store.read_json(to / "manifest.json")
+    manifest = store.read_manifest(to / "manifest.json")
     if "kept" not in manifest and (to / "predictions.parquet").exists():
         raise CatKerasError(f"{to} is a run folder with texts, which would be lost. Keep the results in another folder")
-    return set(manifest.get("files", ()))
+    return set(filter(is_plain, manifest.get("files", ())))  # they are removed
 
 
 def _manifest(run: Run) -> dict:

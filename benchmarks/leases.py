@@ -2,8 +2,9 @@
 
 Who builds an entry holds a lease: a small file that it touches every few seconds. Others that need the entry wait, and
 say for what. A lease that is not touched any more belongs to a process that died, and is taken over. Whether it is
-touched is seen by watching it with one's own clock, since clocks of machines differ. Should two processes build the
-same entry after all, nothing is lost but time: both write the same content, and the first rename wins.
+touched is seen by watching it, and how long by counting the looks: clocks of machines differ, and jump. Should two
+processes build the same entry after all, nothing is lost but time: both write the same content, and the first rename
+wins.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cat_keras import store
+from cat_keras import processes, store
 
 BEAT = 5.0  # seconds between two touches
 STALE = 120.0  # seconds without one; more than a network file system keeps attributes
@@ -24,7 +25,15 @@ _HELD: set[int] = set()  # when this process took the leases it holds
 
 
 class SharedStore(store.Store):
-    """As `cat_keras.store.Store`; `get` waits while another process builds the entry."""
+    """As `cat_keras.store.Store`; `get` waits while another process builds the entry.
+
+    Args:
+        root, report: as there. meanwhile: called again and again while waiting; what it raises ends the wait.
+    """
+
+    def __init__(self, root: Path, report: Callable[[str], None] = print, meanwhile: Callable[[], None] | None = None):
+        super().__init__(root, report)
+        self._meanwhile = meanwhile or (lambda: None)
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:
         if self.has(stage, key):
@@ -44,12 +53,13 @@ class SharedStore(store.Store):
             held.release()
 
     def _wait(self, lease: "Lease", until):
-        seen, since, said = None, time.monotonic(), False
+        seen, silent, said = None, 0.0, False
         while not (until() or lease.take()):
+            self._meanwhile()
             owner = lease.owner()
-            if owner != seen:
-                seen, since = owner, time.monotonic()
-            if owner and (_is_gone(owner) or time.monotonic() - since > STALE):
+            silent = silent + POLL if owner == seen else 0.0
+            seen = owner
+            if owner and (_is_gone(owner) or silent > STALE):
                 if lease.owner() == owner:  # not yet taken over by a third
                     self.report(f"{lease.path.stem}: {_name(owner)} does not answer any more; taking over")
                     lease.path.unlink(missing_ok=True)
@@ -85,6 +95,9 @@ class Lease:
         except FileExistsError:
             _HELD.discard(self._since)
             return False
+        except OSError:  # a full disk: without its line, nobody would know whose it is
+            self.path.unlink(missing_ok=True)
+            raise
         self._beating = threading.Thread(target=self._beat, daemon=True)
         self._beating.start()
         return True
@@ -101,8 +114,10 @@ class Lease:
         except OSError:
             return None
         with contextlib.suppress(ValueError):
-            return json.loads(text) | {"touched": touched}
-        return {"touched": touched}  # between the creation of the file and its first line
+            said = json.loads(text)
+            if isinstance(said, dict) and isinstance(said.get("process"), int) and said["process"] > 0:
+                return said | {"touched": touched}
+        return {"touched": touched}  # between the creation of the file and its first line, or damaged
 
     def release(self):
         if self._beating:
@@ -120,14 +135,8 @@ def _name(owner: dict) -> str:
 
 def _is_gone(owner: dict) -> bool:
     """Whether the owner was a process of this machine that is no more."""
-    if owner.get("host") != platform.node():
+    if "process" not in owner or owner.get("host") != platform.node():
         return False
     if owner["process"] == os.getpid():  # a container that is started again numbers its processes as before
-        return owner["since"] not in _HELD
-    try:
-        os.kill(owner["process"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+        return owner.get("since") not in _HELD
+    return not processes.is_running(owner["process"])

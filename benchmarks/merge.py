@@ -31,7 +31,7 @@ def beside(kept: Path, manifest: dict, tables: Iterable[pyarrow.Table]) -> tuple
     Raises:
         CatKerasError: the two were asked different examples, or differ in settings other than which models there are.
     """
-    before = store.read_json(kept / "manifest.json")
+    before = store.read_manifest(kept / "manifest.json")
     _check(kept, before, manifest)
     old = pyarrow.parquet.read_table(kept / "predictions.parquet")
     found = {table["task"][0].as_py(): table for table in tables}
@@ -64,23 +64,6 @@ def _merged(old: pyarrow.Table, new: pyarrow.Table | None) -> pyarrow.Table:
     stays = [tuple(row.values()) not in there for row in _models(old, every=True)]
     # Lists of numbers are kept in double precision where one of them needs it.
     return pyarrow.concat_tables([old.filter(pyarrow.array(stays, pyarrow.bool_())), new], promote_options="permissive")
-
-
-def _missing(manifest: dict, tables: list[pyarrow.Table]) -> list[str]:
-    """Cells without answers, as a run names them."""
-    wanted = [("large", -1), *((m, s) for m in manifest["methods"] for s in manifest["seeds"])]
-    there = {
-        (row["method"] or "large", row["seed"], name)
-        for name, table in zip(manifest["tasks"], tables, strict=True)
-        for row in _models(table)
-    }
-    absent = [(m, s, name) for m, s in wanted for name in manifest["tasks"] if (m, s, name) not in there]
-    return [f"{m}/{name}" if m == "large" else f"{m}/{s}/{name}" for m, s, name in absent]
-
-
-def _models(table: pyarrow.Table, every: bool = False) -> list[dict]:
-    names = table.select(["model", "method", "seed"])
-    return names.to_pylist() if every else names.group_by(names.column_names).aggregate([]).to_pylist()
 
 
 def _models(table: pyarrow.Table, every: bool = False) -> list[dict]:

@@ -4,12 +4,13 @@ The chain: data → tokenizer → encoded → large (pretrained, tuned) → teac
 model per method and seed → predictions of each. Every key contains the keys of what it is built from.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import sources, task
+from benchmarks import metrics, sources, task
 from benchmarks.examples import Examples, Lengths
 from benchmarks.methods import OBJECTIVES
 from benchmarks.profile import Profile, Training
@@ -62,6 +63,17 @@ class Plan:
     def label(self, model: Model) -> str:
         return "large" if model == LARGE else f"{model[0]} seed {model[1]}"
 
+    def name(self, model: Model) -> str:
+        """As manifests and `--only` have it."""
+        return "large" if model == LARGE else f"{model[0]}/{model[1]}"
+
+    def named(self, name: str) -> Model:
+        """The model of that name; raises CatKerasError where the plan has none."""
+        models = {self.name(model): model for model in self.models()}
+        if name not in models:
+            raise unknown_name("model", name, models)
+        return models[name]
+
     def last(self, model: Model) -> Cell | None:
         """The training that a model comes from; None for a preset as it is."""
         return self.large if model == LARGE else self.small[model]
@@ -81,6 +93,13 @@ class Plan:
             precision=self.profile.precision,
         )
 
+    def made_from(self) -> list[tuple[str, str]]:
+        """(stage, key) of everything that is built on the way to the predictions."""
+        cells = self.cells()
+        columns = [self.teacher, *dict.fromkeys(c.start_columns for c in cells if c.start_columns)]
+        return [("tokenizer", self.tokenizer), ("encoded", self.encoded), *(("train", c.key) for c in cells),
+                *(("teacher", key) for key in columns)]  # fmt: skip
+
     def cells(self, models: list[Model] | None = None) -> list[Cell]:
         """Every training that models come from (default: all models), each after what it starts from.
 
@@ -90,14 +109,14 @@ class Plan:
         ends = [self.last(m) for m in models]
         if any(c and c.needs_teacher for c in ends):
             ends = [self.large, *ends]
-        out: list[Cell] = []
+        out: dict[tuple[str, str], Cell] = {}  # two names may stand for one training
         for last in ends:
             chain = []
             while last is not None:
                 chain.append(last)
                 last = last.start
-            out += [c for c in reversed(chain) if c not in out]
-        return out
+            out |= {(c.key, c.label): c for c in reversed(chain)}
+        return list(out.values())
 
 
 def make(profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False) -> Plan:
@@ -120,6 +139,8 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     # A diagnostic has no training data: it is tested on what the others taught.
     trained = [t for t in tasks if "train" in t.splits and t not in untrained]
     tested = [t for t in tasks if profile.data.evaluate in t.splits]
+    for t in tested:
+        metrics.get(t.metric, **t.metric_args)  # better now than when all models are trained
     train = Examples(trained, _reader(profile, "train", data, source, assume))
     test = Examples(tested, _reader(profile, profile.data.evaluate, data, source, assume), keep=math.inf)
     if not len(train):
@@ -185,7 +206,9 @@ def _objective(profile, method, seed, encoded, origin, teacher) -> Cell:
                  encoded, origin, profile, teacher if reads else None, columns)  # fmt: skip
 
 
-def _cell(label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, columns="") -> Cell:
+def _cell(
+    label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, columns=""
+) -> Cell:
     key = _key(
         "train",
         start=start.key if start else origin,
@@ -219,6 +242,7 @@ def _key(stage: str, **parts) -> str:
     return store.identity(stage=stage, version=STAGE_VERSION[stage], packages=packages(), **parts)
 
 
+@functools.cache
 def packages() -> dict[str, str]:
-    """Versions of what computes the results."""
+    """Versions of what computes the results; looked up once, since every key has them."""
     return {p: version(p) for p in ("tensorflow", "keras", "keras-hub", "sentencepiece")}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import task as registry
-from benchmarks.sources import MANIFEST, Rows, parse_recipe
+from benchmarks.sources import MANIFEST, Rows, folder, parse_recipe
 from benchmarks.task import Task
 from cat_keras import store
 from cat_keras.errors import CatKerasError, unknown_name
@@ -111,7 +111,7 @@ def _lines(rows: Rows, indices: Sequence[int]) -> bytes:
 
 def _files(out: Path) -> dict[str, dict]:
     manifest = out / MANIFEST
-    return store.read_json(manifest).get("files", {}) if manifest.is_file() else {}
+    return folder.read_entries(manifest) if manifest.is_file() else {}
 
 
 def _is_there(out: Path, origin: dict) -> bool:

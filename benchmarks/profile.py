@@ -1,18 +1,25 @@
 """Profiles: what a run trains, on what, and how long; TOML files in `profiles/`, checked when they are read."""
 
 import itertools
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from benchmarks.methods import OBJECTIVES, VARIANTS
+from cat_keras import deferral
 from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.untrusted import plain_name
 
 FOLDER = Path(__file__).parent / "profiles"
+BESIDE = ("cache", "logs", "log.txt")  # what lies beside the folders of runs
 PRESETS = "full"  # the profile that says how presets are fine-tuned
-Positive = Annotated[int, Field(gt=0)]
+POINTS = 1000  # of a grid, at most
+LARGEST = 2**31  # what counts and seeds stay below, whoever stores them
+Positive = Annotated[int, Field(gt=0, lt=LARGEST)]
+Count = Annotated[int, Field(ge=0, lt=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -25,8 +32,14 @@ def _cap(value):
 Cap = Annotated[int | Literal["all"], PlainValidator(_cap)]
 
 
+def _each_once(values: tuple):
+    if not values or len(set(values)) < len(values):
+        raise ValueError("at least one is named, and each once")
+    return values
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -41,9 +54,9 @@ class Data(Section):
     evaluate: Literal["test", "validation"] = "test"  # which split models answer; choices are made on validation
     max_length: Positive  # context in tokens, specials included
     max_new_tokens: Positive
-    vocabulary_size: Annotated[int, Field(ge=300)] = 4096
-    template: Annotated[int, Field(ge=0)] | Literal["mixture"] = 0  # of training prompts; tests use the canonical one
-    seed: int = 0
+    vocabulary_size: Annotated[int, Field(ge=300, lt=LARGEST)] = 4096
+    template: Count | Literal["mixture"] = 0  # of training prompts; tests use the canonical one
+    seed: Count = 0
 
     @model_validator(mode="after")
     def _room_for_prompts(self):
@@ -71,12 +84,12 @@ class Model(Section):
     """A model and how it becomes a language model: either a new one, or a KerasHub preset (then shape is not given)."""
 
     preset: str = ""
-    layers: int = 0
-    width: int = 0
-    heads: int = 0
-    feedforward: int = 0
+    layers: Count = 0
+    width: Count = 0
+    heads: Count = 0
+    feedforward: Count = 0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: int = 0
+    seed: Count = 0
     pretrain: Training | None = None  # plain next-token loss on prompts and targets
     tune: Training | None = None  # xent on the targets
 
@@ -88,13 +101,15 @@ class Model(Section):
                 "give either preset, or all of layers, width, heads and feedforward. "
                 f"Received: preset={self.preset!r}, {shape}"
             )
+        if self.heads and self.width % self.heads:
+            raise ValueError(f"width is a multiple of heads. Received: width={self.width}, heads={self.heads}")
         return self
 
 
 class Teacher(Section):
     """How probabilities of the large model are stored."""
 
-    distribution: str = "topk"
+    distribution: Literal["none", "topk", "sampled"] = "topk"
     k: Positive = 32
 
 
@@ -123,12 +138,14 @@ class Profile(Section):
     small: Model
     objective: Training
     teacher: Teacher = Teacher()
-    methods: tuple[str, ...] = ("xent", "dist", "cat-xent", "cat-dist", "gatekeeper")
+    methods: Annotated[tuple[str, ...], AfterValidator(_each_once)] = (
+        "xent", "dist", "cat-xent", "cat-dist", "gatekeeper"
+    )  # fmt: skip
     arguments: dict[str, dict] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
     tuned: dict[str, dict] = {}  # method → what differs in its `objective` phase, e.g. {"gatekeeper": {"epochs": 2.0}}
     grid: dict[str, tuple[float, ...]] = {}  # key of the `objective` phase → values: every method with all combinations
     variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[Count, ...], AfterValidator(_each_once)] = (0,)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     rule: str = "chow-average"
     buckets: Positive = 2
@@ -136,6 +153,10 @@ class Profile(Section):
     @model_validator(mode="after")
     def _known(self):
         known = [*OBJECTIVES, *VARIANTS, *self.variants]
+        for name in self.variants:
+            plain_name("method", name)
+        if plain_name("run", self.name).lower() in BESIDE:
+            raise CatKerasError(f"A run has a folder of its own. Received: {self.name!r}, which all runs share")
         taken = [name for name in self.variants if name in OBJECTIVES or name in VARIANTS]
         if taken:
             raise CatKerasError(f"A variant has a name of its own. Received: {taken[0]}, which is known already")
@@ -144,7 +165,13 @@ class Profile(Section):
         if unknown:
             raise unknown_name("method", unknown[0], known)
         for method in self.tuned:
-            self.training_of(method)
+            try:
+                self.training_of(method)
+            except ValidationError as error:
+                raise _readable(self.name, error, f"tuned.{method}.") from error
+        deferral.get(self.rule)
+        if math.prod(map(len, self.grid.values())) > POINTS:
+            raise CatKerasError(f"A grid has at most {POINTS:,} points. Received: {self.grid!r:.80}")
         return self
 
     def objective_of(self, method: str) -> tuple[str, dict]:
@@ -186,21 +213,24 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
             values = _spread(Profile.model_validate(values))
         return Profile.model_validate(values)
     except ValidationError as error:
-        raise _readable(path, error) from error
+        raise _readable(path.stem, error) from error
 
 
 def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
     """The values of a profile, laid over those of the one it names as its `base`."""
-    if not path.exists():
-        raise unknown_name("profile", name, names())
     if name in above:
         raise CatKerasError(f"A profile is not its own base. Received: {' → '.join((*above, name))}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except OSError:
+        raise unknown_name("profile", name, names()) from None
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
     base = values.pop("base", None)
-    return _over(_toml(path.with_name(f"{base}.toml"), base, (*above, name)), values) if base else values
+    if base is None:
+        return values
+    below = path.with_name(f"{plain_name('profile', base)}.toml")
+    return _over(_toml(below, base, (*above, name)), values)
 
 
 def _over(below: dict, above: dict) -> dict:
@@ -236,12 +266,12 @@ def _put_model(values: dict, role: str, wanted: str):
         origin = _toml(FOLDER / f"{wanted}.toml", wanted)
         values[role] = origin[role]
     else:
-        tuned = "preset" in values.get(role, {})
+        tuned = isinstance(values.get(role), dict) and "preset" in values[role]
         origin = values if tuned else _toml(FOLDER / f"{PRESETS}.toml", PRESETS)
         values[role] = (
             {"preset": wanted, "tune": origin[role]["tune"]} if "tune" in origin[role] else {"preset": wanted}
         )
-    if role == "small":
+    if role == "small" and "objective" in origin:
         values["objective"] = origin["objective"]
 
 
@@ -251,9 +281,10 @@ def parse_change(text: str) -> tuple[str, object]:
     if not sep or not key:
         raise CatKerasError(f"A change is key=value, e.g. data.train=100. Received: {text!r}")
     try:
-        return key.strip(), tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        parsed = tomllib.loads(f"x = {value}")
+    except (ValueError, RecursionError):
+        parsed = {}
+    return key.strip(), parsed["x"] if parsed.keys() == {"x"} else value.strip()
 
 
 def _set(values: dict, key: str, value):
@@ -278,15 +309,15 @@ def _is_section(kind):
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
-def _readable(path: Path, error: ValidationError) -> CatKerasError:
+def _readable(name: str, error: ValidationError, within: str = "") -> CatKerasError:
     """The first complaint in one line, with the nearest key when a key does not exist."""
     first = error.errors()[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, CatKerasError):
         return cause
-    key = ".".join(map(str, first["loc"]))
+    key = within + ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return unknown_name("profile key", key, keys())
     message = first["msg"].removeprefix("Value error, ")
     received = "" if isinstance(first["input"], dict) else f". Received: {first['input']!r:.80}"
-    return CatKerasError(f"Profile {path.stem}, key {key or '(all)'}: {message}{received}")
+    return CatKerasError(f"Profile {name}, key {key or '(all)'}: {message}{received}")

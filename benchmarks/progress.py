@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,11 +17,11 @@ class Progress:
     """Context manager; without a terminal only the lines are printed.
 
     Args:
-        console: a rich console.
+        console: a rich console. log: called with an event and a text when a stage begins or is done.
     """
 
-    def __init__(self, console: Console):
-        self.console = console
+    def __init__(self, console: Console, log: Callable[[str, str], None] = lambda event, text: None):
+        self.console, self.log = console, log
         self._bars = Bars(
             TextColumn("{task.fields[count]} {task.description}"),
             BarColumn(bar_width=24),
@@ -49,7 +50,7 @@ class Progress:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         if self._interrupted and isinstance(error, Exception):
-            # Native code that meets the interrupt half-way reports it as an error of its own (SystemError and the like).
+            # Native code that meets the interrupt half-way makes an error of its own of it, SystemError and the like.
             raise KeyboardInterrupt from error
 
     def _interrupt(self, *_):
@@ -66,7 +67,8 @@ class Progress:
         """Whether a training is to save its state and stop."""
         return self._terminated
 
-    def _go_on(self, saved: bool = True):
+    def go_on(self, saved: bool = True):
+        """Raises what ends the run where it was asked to end, once what is under way is `saved`."""
         if self._interrupted:
             raise KeyboardInterrupt
         if self._terminated and saved:
@@ -78,17 +80,18 @@ class Progress:
 
     def start(self, label: str, total: float, unit: str):
         """Opens a stage. An unfinished one before it has only been interrupted by what it needs: it starts anew."""
-        self._go_on()
+        self.go_on()
         if self._stage is not None:
             self._bars.remove_task(self._stage)
         self._label, self._unit, self._total, self._units = label, unit, total, 0.0
         self._began = time.monotonic()
         count = f"[{self._done + 1}/{max(self._expected, self._done + 1)}]"
         self._stage = self._bars.add_task(escape(label), total=total, count=escape(count), rate="", text="")
+        self.log("begin", label)
 
     def advance(self, n: float = 1, text: str = "", saves: bool = False):
         """`n` units more of the current stage are done; `saves`: the stage asks `stopping` itself."""
-        self._go_on(saved=not saves)
+        self.go_on(saved=not saves)
         self._units += n
         rate = self._units / max(time.monotonic() - self._began, 1e-9)
         shown = f"{rate:,.1f} {self._unit}/s" if self._unit else ""
@@ -100,7 +103,7 @@ class Progress:
 
     def done(self, text: str = ""):
         """Closes the stage with one line."""
-        self._go_on()
+        self.go_on()
         seconds = time.monotonic() - self._began
         self._done += 1
         self._bars.remove_task(self._stage)
@@ -109,3 +112,4 @@ class Progress:
         count = f"{self._done}/{max(self._expected, self._done)}"
         line = f"[dim]{count:>7}[/]  {escape(self._label)}: {escape(text)} [dim]({seconds:.1f} s{rate})[/]"
         self.console.print(line, soft_wrap=True)
+        self.log("done", f"{self._label}: {text} ({seconds:.1f} s{rate})")

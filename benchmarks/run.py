@@ -1,14 +1,17 @@
 """The run, top to bottom: train the pair, predict with every model, put the results in one folder, report."""
 
+import hashlib
 import io
 import json
 import os
 import platform
 import resource
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import leases, metrics, plan, shards
+from benchmarks.journal import Journal
 from benchmarks.progress import Progress
 from cat_keras import store
 from cat_keras.errors import unknown_name
@@ -28,6 +31,8 @@ def run(
     strategy: str = "auto",
     logs: tuple[str, ...] = (),
     done: Path | None = None,
+    only: str = "",
+    command: Sequence[str] = (),
 ) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
@@ -42,20 +47,30 @@ def run(
         logs: "csv", "tensorboard" or both: every training's steps go to `out/logs`.
         done: folder of kept results of this profile; models whose predictions it holds are not made again. The run
             folder then has the others alone: `keep(…, add=True)` puts them beside those.
+        only: one model, `large` or `method/seed`, instead of a share or all of them.
+        command: words that start this run; the log says how to repeat a model that failed with them.
 
     Returns:
         The run folder; None while models of other shards (or of `done`) are missing, and there is no report yet.
     """
-    started = time.monotonic()
     todo = plan.make(profile, data, source)
-    place, cache = _storage(out / "cache", console, strategy)
-    mine = shards.assign(todo, shard[1])[shard[0]] if shard else shards.ordered(todo, todo.models())
-    known = _predictions_of(done)
-    with Progress(console) as progress:
+    journal = Journal(out / profile.name, command or ("python", "-m", "benchmarks", "run", profile.name), console)
+    with journal.run(todo):
+        return _run(todo, out, console, journal, shard, strategy, logs, done, only)
+
+
+def _run(todo, out, console, journal, shard, strategy, logs, done, only) -> Path | None:
+    started, profile, progress = time.monotonic(), todo.profile, Progress(console, journal)
+    place, cache = _storage(out / "cache", journal.notice, strategy, progress.go_on)
+    mine, known = _mine(todo, shard, only), _predictions_of(done)
+    with progress:
         keys = {m: todo.prediction_key(todo.model_key(m)) for m in mine}
-        missing = [m for m, key in keys.items() if not (known & {cache.path("predict", key).name} or cache.has("predict", key))]
+        missing = [
+            m for m, key in keys.items() if not (known & {cache.path("predict", key).name} or cache.has("predict", key))
+        ]
         missing = missing if place is None or place.agree(bool(missing)) else []
-        if missing:
+        damaged = _damaged(todo, cache, place)
+        if missing or damaged:
             from benchmarks.workbench import Workbench  # late: a run with nothing to do loads no TensorFlow
             from cat_keras import distribution
 
@@ -68,13 +83,20 @@ def run(
             f"{len(missing) or 'nothing'} to do",
             soft_wrap=True,
         )
+        journal("plan", f"{len(mine)} models, {len(missing)} to do: {', '.join(map(todo.name, missing))}")
         progress.expect(_remaining(todo, cache, missing))
-        for done, model in enumerate(missing):
-            bench.keep(missing[done:])
+        for number, model in enumerate(missing):
+            journal.making(todo, model)
+            if number == 0 or model[0] != missing[number - 1][0]:  # seeds of a method share what is compiled
+                bench.keep(missing[number:])
             bench.make(model)
             _predict(todo, cache, bench, model)
-            if model == plan.LARGE and any(c.needs_teacher for c in todo.cells(missing)):
+            if model == plan.LARGE and (readers := [m for m in missing[1:] if todo.small[m].needs_teacher]):
+                journal.making(todo, readers[0])
                 bench.teacher()  # while the large model is loaded
+        journal.model = ""
+        if damaged:
+            bench.mend(damaged)
     if place is not None and not place.chief:
         return None
     folder = out / profile.name
@@ -84,23 +106,36 @@ def run(
         return None
     from benchmarks import report  # late: it brings pandas and matplotlib
 
+    began = time.monotonic()
     report.build(folder, console)
+    journal("done", f"report ({time.monotonic() - began:.1f} s)")
     return folder
+
+
+def _mine(todo, shard: tuple[int, int] | None, only: str) -> list[plan.Model]:
+    """The models to make, in the order to do them."""
+    if only:
+        return [todo.named(only)]
+    return shards.assign(todo, shard[1])[shard[0]] if shard else shards.ordered(todo, todo.models())
 
 
 def _predictions_of(kept: Path | None) -> set[str]:
     """Names, in the cache, of the predictions that kept results hold."""
     if kept is None or not (kept / "manifest.json").exists():
         return set()
-    return set(store.read_json(kept / "manifest.json").get("predictions", {}).values())
+    return set(store.read_manifest(kept / "manifest.json").get("predictions", {}).values())
 
 
-def _storage(root: Path, console, strategy: str):
+def _damaged(todo, cache, place) -> list[str]:
+    """Keys of entries that are there and not as they were written; what was deleted on purpose stays away."""
+    found = {key: cache.path(stage, key).exists() and not cache.has(stage, key) for stage, key in todo.made_from()}
+    if place is not None:
+        found = {key: place.agree(bad) for key, bad in found.items()} if place.agree(any(found.values())) else {}
+    return [key for key, bad in found.items() if bad]
+
+
+def _storage(root: Path, report: Callable[[str], None], strategy: str, meanwhile):
     """(place, store): the place is chosen here only where several processes have to agree on what is in the store."""
-
-    def report(line):
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
-
     if strategy == "multi_worker" or (strategy == "auto" and "TF_CONFIG" in os.environ):
         from cat_keras import distribution
 
@@ -108,8 +143,8 @@ def _storage(root: Path, console, strategy: str):
         if place.workers > 1:
             from benchmarks.collective import CollectiveStore
 
-            return place, CollectiveStore(root, report, place)
-    return None, leases.SharedStore(root, report=report)
+            return place, CollectiveStore(root, report, place, meanwhile)
+    return None, leases.SharedStore(root, report, meanwhile)
 
 
 def _loggers(folder: Path, kinds: tuple[str, ...]):
@@ -146,7 +181,7 @@ def _predict(todo, cache, bench, model):
         predictions = bench.predict("large" if model == plan.LARGE else "small", todo.last(model), todo.label(model))
         quality = _quality(todo, predictions)
         rows = [_asked_for(p) | {"quality": q} for p, q in zip(predictions, quality, strict=True)]
-        _write(folder / PREDICTIONS, pyarrow.Table.from_pylist(rows))
+        store.write_bytes(folder / PREDICTIONS, _parquet(pyarrow.Table.from_pylist(rows)))
 
     cache.get("predict", todo.prediction_key(todo.model_key(model)), build)
 
@@ -161,12 +196,12 @@ def _quality(todo, predictions) -> list[float]:
     return [judges[e.task].per_example(p.text, e) for e, p in zip(todo.test, predictions, strict=True)]
 
 
-def _write(path, table):
+def _parquet(table) -> bytes:
     import pyarrow.parquet
 
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table, buffer, compression="zstd")
-    store.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _collect(todo, cache, folder, seconds, console, known: set[str]) -> bool:
@@ -186,33 +221,35 @@ def _collect(todo, cache, folder, seconds, console, known: set[str]) -> bool:
         console.print(f"In the kept results already: {', '.join(map(todo.label, elsewhere))}", soft_wrap=True)
         console.print("`python -m benchmarks keep --add` puts this run beside them, and reports", soft_wrap=True)
     if missing:
-        console.print(f"Not there yet, from other shards: {', '.join(missing)}", markup=False, soft_wrap=True)
-        console.print("The last shard to finish reports; so does the same command without --shard", soft_wrap=True)
+        console.print(f"Not there yet: {', '.join(missing)}", markup=False, soft_wrap=True)
+        console.print(
+            "The last shard to finish reports; so does this command without --shard and --only", soft_wrap=True
+        )
     if not folders:
         return False
-    _write(folder / "examples.parquet", pyarrow.Table.from_pylist([e.asdict() for e in todo.test]))
-    tables = []
+    contents, tables = {"examples.parquet": _parquet(pyarrow.Table.from_pylist([e.asdict() for e in todo.test]))}, []
     for (method, seed), path in folders.items():
         table = pyarrow.parquet.read_table(path / PREDICTIONS)
         labels = {"model": "small" if method else "large", "method": method}
         for name, value in labels.items():
             table = table.append_column(name, pyarrow.array([value] * len(table)))
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
-    _write(folder / PREDICTIONS, pyarrow.concat_tables(tables, promote_options="permissive"))
-    store.write_json(folder / "manifest.json", _manifest(todo, cache, folders, folder, seconds))
+    contents[PREDICTIONS] = _parquet(pyarrow.concat_tables(tables, promote_options="permissive"))
+    manifest = _manifest(todo, cache, folders, seconds)
+    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    store.write_together(folder, contents, manifest)
     return not missing and not elsewhere
 
 
 def _missing(todo, folders) -> list[str]:
     """The cells without predictions, as `report.load.Run.missing` names them."""
-    absent = ["large" if m == plan.LARGE else "{}/{}".format(*m) for m in todo.models() if m not in folders]
+    absent = [todo.name(m) for m in todo.models() if m not in folders]
     return [f"{name}/{t.name}" for name in absent for t in todo.tasks]
 
 
-def _manifest(todo, cache, folders, folder, seconds) -> dict:
+def _manifest(todo, cache, folders, seconds) -> dict:
     profile = todo.profile
-    cells = {c.label: store.read_json(cache.path("train", c.key) / "manifest.json") for c in todo.cells()
-             if cache.path("train", c.key).exists()}  # fmt: skip
+    cells = {c.label: _facts_of(cache, "train", c.key) for c in todo.cells() if cache.has("train", c.key)}
     facts = ("steps", "loss", "live", "padding", "seconds")
     return {
         "scheme": store.HASH_SCHEME,
@@ -228,27 +265,28 @@ def _manifest(todo, cache, folders, folder, seconds) -> dict:
             m: dict(zip(("objective", "arguments"), profile.objective_of(m), strict=True)) for m in profile.methods
         },
         "bayes_quality": {t.name: getattr(t.source, "bayes_quality", None) for t in todo.tasks},
-        "teacher": _facts_of(cache.path("teacher", todo.teacher)),
+        "teacher": _facts_of(cache, "teacher", todo.teacher),
         "training": {
             f"{m}/{s}": {k: cells[c.label][k] for k in facts} | {"history": _course(cache.path("train", c.key))}
             for (m, s), c in todo.small.items()
             if c.label in cells
         },
         "cells": {label: {k: cell[k] for k in ("key", *facts)} for label, cell in cells.items()},
-        "encoded": _facts_of(cache.path("encoded", todo.encoded)),
+        "encoded": _facts_of(cache, "encoded", todo.encoded),
         "predictions": {f"{m or 'large'}/{s}": path.name for (m, s), path in folders.items()},
         "packages": plan.packages(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(seconds, 1),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "files": {n: store.sha256_file(folder / n) for n in ("examples.parquet", PREDICTIONS)},
     }
 
 
-def _facts_of(entry: Path) -> dict:
+def _facts_of(cache, stage: str, key: str) -> dict:
     """What the builder of an entry noted; nothing where there is no entry."""
-    path = entry / "manifest.json"
-    return {k: v for k, v in store.read_json(path).items() if k not in ("files", "stage")} if path.exists() else {}
+    if not cache.has(stage, key):
+        return {}
+    noted = store.read_manifest(cache.path(stage, key) / "manifest.json")
+    return {k: v for k, v in noted.items() if k not in ("files", "stage")}
 
 
 def _course(entry: Path, points: int = 100) -> dict[str, list[float]]:

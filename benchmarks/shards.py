@@ -19,7 +19,7 @@ def parse(text: str) -> tuple[int, int]:
     Raises:
         CatKerasError: it is not written that way, or there is no such shard.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     index, count = map(int, match.groups()) if match else (0, 0)
     if index >= count:
         raise CatKerasError(f"A shard is i/n, the first one 0/n and the last one n-1/n. Received: {text!r}")

@@ -4,19 +4,17 @@ The contract between a prompt and its answer: prompt and target are tokenized se
 with `:` and a newline, a target begins with its first word, and no blank stands between them.
 """
 
-import functools
 import importlib
-import string
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import extensions
+from benchmarks import declaration, extensions
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.records import Example
 
-KINDS = ("classification", "generation")
 # Imported at the first look-up; each registers its tasks when it is imported.
 MODULES = ("benchmarks.embedded", "benchmarks.superglue", "benchmarks.wmt22", "benchmarks.flan2021")
 
@@ -83,21 +81,7 @@ class Task:
     version: int = 1
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise unknown_name(f"kind of task {self.name}:", self.kind, KINDS)
-        if not self.templates or any(t != t.rstrip(" \t") for t in self.templates):
-            raise CatKerasError(
-                f"Task {self.name} needs a template, and none may end with a blank; received {self.templates!r}"
-            )
-        if (self.kind == "classification") != bool(self.options):
-            raise CatKerasError(
-                f"Task {self.name}: a classification has options and a generation has none; "
-                f"received kind {self.kind!r} with options {self.options!r}"
-            )
-        if self.labels and len(self.labels) != len(self.options):
-            raise CatKerasError(
-                f"Task {self.name}: labels {self.labels} do not match options {self.options} one by one"
-            )
+        declaration.check(self)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -106,7 +90,8 @@ class Task:
 
     def group_of(self, row: Row) -> str:
         """The group of a row; "" without groups."""
-        return self._read(self.group, row) if self.group else ""
+        group = self._read(self.group, row) if self.group else ""
+        return group if isinstance(group, str) else self._text("group", group)
 
     def keeps(self, row: Row) -> bool:
         """Whether the row is an example of this task.
@@ -128,7 +113,10 @@ class Task:
             CatKerasError: a field is missing or of the wrong type, a label is out of range, or the target is empty.
         """
         options = self._options(row)
-        target = self._option(row, options) if options else self._text_target(row)
+        chooses = self.kind == "classification"
+        target = self._option(row, options) if chooses else self._text("target", self._read(self.target, row))
+        if not target.strip():
+            raise CatKerasError(f"A target of task {self.name} must not be empty. Remove the row, or fill it in")
         references = self._references(row) if self.references else ()
         prompt = self._prompt(row, template)
         return Example(id, prompt, target, self.name, options, tuple(references), self.group_of(row))
@@ -173,10 +161,16 @@ class Task:
             raise CatKerasError(f"Task {self.name} has templates 0..{len(self.templates) - 1}; received {template}")
         text = self.templates[template]
         values = self._read(self.fields, row) if self.fields else row
-        return text.format_map({name: self._text(name, self._read(name, values)) for name in _places(text)})
+        places = declaration.places(text)
+        return text.format_map({name: self._text(name, self._read(name, values)) for name in places})
 
     def _options(self, row: Row) -> tuple[str, ...]:
-        return self.options if isinstance(self.options, tuple) else tuple(self._read(self.options, row))
+        if isinstance(self.options, tuple):
+            return self.options
+        options = tuple(self._texts("options", self._read(self.options, row)))
+        if not options:
+            raise CatKerasError(f"A row of task {self.name} has options to choose from; received none. Remove the row")
+        return options
 
     def _option(self, row: Row, options: tuple[str, ...]) -> str:
         label = self._read(self.target, row)
@@ -190,22 +184,22 @@ class Task:
             "Remove the row, or correct its label"
         )
 
-    def _text_target(self, row: Row) -> str:
-        target = self._text("target", self._read(self.target, row))
-        if not target:
-            raise CatKerasError(f"A target of task {self.name} must not be empty. Remove the row, or fill it in")
-        return target
-
     def _references(self, row: Row) -> list[str]:
         """Without empty ones, which some corpora hold and which no answer can match."""
-        return [text for text in self._read(self.references, row) if self._text("references", text)]
+        return [text for text in self._texts("references", self._read(self.references, row)) if text.strip()]
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, str):
             return value.strip()
-        if isinstance(value, int | float):
+        # A text that is missing is NaN in some exports.
+        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
             return str(value)
         raise CatKerasError(f"Task {self.name} needs text in field {name!r}; received {value!r}")
+
+    def _texts(self, name: str, value: Any) -> list[str]:
+        if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+            return list(value)
+        raise CatKerasError(f"Task {self.name} needs a list of texts in field {name!r}; received {value!r}")
 
     def _read(self, getter: Getter, row: Row) -> Any:
         try:
@@ -217,15 +211,10 @@ class Task:
             ) from error
         except CatKerasError:
             raise
-        except (TypeError, AttributeError, ValueError, IndexError) as error:
+        except Exception as error:  # whatever a function of the row runs into
             raise CatKerasError(
-                f"Task {self.name} cannot read a row with a field of the wrong type or length: {error}"
+                f"Task {self.name} cannot read a row with a field of the wrong type or length: {error!r}"
             ) from error
-
-
-@functools.cache
-def _places(template: str) -> tuple[str, ...]:
-    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
 
 def _identity(getter: Getter | None) -> str | None:

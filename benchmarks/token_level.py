@@ -50,12 +50,15 @@ def evaluate(folder: Path, cache: Path, progress, methods: Sequence[str] = (), s
         CatKerasError: a name that the run or the rules do not have, no generation task, or models that are gone.
     """
     run = load.load(folder)
+    settings = run.manifest.get("settings")
+    if not settings or not run.manifest.get("cells"):
+        raise CatKerasError(f"Models of a run are found by its manifest; that of {folder} names none. Run it again")
     methods, rules = _chosen(run, methods, rules)
     asked = _examples(run, limit)
     from cat_keras.speculative_decoding import SpeculativeCascade  # late: bad input loads no TensorFlow
 
     small, large, weights = _models(run, cache, methods, run.seeds[: seeds or None])
-    limits, rows = run.manifest["settings"]["data"], []
+    limits, rows = settings["data"], []
     cascade = SpeculativeCascade(small, large, gamma=gamma, max_length=limits["max_length"], rows=ROWS)
     for rule in rules:
         progress.start(f"tokens, {rule}", len(ALPHAS[rule]) * len(weights) * len(asked), "answers")

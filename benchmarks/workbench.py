@@ -4,7 +4,7 @@ import contextlib
 import gc
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -45,7 +45,6 @@ class Workbench:
         if not (teacher or LARGE in models or any(c.role == "large" for c in cells)):
             self._models.pop("large", None)
             self._predictors.pop("large", None)
-        gc.collect()  # models and their functions refer to each other
 
     # -- data ----------------------------------------------------------------------------------------------------
 
@@ -234,9 +233,24 @@ class Workbench:
 
     def make(self, model: Model):
         """Everything that predictions of a model are made with, on all workers: predicting is the chief's alone."""
+        gc.collect()  # models and their functions refer to each other
         self.model("large" if model == LARGE else "small")
         if cell := self.plan.last(model):
             self.trained(cell)
+
+    def mend(self, keys: Collection[str]):
+        """Builds these entries again: they were damaged, and no prediction that is missing asks for them."""
+        plan = self.plan
+        for key, build in ((plan.tokenizer, self.tokenizer), (plan.encoded, self.encoded)):
+            if key in keys:
+                build()
+        for cell in plan.cells():
+            if cell.key in keys:
+                self.trained(cell)
+            if cell.start_columns in keys:
+                self.start_columns(cell)
+        if plan.teacher in keys:
+            self.teacher()
 
     # -- predictions ---------------------------------------------------------------------------------------------
 

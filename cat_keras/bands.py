@@ -154,10 +154,21 @@ def _band(grid: np.ndarray, estimate: np.ndarray, sample: np.ndarray, level: flo
     low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2], axis=0)
     spread = sample.std(axis=0)
     farthest = _largest(sample - estimate, spread)
-    reach = np.quantile(farthest, level) * spread
+    reach = _reach(np.abs(sample - estimate), spread, level)
     beyond = np.sum(farthest >= _largest(estimate, spread))
     p_value = float((1 + beyond) / (1 + len(sample)))
     return Band(np.asarray(grid), estimate, low, high, estimate - reach, estimate + reach, p_value)
+
+
+def _reach(size: np.ndarray, spread: np.ndarray, level: float) -> np.ndarray:
+    """Half the width of the band at each rate: of deviations in units of their spread, the share `level` is within.
+
+    Where resamples agree with one another and not with the estimate, as one alone does, it is how far they are.
+    """
+    varies = spread > _ROUNDING
+    within = np.where(varies, size / np.where(varies, spread, 1), 0.0).max(axis=-1)
+    alike = ~varies & (size.max(axis=0) > _ROUNDING)
+    return np.where(alike, size.max(axis=0), np.quantile(within, level) * spread)
 
 
 def _largest(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:

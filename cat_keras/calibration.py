@@ -121,7 +121,8 @@ def calibrate(
             "A quality, a learned rule and a guarantee of loss or risk need references. Received: examples without. "
             "Give target or references, or quality="
         )
-    costs = vectors.finite("cost", [cost(p, i) for i, row in enumerate(predictions) for p in row]).reshape(judged.shape)
+    costs = vectors.summable("cost", [cost(p, i) for i, row in enumerate(predictions) for p in row])
+    costs = costs.reshape(judged.shape)
     rules = [rule] * (len(predictions) - 1)
     if rule.needs_fit:
         rules = [rule.fit(_columns(rule, examples, predictions, judged, i, fitting)) for i in range(len(rules))]

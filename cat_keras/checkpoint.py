@@ -8,6 +8,7 @@ import numpy as np
 
 from cat_keras import store
 from cat_keras.errors import CatKerasError
+from cat_keras.untrusted import read_npz
 
 HISTORY = ("loss", "live")
 
@@ -73,10 +74,10 @@ def _previous(path: Path) -> Path:
 
 
 def _read(path):
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as z:
-        count = sum(name.startswith("v") for name in z.files)
-        history = {k: z[f"history_{k}"].tolist() for k in HISTORY}
-        return [z[f"v{i}"] for i in range(count)], history, str(z["identity"])
+    arrays = read_npz(path)
+    count = sum(name.startswith("v") for name in arrays)
+    history = {k: arrays[f"history_{k}"].tolist() for k in HISTORY}
+    return [arrays[f"v{i}"] for i in range(count)], history, str(arrays["identity"])
 
 
 def _load(trainer, values, path, written_by, identity):

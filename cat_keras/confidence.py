@@ -126,7 +126,7 @@ def density_overlap(confidence, right, points: int = 512) -> float:
     Returns:
         in [0, 1], lower is better; NaN where a side has fewer than two distinct values and so no density.
     """
-    confidence = vectors.finite("confidence", confidence)
+    confidence = vectors.summable("confidence", confidence)
     right = vectors.true_or_false("right", right, len(confidence))
     sides = [confidence[right], confidence[~right]]
     if any(len(np.unique(side)) < 2 for side in sides):

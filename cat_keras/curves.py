@@ -62,9 +62,9 @@ class Outcomes:
         n = len(vectors.finite("score", self.score))
         for name in ("score", "quality_small", "quality_large", "cost_small", "cost_large"):
             values = getattr(self, name)
-            if name.startswith("cost") and np.ndim(values) == 0:
+            if name.startswith("cost") and (np.isscalar(values) or getattr(values, "ndim", 1) == 0):
                 values = np.full(n, values)
-            column = vectors.finite(name, values, n)
+            column = vectors.finite(name, values, n) if name == "score" else vectors.summable(name, values, n)
             if name.startswith("cost") and column.min() < 0:
                 raise CatKerasError(f"{name} must not be negative; received {column.min()}. Check its unit and sign")
             object.__setattr__(self, name, column)
@@ -104,8 +104,8 @@ def deferral_curve(score, quality_small, quality_large, cost_small=0.0, cost_lar
 
 def oracle_audc(quality_small, quality_large) -> float:
     """Area when the queries that gain most are deferred first: per example, no order of deferral does better."""
-    small = vectors.finite("quality_small", quality_small)
-    large = vectors.finite("quality_large", quality_large, len(small))
+    small = vectors.summable("quality_small", quality_small)
+    large = vectors.summable("quality_large", quality_large, len(small))
     return deferral_curve(small - large, small, large).audc
 
 

@@ -12,6 +12,7 @@ from cat_keras import losses
 from cat_keras.errors import CatKerasError
 from cat_keras.models import special_id, tokenizer_fingerprint
 from cat_keras.records import Example
+from cat_keras.untrusted import read_npz
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,17 @@ class Encoded:
 
     @classmethod
     def load(cls, path: Path) -> "Encoded":
-        with np.load(path, allow_pickle=False) as z:
-            return cls(
-                z["tokens"],
-                z["offsets"],
-                z["n_prompt"],
-                tuple(z["ids"].tolist()),
-                int(z["truncated"]),
-                tuple(z["dropped"].tolist()),
-                str(z["tokenizer"]),
-            )
+        """Raises CatKerasError when the file is damaged, or larger than it says."""
+        z = read_npz(path)
+        return cls(
+            z["tokens"],
+            z["offsets"],
+            z["n_prompt"],
+            tuple(z["ids"].tolist()),
+            int(z["truncated"]),
+            tuple(z["dropped"].tolist()),
+            str(z["tokenizer"]),
+        )
 
 
 def tokenize(tokenizer, texts: Sequence[str]) -> list[list[int]]:

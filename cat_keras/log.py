@@ -1,9 +1,11 @@
 """What a training leaves to read later: one CSV row per step, and TensorBoard on request."""
 
 import csv
+import io
 from dataclasses import fields
 from pathlib import Path
 
+from cat_keras import store
 from cat_keras.errors import CatKerasError
 from cat_keras.training import Progress
 
@@ -25,18 +27,15 @@ class CsvLog:
     def __call__(self, progress: Progress):
         if not self._begun:
             self._begin(progress.step)
-        self._append("a", [[getattr(progress, name) for name in COLUMNS]])
+        # Opened for each row: there is nothing to close, and a kill loses no row.
+        with self.path.open("a", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerow([getattr(progress, name) for name in COLUMNS])
 
     def _begin(self, step):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in _rows(self.path) if int(row[0]) < step]  # read before it is opened for writing
-        self._append("w", [COLUMNS, *kept])
+        whole = io.StringIO(newline="")
+        csv.writer(whole).writerows([COLUMNS, *(row for row in _rows(self.path) if int(row[0]) < step)])
+        store.write_bytes(self.path, whole.getvalue().encode())
         self._begun = True
-
-    def _append(self, mode, rows):
-        # Opened for each row: there is nothing to close, and a kill loses no row.
-        with self.path.open(mode, newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows(rows)
 
     def close(self):
         """Nothing is open between two steps; logs of a run are closed alike."""
@@ -73,8 +72,9 @@ class TensorBoardLog:
 
 
 def _rows(path):
-    """Whole rows of an earlier log; a kill may have cut the last one."""
+    """Whole rows of an earlier log; a kill may have cut the last one, and a machine that fell filled it with zeros."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [row for row in list(csv.reader(stream))[1:] if len(row) == len(COLUMNS)]
+    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+        rows = csv.reader(line.replace("\0", "") for line in stream)
+        return [row for row in rows if len(row) == len(COLUMNS) and row[0].isdecimal()]

@@ -14,6 +14,7 @@ from keras import ops
 from cat_keras import masks
 from cat_keras.errors import CatKerasError, unknown_name
 
+
 def log1mexp(log_p):
     """log(1 − exp(log_p)) for log_p ≤ 0, with a finite gradient where exp(log_p) reaches 1."""
     return ops.log(ops.maximum(-ops.expm1(log_p), 1e-6))
@@ -149,8 +150,8 @@ class CascadeLoss:
         if missing:
             raise CatKerasError(
                 f"{type(self).__name__} needs the columns {list(self.columns)} of the large model; missing {missing}. "
-                "Give Batches a teacher=TeacherCache that holds them (start=TeacherCache of the starting checkpoint for "
-                "start_right), or CascadeAware a live teacher"
+                "Give Batches a teacher=TeacherCache that holds them (start=TeacherCache of the starting checkpoint "
+                "for start_right), or CascadeAware a live teacher"
             )
         columns = {**(columns or {}), **{c: only_target(columns[c], weights) for c in self.columns}}
         losses, mask = self.per_token(labels, only_target(logits, weights), weights, columns)

@@ -63,7 +63,9 @@ def token_mask(
         return ops.ones_like(weights)
     if kind == "soft":
         return ops.stop_gradient(ops.exp(ops.maximum(ops.cast(small_logprob, "float32"), teacher_logprob)))
-    small, large, start = (None if x is None else ops.cast(x, "float32") for x in (small_right, teacher_right, start_right))
+    small, large, start = (
+        None if x is None else ops.cast(x, "float32") for x in (small_right, teacher_right, start_right)
+    )
     if kind == "sequence":
         whole = ops.maximum(_all_right(small, weights), _all_right(large, weights))
         return ops.stop_gradient(whole * ops.ones_like(weights))

@@ -3,10 +3,11 @@
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cat_keras import store
+from cat_keras import store, untrusted
 from cat_keras.errors import CatKerasError
 
 
@@ -112,15 +113,18 @@ def load(preset: str | Path, dtype=None):
     """Any KerasHub `CausalLM` from a preset name or a directory.
 
     Raises:
-        CatKerasError: when the directory holds no preset or the name cannot be resolved.
+        CatKerasError: when the directory holds no preset, or one that `untrusted.check_preset` refuses, or the name
+            cannot be resolved.
     """
-    import keras_hub
-
     if isinstance(preset, Path) and not (preset / "config.json").exists():
         raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
+    if Path(preset).is_dir():
+        untrusted.check_preset(Path(preset))
+    import keras_hub
+
     try:
         return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _policy(preset))
-    except (ValueError, OSError, KeyError) as error:  # to h5py a truncated file is an OSError, a flipped bit a KeyError
+    except Exception as error:  # damage has as many exceptions as there are bytes
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 
 
@@ -135,9 +139,24 @@ def _policy(preset):
 
 
 def save(model, directory: Path):
-    """Writes a `CausalLM` as a KerasHub preset, whole or not at all; replaces what was there."""
+    """Writes a `CausalLM` as a KerasHub preset, whole or not at all; replaces what was there.
+
+    Raises:
+        CatKerasError: the disk has no room for it.
+    """
     with store.replaced(directory) as temporary:
+        _check_room(temporary, 4 * model.count_params())
         model.save_to_preset(str(temporary))
+
+
+def _check_room(folder: Path, weights: int):
+    """HDF5 ends the process (a segmentation fault) where the disk is full, so it must not come to that."""
+    needed, free = weights * 11 // 10 + 2**20, shutil.disk_usage(folder).free
+    if needed > free:
+        raise CatKerasError(
+            f"A model is saved where there is room for it, {needed:,} bytes. Received: {folder.parent} with {free:,} "
+            "bytes free. Free some, and call again"
+        )
 
 
 def tokenizer_of(model):

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass, field
 
+from cat_keras.errors import CatKerasError
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -15,6 +17,9 @@ class Example:
         options: the answers a classification chooses from, in the order of the data; empty for generation.
         references: every accepted answer; `(target,)` when there is only one.
         group: a label that reports may split by (the stratum of an embedded example), or "".
+
+    Raises:
+        CatKerasError: a field is no text, or one that UTF-8 cannot write (half of a surrogate pair).
     """
 
     id: str
@@ -26,9 +31,21 @@ class Example:
     group: str = ""
 
     def __post_init__(self):
-        # JSON and Parquet hand back lists; a frozen record holds tuples.
-        object.__setattr__(self, "options", tuple(self.options))
-        object.__setattr__(self, "references", tuple(self.references) or (self.target,))
+        try:
+            # JSON and Parquet hand back lists; a frozen record holds tuples.
+            for name in ("options", "references"):
+                if isinstance(getattr(self, name), str):
+                    raise TypeError(f"{name} is a text, not a list of texts")
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+            single = (self.id, self.prompt, self.target, self.task, self.group)
+            "".join((*single, *self.options, *self.references)).encode()
+        except (TypeError, UnicodeEncodeError) as error:
+            raise CatKerasError(
+                f"The fields of an example are texts, and lists of them, that UTF-8 can write. Received: {error} in "
+                f"example {self.id!r} of task {self.task!r}"
+            ) from error
+        if not self.references:
+            object.__setattr__(self, "references", (self.target,))
 
     @property
     def answer(self) -> int:

@@ -58,9 +58,12 @@ def _benjamini_hochberg(rising: np.ndarray) -> np.ndarray:
 
 def _adjusted(p_values, adjust) -> np.ndarray:
     """`adjust` gets the p-values that are there, from the least to the largest."""
-    adjusted = np.array(p_values, dtype=np.float64)
+    try:
+        adjusted = np.array(p_values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CatKerasError(f"p-values are numbers, or NaN ({error}). Received: {p_values!r:.80}") from None
     tested = np.flatnonzero(~np.isnan(adjusted))
-    if np.any((adjusted[tested] < 0) | (adjusted[tested] > 1)):
+    if adjusted.ndim != 1 or np.any((adjusted[tested] < 0) | (adjusted[tested] > 1)):
         raise CatKerasError(f"p-values must be in [0, 1]; received {p_values!r:.80}. Pass p-values, not statistics")
     order = tested[np.argsort(adjusted[tested], kind="stable")]
     adjusted[order] = adjust(adjusted[order])

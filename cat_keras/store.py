@@ -8,14 +8,17 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cat_keras import processes
 from cat_keras.errors import CatKerasError
 
 HASH_SCHEME = 1  # part of every identity: raise it when `identity` itself changes
+JSON_BYTES = 256 * 2**20  # a manifest of 2,000 models has 20 MiB; Python's objects take ten times that
 
 
 def identity(**parts) -> str:
@@ -40,12 +43,16 @@ def write_bytes(path: Path, content: bytes):
     """Writes a whole file or none of it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    temporary = processes.beside(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:  # a full disk is not to keep the half that did fit
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value):
@@ -53,12 +60,55 @@ def write_json(path: Path, value):
 
 
 def read_json(path: Path):
+    path = Path(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if (size := path.stat().st_size) > JSON_BYTES:
+            raise ValueError(f"{size:,} bytes, of {JSON_BYTES:,} at most")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CatKerasError(
             f"Expected a readable JSON file. Received: {path} ({error}). Delete it to rebuild it"
         ) from error
+
+
+def write_manifest(path: Path, facts: dict):
+    """Writes a JSON object that carries its own checksum, since no other file could."""
+    facts = json.loads(json.dumps(facts))  # as it will be read
+    write_json(path, facts | {"checksum": _checksum(facts)})
+
+
+def read_manifest(path: Path) -> dict:
+    """What `write_manifest` wrote; manifests of earlier versions carry no checksum and are read as they are.
+
+    Raises:
+        CatKerasError: it is missing, not readable, or not what was written.
+    """
+    facts = read_json(path)
+    if not isinstance(facts, dict):
+        raise CatKerasError(f"A manifest is a JSON object. Received: {path}, which is none. Delete it to rebuild it")
+    stated = facts.pop("checksum", None)
+    # Damage may also fall into the word "checksum": the value tells that there was one.
+    earlier = stated is None and not any(str(value).startswith("sha256:") for value in facts.values())
+    if not earlier and stated != _checksum(facts):
+        raise CatKerasError(f"A manifest is as it was written. Received: {path}, changed since. Delete it")
+    return facts
+
+
+def _checksum(facts: dict) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def write_together(folder: Path, contents: dict[str, bytes], manifest: dict):
+    """Writes files that belong together, the manifest last; who opens them under `processes.locked` sees old or new.
+
+    A kill between two of them leaves a manifest that does not list the files as they are: to be written again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    processes.sweep(folder)
+    with processes.locked(folder):
+        for name, content in contents.items():
+            write_bytes(folder / name, content)
+        write_manifest(folder / "manifest.json", manifest)
 
 
 def seal(folder: Path, facts: dict):
@@ -69,7 +119,7 @@ def seal(folder: Path, facts: dict):
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p != folder / "manifest.json"
     }
-    write_json(folder / "manifest.json", {**facts, "files": files})
+    write_manifest(folder / "manifest.json", {**facts, "files": files})
 
 
 def damage(folder: Path) -> str | None:
@@ -78,8 +128,10 @@ def damage(folder: Path) -> str | None:
     if not (folder / "manifest.json").exists():
         return "manifest.json is missing"
     try:
-        files = read_json(folder / "manifest.json")["files"]
+        files = read_manifest(folder / "manifest.json")["files"]
         for name, entry in files.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                return f"manifest.json names {name!r}, which lies elsewhere"
             if not (folder / name).is_file():
                 return f"{name} is missing"
             if (folder / name).stat().st_size != entry["bytes"] or sha256_file(folder / name) != entry["sha256"]:
@@ -93,7 +145,7 @@ def damage(folder: Path) -> str | None:
 def replaced(folder: Path):
     """A new folder to fill; at the end of the block it takes the place of `folder`, after an error nothing changes."""
     folder = Path(folder)
-    temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    temporary, old = processes.beside(folder), processes.beside(folder, "old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -107,6 +159,14 @@ def replaced(folder: Path):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _wrong(entry: Path, key: str) -> str | None:
+    """What is wrong with an entry of a store, in words."""
+    wrong = damage(entry)
+    if wrong is None and read_manifest(entry / "manifest.json").get("key") != key:
+        wrong = "its manifest names another key"
+    return wrong
+
+
 class Store:
     """Results by identity: `<root>/<stage>/<first 16 hex digits>/`.
 
@@ -118,8 +178,11 @@ class Store:
     def __init__(self, root: Path, report: Callable[[str], None] = print):
         self.root, self.report = Path(root), report
         self._verified: set[Path] = set()
+        self._swept: set[Path] = set()
 
     def path(self, stage: str, key: str) -> Path:
+        if not re.fullmatch("[0-9a-f]{16,64}", str(key)):  # entries are removed when they are damaged
+            raise CatKerasError(f"A key is a hash in hex digits. Received: {key!r:.60}")
         return self.root / stage / key[:16]
 
     def scratch(self, stage: str, key: str) -> Path:
@@ -133,15 +196,21 @@ class Store:
             return True
         if not path.exists():
             return False
-        wrong = damage(path)
-        if wrong is None and read_json(path / "manifest.json").get("key") != key:
-            wrong = "its manifest names another key"
-        if wrong:
-            self.report(f"{path}: {wrong}; building it again")
-            shutil.rmtree(path)
+        if _wrong(path, key) and self._remove_damaged(path, key):
             return False
         self._verified.add(path)
         return True
+
+    def _remove_damaged(self, path: Path, key: str) -> bool:
+        """Whether it is gone: of several that find it, one removes it, and none what another has built since."""
+        with processes.locked(path.parent):
+            wrong = path.exists() and _wrong(path, key)
+            if wrong:
+                self.report(f"{path}: {wrong}; building it again")
+                aside = processes.beside(path.with_name(f"{path.name}.damaged"))
+                path.rename(aside)
+                processes.remove(aside)
+        return bool(wrong) or not path.exists()
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:
         """The folder of an entry, built by `build(folder)` when it is not there.
@@ -152,7 +221,10 @@ class Store:
         path = self.path(stage, key)
         if self.has(stage, key):
             return path
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = processes.beside(path)
+        if path.parent not in self._swept:  # once: a folder of thousands of entries takes its time
+            processes.sweep(path.parent)
+            self._swept.add(path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         started = time.monotonic()

@@ -196,8 +196,8 @@ def upper_hull(cost, quality) -> tuple[np.ndarray, np.ndarray]:
 
     Runs from the cheapest to the dearest point, so it may fall after its peak. Of points of one cost the best counts.
     """
-    cost = vectors.finite("cost", cost)
-    quality = vectors.finite("quality", quality, len(cost))
+    cost = vectors.summable("cost", cost)
+    quality = vectors.summable("quality", quality, len(cost))
     order = np.lexsort((-quality, cost))
     hull: list[tuple[float, float]] = []
     for c, q in zip(cost[order].tolist(), quality[order].tolist(), strict=True):

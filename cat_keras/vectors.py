@@ -4,6 +4,8 @@ import numpy as np
 
 from cat_keras.errors import CatKerasError
 
+LARGEST = 1e100  # of what is added up or multiplied: no sum of such numbers leaves the range of a float
+
 
 def finite(name: str, values, n: int | None = None) -> np.ndarray:
     """`values` as a vector of finite numbers.
@@ -20,8 +22,10 @@ def finite(name: str, values, n: int | None = None) -> np.ndarray:
         CatKerasError: not a vector, no entry, another length than `n`, NaN or infinity.
     """
     try:
+        if getattr(values, "dtype", None) is not None and np.iscomplexobj(values):
+            raise TypeError("a complex number is none")
         column = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CatKerasError(f"{name} must hold one number per example ({error}). Received: {values!r:.80}") from None
     if column.ndim != 1 or not column.size:
         raise CatKerasError(f"{name} must be a vector with at least one example. Received shape: {column.shape}")
@@ -35,6 +39,17 @@ def finite(name: str, values, n: int | None = None) -> np.ndarray:
         raise CatKerasError(
             f"{name} must be finite; received {column[bad[0]]} in row {bad[0]} ({bad.size} such of {len(column)}). "
             "Score or leave out those examples before, in every method alike"
+        )
+    return column
+
+
+def summable(name: str, values, n: int | None = None) -> np.ndarray:
+    """`finite`, and at most `LARGEST` in size: costs, qualities, losses."""
+    column = finite(name, values, n)
+    if np.abs(column).max() > LARGEST:
+        raise CatKerasError(
+            f"{name} must be at most {LARGEST:g} in size, or sums of it are infinite; received values in "
+            f"[{column.min()}, {column.max()}]. Take a larger unit"
         )
     return column
 

@@ -26,7 +26,7 @@ class Source:
 
     @cached_property
     def manifest(self) -> dict:
-        return store.read_json(self.folder / "manifest.json")
+        return store.read_manifest(self.folder / "manifest.json")
 
     @property
     def settings(self) -> dict:

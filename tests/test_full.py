@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import estimate, examples, hardware, leases, plan, profile, shards, sizes, task
+from benchmarks import estimate, examples, hardware, leases, methods, plan, profile, shards, sizes, task
 from cat_keras import costs, models
 from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
@@ -31,7 +31,7 @@ def test_full_is_every_task_of_the_registry_through_tfds_with_presets():
     registry = {t.name for t in task.select("all") if "embedded" not in t.suites}
     assert {t.name for t in task.select(full.data.tasks)} == registry
     assert full.data.source == "tfds"
-    assert set(full.methods) == set(profile.METHODS)
+    assert set(full.methods) == set(methods.OBJECTIVES)
     assert full.small.preset and full.large.preset
 
 

@@ -1,6 +1,7 @@
 """The log of a training: every step once, also over a restart."""
 
 import csv
+import os
 import sys
 
 import pytest
@@ -35,6 +36,30 @@ def test_steps_after_a_restart_replace_those_that_were_lost(tmp_path):
     assert [int(row["step"]) for row in found] == list(range(1, 8))
     assert [float(row["loss"]) for row in found] == [1.0] * 3 + [2.0] * 4
     assert [row["tokens"] for row in found] == ["40"] * 7
+
+
+def test_a_kill_while_the_log_is_begun_anew_loses_no_row(tmp_path, monkeypatch):
+    path = tmp_path / "log.csv"
+    CsvLog(path)(said(1))
+    before = path.read_bytes()
+
+    def kill(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", kill)
+    with pytest.raises(KeyboardInterrupt):
+        CsvLog(path)(said(2))
+    assert path.read_bytes() == before
+
+
+def test_rows_that_a_disk_has_spoilt_are_left_out(tmp_path):
+    path = tmp_path / "log.csv"
+    for step in (1, 2):
+        CsvLog(path)(said(step))
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[-1].replace(b"2", b"x", 1) + b"\r\n\xff,\xfe\r\n" + b"\0" * 50)
+    CsvLog(path)(said(3))
+    assert [row["step"] for row in rows(path)] == ["1", "2", "3"]
 
 
 def test_tensorboard_is_asked_for_when_it_is_not_there(tmp_path, monkeypatch):

@@ -425,7 +425,11 @@ def test_missing_columns_are_named(name):
 
 
 @pytest.mark.parametrize(
-    "loss", [losses.get("cat-dist", w=0.25, temperature=2.0, k=3, beta=0.1, normalize="live"), losses.get("gatekeeper", alpha=0.2)]
+    "loss",
+    [
+        losses.get("cat-dist", w=0.25, temperature=2.0, k=3, beta=0.1, normalize="live"),
+        losses.get("gatekeeper", alpha=0.2),
+    ],
 )
 def test_objectives_survive_serialization(loss):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))

@@ -130,7 +130,7 @@ def test_a_profile_lies_over_its_base(tmp_path):
     assert (above.name, above.seeds, above.small.width, above.small.layers) == ("above", (3,), 32, below.small.layers)
     assert above.large == below.large and above.objective == below.objective
     (tmp_path / "below.toml").write_text('base = "above"')
-    with pytest.raises(CatKerasError, match="not its own base. Received: .*above.* → below → above"):
+    with pytest.raises(CatKerasError, match=r"not its own base. Received: .*above.* → below → above"):
         profile.read(str(tmp_path / "above.toml"))
 
 

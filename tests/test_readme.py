@@ -42,7 +42,8 @@ def place(tmp_path_factory):
 
 def case(command):
     """CI takes verify in test_verify.py, one task in benchmarks/, a run on local data in test_run.py."""
-    elsewhere = "verify" in command or "pytest" in command or ("nano" in command and "run" in command)
+    real = "run" in command and ("nano" in command or "study" in command)
+    elsewhere = real or "verify" in command or "pytest" in command
     return pytest.param(command, id=" ".join(command), marks=[pytest.mark.long] if elsewhere else [])
 
 

@@ -20,7 +20,7 @@ from cat_keras.errors import CatKerasError
 from cat_keras.records import Example
 
 FILES = (
-    *("table.md", "table.csv", "tasks.csv", "rules.csv"),
+    *("table.md", "table.csv", "tasks.csv", "changes.csv", "rules.csv"),
     *("quality_cost.png", "quality_cost.svg", "tasks.png", "tasks.svg"),
     *("scores.png", "groups.png", "differences.png", "costs.png", "training.png", "report.html"),
 )
@@ -346,7 +346,7 @@ def test_times_that_differ_for_the_same_work_are_named(tmp_path):
 @pytest.mark.usefixtures("undrawn")
 def test_bayes_line_when_every_task_knows_it(tmp_path, monkeypatch):
     for name in ("sst2", "cola"):
-        known = replace(task.get(name), source=SimpleNamespace(bayes_quality=0.9))
+        known = replace(task.get(name), source=SimpleNamespace(bayes_quality=0.9, rows=None, identity=None))
         monkeypatch.setitem(task._TASKS, name, known)
     assert "Bayes-optimal" in build(hand(tmp_path)).markdown
     monkeypatch.undo()

@@ -200,7 +200,7 @@ def test_early_kept_results_do_not_know_the_right_option(folder, tmp_path, monke
     monkeypatch.setattr(report, "files", lambda run: {})
     path = keep.keep(folder, tmp_path / "kept") / "examples.parquet"
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns(["answer"]), path)
-    manifest = store.read_json(path.parent / "manifest.json")
-    store.write_json(path.parent / "manifest.json", manifest | {"files": {}})
+    manifest = store.read_manifest(path.parent / "manifest.json")
+    store.write_manifest(path.parent / "manifest.json", manifest | {"files": {}})
     why = rules.lacking(load.load(path.parent), "learned-diff-prob", ("sst2",))
     assert why == "no probability_small, probability_large"

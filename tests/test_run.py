@@ -10,66 +10,9 @@ import time
 import pandas
 import pytest
 
+from tests.tiny import PROFILE, predictions, run, start
+
 pytestmark = pytest.mark.slow
-
-PROFILE = """
-methods = ["xent", "cat-dist"]
-buckets = 1
-[data]
-tasks = ["embedded_lookup", "embedded_classify"]
-train = 48
-test = 12
-max_length = 48
-max_new_tokens = 8
-vocabulary_size = 400
-[large]
-layers = 2
-width = 32
-heads = 2
-feedforward = 32
-pretrain = {epochs = 1, learning_rate = 1e-3, batch_size = 16}
-tune = {epochs = 2, learning_rate = 1e-3, batch_size = 16}
-[small]
-layers = 1
-width = 16
-heads = 1
-feedforward = 16
-pretrain = {epochs = 1, learning_rate = 1e-3, batch_size = 16}
-[objective]
-epochs = 2
-learning_rate = 1e-3
-batch_size = 16
-[teacher]
-k = 4
-"""
-
-
-def start(folder, *arguments):
-    (folder / "tiny.toml").write_text(PROFILE)
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "benchmarks",
-        "run",
-        str(folder / "tiny.toml"),
-        "--out",
-        str(folder / "runs"),
-    ]
-    return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def run(folder, *arguments, status=0):
-    process = start(folder, *arguments)
-    output, _ = process.communicate()
-    assert process.returncode == status, output
-    return output
-
-
-def predictions(folder):
-    """What the models answered, without the times."""
-    table = pandas.read_parquet(folder / "runs" / "tiny" / "predictions.parquet").drop(columns="seconds")
-    return table.to_json(double_precision=15)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +91,7 @@ def test_two_shards_at_once_leave_what_one_run_leaves(finished, tmp_path):
 @pytest.mark.long
 def test_a_shard_alone_names_what_is_missing(finished, tmp_path):
     output = run(tmp_path, "--shard", "1/2", "--methods", "xent")
-    assert "Not there yet, from other shards: large" in output
+    assert "Not there yet: large" in output
     manifest = json.loads((tmp_path / "runs" / "tiny" / "manifest.json").read_text())
     assert manifest["missing"] == ["large/embedded_classify", "large/embedded_lookup"]
     assert "large tune" not in output
@@ -156,15 +99,11 @@ def test_a_shard_alone_names_what_is_missing(finished, tmp_path):
 
 def test_a_damaged_result_is_reported_and_rebuilt(finished):
     folder, _, before = finished
-    preset = next((folder / "runs" / "cache" / "train").glob("*/preset/model.weights.h5"))
     stored = next((folder / "runs" / "cache" / "predict").glob("*/predictions.parquet"))
-    weights = preset.read_bytes()
-    content = bytearray(weights)
+    content = bytearray(stored.read_bytes())
     content[len(content) // 2] ^= 1
-    preset.write_bytes(content)
-    stored.write_bytes(b"")
+    stored.write_bytes(content)
     output = run(folder)
-    preset.write_bytes(weights)  # nothing asked for it, so nothing mended it; other tests read this folder
     assert "predictions.parquet has another checksum than the manifest; building it again" in output
     assert predictions(folder) == before
 
@@ -196,6 +135,9 @@ def test_a_loss_that_is_not_finite_stops_the_cell_and_names_the_step(tmp_path):
     output = run(tmp_path, "--set", "large.pretrain.learning_rate=1e30", status=2)
     assert "A loss is finite. Received: nan at step" in output
     assert "Traceback" not in output
+    again = f"Again: python -m benchmarks run {tmp_path / 'tiny.toml'} --out {tmp_path / 'runs'}"
+    assert f"{again} --set large.pretrain.learning_rate=1e30 --only large" in output
+    assert "Received: nan at step" in (tmp_path / "runs" / "tiny" / "log.txt").read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):

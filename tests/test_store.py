@@ -4,9 +4,19 @@ import os
 
 import pytest
 
-from cat_keras import store
+from cat_keras import processes, store
 from cat_keras.errors import CatKerasError
-from cat_keras.store import Store, damage, identity, read_json, seal, write_bytes, write_json
+from cat_keras.store import (
+    Store,
+    damage,
+    identity,
+    read_json,
+    read_manifest,
+    seal,
+    write_bytes,
+    write_json,
+    write_manifest,
+)
 
 KEY = identity(what="an entry")
 
@@ -65,6 +75,18 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, old, 
     assert names(path.parent) == ["file.bin"]
 
 
+def test_a_write_that_fails_leaves_no_part_of_it(tmp_path, monkeypatch):
+    write_bytes(tmp_path / "file.bin", b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(tmp_path / "file.bin", b"new")
+    assert names(tmp_path) == ["file.bin"] and (tmp_path / "file.bin").read_bytes() == b"old"
+
+
 def test_json_survives_a_file(tmp_path):
     value = {"b": [1, 2.5, None], "a": "ä\n"}
     write_json(tmp_path / "v.json", value)
@@ -78,6 +100,17 @@ def test_unreadable_json_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(CatKerasError, match=r"v\.json"):
         read_json(path)
+
+
+def test_a_manifest_is_as_it_was_written(tmp_path):
+    path, facts = tmp_path / "manifest.json", {"b": [1, 2.5, None], "a": {"1": "ä"}}
+    write_manifest(path, facts)
+    assert read_manifest(path) == facts
+    write_json(path, facts)  # an earlier version
+    assert read_manifest(path) == facts
+    write_json(path, [facts])
+    with pytest.raises(CatKerasError, match="A manifest is a JSON object"):
+        read_manifest(path)
 
 
 # -- sealed folders --------------------------------------------------------------------------------------------------
@@ -100,9 +133,15 @@ def swap(folder):
 
 
 def edit(folder, change):
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_manifest(folder / "manifest.json")
     change(manifest)
-    write_json(folder / "manifest.json", manifest)
+    write_manifest(folder / "manifest.json", manifest)
+
+
+def falsify(folder, old, new):
+    path = folder / "manifest.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
 
 
 DAMAGES = {
@@ -121,6 +160,8 @@ DAMAGES = {
     "manifest of a list": (lambda f: (f / "manifest.json").write_text("[]"), "not readable"),
     "manifest without files": (lambda f: edit(f, lambda m: m.pop("files")), "not readable"),
     "files in a list": (lambda f: edit(f, lambda m: m.update(files=["one.bin"])), "not readable"),
+    "a changed fact": (lambda f: falsify(f, '"bytes"', '"bytez"'), "not readable .*changed since"),
+    "another word for it": (lambda f: falsify(f, '"checksum"', '"checksun"'), "not readable .*changed since"),
     "files without a checksum": (lambda f: edit(f, lambda m: m["files"].update({"one.bin": None})), "not readable"),
 }
 
@@ -224,7 +265,7 @@ def test_a_failed_build_leaves_nothing(results, tmp_path, error):
 def test_a_half_built_folder_of_a_killed_process_is_not_taken_for_a_result(results):
     s, build = results(), Builder()
     path = s.path("stage", KEY)
-    left = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    left = processes.beside(path)
     (left / "old").mkdir(parents=True)
     s.get("stage", KEY, build)
     assert build.calls == 1 and not (path / "old").exists() and not left.exists()

@@ -142,7 +142,7 @@ def test_the_rank_of_a_label_is_its_place_among_the_kept_tokens(topk, encoded, f
     where = np.concatenate([np.arange(starts[r], starts[r + 1]) for r in batches._rows(0)[0]])
     np.testing.assert_array_equal(x["teacher_rank"][weights == 1], rank[where])
     assert len(set(rank)) > 2
-    with pytest.raises(CatKerasError, match="9 most probable tokens.*k=8.*k=9 or more"):
+    with pytest.raises(CatKerasError, match=r"9 most probable tokens.*k=8.*k=9 or more"):
         Batches(encoded, 7, loss=losses.get("cat-xent", k=9), teacher=topk)
 
 

@@ -73,9 +73,9 @@ def test_drawings_are_compared_where_the_same_version_drew_them(copy):
     drawing = copy / "quality_cost.png"
     drawing.write_bytes(drawing.read_bytes()[:-1])
     assert "quality_cost.png: other bytes than computed" in verify.verify(copy).problems[0]
-    manifest = store.read_json(copy / "manifest.json")
+    manifest = store.read_manifest(copy / "manifest.json")
     manifest["kept"]["packages"]["matplotlib"] = "1.0"
-    store.write_json(copy / "manifest.json", manifest)
+    store.write_manifest(copy / "manifest.json", manifest)
     verdict = verify.verify(copy)
     # Its checksum still says that it is not the file that was kept.
     assert verdict.problems == ("quality_cost.png: has another checksum than manifest.json says",)
@@ -91,11 +91,11 @@ def test_damaged_predictions(copy):
 
 
 def test_a_task_changed_since_the_run_is_a_notice(copy):
-    manifest = store.read_json(copy / "manifest.json")
+    manifest = store.read_manifest(copy / "manifest.json")
     manifest["task_identities"]["sst2"] |= {"version": 0, "templates": ["other:\n"]}
     manifest["task_identities"]["sst2"].pop("keep")  # an empty field that identities had not then says nothing
     manifest["task_identities"]["gone"] = {"version": 1}
-    store.write_json(copy / "manifest.json", manifest)
+    store.write_manifest(copy / "manifest.json", manifest)
     verdict = verify.verify(copy)
     assert verdict.problems == ()
     assert {line.partition(". ")[0] for line in verdict.notices} == {

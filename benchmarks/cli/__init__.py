@@ -45,6 +45,8 @@ def main():
     """Runs the command line; bad input is one line on standard error and exit status 2."""
     try:
         app()
-    except CatKerasError as error:
-        typer.echo(f"error: {error}", err=True)
+    except (CatKerasError, OSError) as error:
+        # What the system refuses is no fault of the code: no space, no permission, a file where a folder is named.
+        message = error if isinstance(error, CatKerasError) else CatKerasError(f"The system refused a file: {error}")
+        typer.echo(f"error: {message}", err=True)
         sys.exit(2)

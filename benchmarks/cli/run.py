@@ -36,6 +36,9 @@ def run(
     done: Annotated[
         Path | None, typer.Option(help="Kept results of this profile; what they hold is not made again.")
     ] = None,
+    only: Annotated[
+        str, typer.Option(help="One model alone, as a manifest names it: large, cat-xent/1. A failed run says which.")
+    ] = "",
     hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
@@ -62,7 +65,8 @@ def run(
     try:
         with framework_noise_to(out / "log.txt"):
             logs = tuple(log.split(",")) if log else ()
-            folder = execute(chosen, data, out, console(), source, share, strategy, logs, done)
+            command = ("python", "-m", "benchmarks", *sys.argv[1:])
+            folder = execute(chosen, data, out, console(), source, share, strategy, logs, done, only, command)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
         raise typer.Exit(130) from None

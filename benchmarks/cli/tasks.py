@@ -1,6 +1,7 @@
 """`list`, `show` and `prepare`: the registry and its data."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def show(
     from benchmarks import sources, task
 
     wanted = {"mix": sources.MIXTURE}.get(template, template)
-    wanted = int(wanted) if wanted.isdecimal() else wanted
+    wanted = int(wanted) if wanted.isdecimal() and len(wanted) < 10 else wanted
     for t in task.select(tasks):
         for example in sources.load(t, split, data, count, seed, wanted, source):
             if as_json:
@@ -68,14 +69,20 @@ def _print_example(example, place: str):
 
     screen = console()
     group = f" · {example.group}" if example.group else ""
-    screen.rule(f"[bold]{example.task}[/] · {escape(place + group)}")
+    screen.rule(f"[bold]{example.task}[/] · {escape(_tame(place + group))}")
     # Wrapped by the terminal, not by us: what is printed is what the models see.
-    screen.print(escape(example.prompt), end="", soft_wrap=True, highlight=False)
-    screen.print(f"[bold green]{escape(example.target)}[/]", soft_wrap=True, highlight=False)
-    if example.options:
-        screen.print(f"[dim]options: {escape(' | '.join(example.options))}[/]", soft_wrap=True, highlight=False)
-    if len(example.references) > 1:
-        screen.print(f"[dim]references: {escape(' | '.join(example.references))}[/]", soft_wrap=True, highlight=False)
+    screen.print(escape(_tame(example.prompt)), end="", soft_wrap=True, highlight=False)
+    lines = [("bold green", "", example.target)]
+    lines += [("dim", "options: ", " | ".join(example.options))] if example.options else []
+    lines += [("dim", "references: ", " | ".join(example.references))] if len(example.references) > 1 else []
+    for style, label, text in lines:
+        screen.print(f"[{style}]{label}{escape(_tame(text))}[/]", soft_wrap=True, highlight=False)
+
+
+def _tame(text: str) -> str:
+    """A text of the data, whose control and bidirectional characters a terminal shows and does not obey."""
+    obeyed = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+    return re.sub(obeyed, lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def prepare(

@@ -1,8 +1,8 @@
 """The report of a run: tables, plots and an HTML page, from its predictions alone. Loads no model and no TensorFlow.
 
-`load` reads and checks the folder; `summary`, `per_task`, `scopes` and `rules` compute; `cautions` warns; `tables`,
-`rule_tables` and `breakdown` lay out; `render`, `plots` and `html` draw; `contents` holds it together. The same folder
-gives the same bytes.
+`load` reads and checks the folder; `summary`, `per_task`, `scopes`, `changes` and `rules` compute; `cautions` warns;
+`tables`, `change_tables`, `rule_tables` and `breakdown` lay out; `render`, `plots` and `html` draw; `contents` holds it
+together. The same folder gives the same bytes.
 """
 
 from collections.abc import Sequence

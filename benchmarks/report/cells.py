@@ -13,6 +13,7 @@ from benchmarks.report.load import Columns, Run
 from cat_keras import deferral
 from cat_keras.confidence import auroc
 from cat_keras.curves import DeferralCurve, Outcomes
+from cat_keras.errors import CatKerasError
 from cat_keras.learned import cross_fitted, reference_probability
 from cat_keras.records import Example
 
@@ -105,7 +106,13 @@ def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
     """The official corpus numbers of answers to a task, in the order of its examples."""
     if run.has_text:
         return _metric(name).corpus(list(answers["text"]), _examples(run, name))
-    return _metric(name).combine(*answers["statistics"].T.tolist())
+    try:
+        return _metric(name).combine(*answers["statistics"].T.tolist())
+    except (TypeError, ValueError) as error:
+        raise CatKerasError(
+            f"Kept statistics are those that the metric of their task made; {run.folder} has others of {name} "
+            f"({error}). Keep the run again"
+        ) from error
 
 
 def signature(run: Run, name: str) -> str:

@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from benchmarks.report import schema
 from cat_keras.errors import CatKerasError
 from cat_keras.ragged import Ragged
 from cat_keras.records import Example
@@ -17,15 +18,20 @@ from cat_keras.records import Example
 BATCH = 1024  # examples that are Python objects at a time
 # Wide columns in memory at a time, of all runs together: those of the two runs that are being compared.
 WIDE = 6
+LARGEST = 16 * 2**30  # bytes of a file, unpacked; a million predictions with their texts take a hundredth
 
 
 @dataclass(frozen=True, eq=False)
 class File:
-    """A Parquet file with columns too wide to hold for many runs at once: `wide`, read when they are asked for."""
+    """A Parquet file with columns too wide to hold for many runs at once: `wide`, read when they are asked for.
+
+    It stays open: a run that writes its folder anew in the meantime puts another file under this name.
+    """
 
     path: Path
     wide: tuple[str, ...]
     remedy: str
+    content: pyarrow.NativeFile
 
 
 class Columns(Mapping):
@@ -58,7 +64,7 @@ class Columns(Mapping):
 
 @lru_cache(maxsize=WIDE)
 def _wide(file: File, name: str) -> pyarrow.ChunkedArray:
-    return read(file.path, (name,), file.remedy)[name]
+    return read(file.path, file.content, (name,), file.remedy)[name]
 
 
 class Examples(Sequence):
@@ -120,35 +126,63 @@ def _converted(column: pyarrow.Array, matrix: bool):
             column = column.cast(pyarrow.list_(pyarrow.float64()))
         offsets = column.offsets.to_numpy()
         values = column.values.to_numpy()[offsets[0] : offsets[-1]]
+        if matrix and len(set(np.diff(offsets).tolist())) > 1:
+            raise CatKerasError(
+                "The statistics of a task's answers are equally many; received others. Keep the run again"
+            )
         return values.reshape(len(column), -1) if matrix else Ragged(values, offsets - offsets[0])
     if pyarrow.types.is_dictionary(column.type):  # one object per distinct text, not per row
         return column.dictionary.to_numpy(zero_copy_only=False)[column.indices.to_numpy()]
     return column.to_numpy(zero_copy_only=False)
 
 
+def opened(path: Path, remedy: str) -> pyarrow.NativeFile:
+    """A file of a run folder as it is now.
+
+    Raises:
+        CatKerasError: it is missing or cannot be read.
+    """
+    try:
+        return pyarrow.OSFile(str(path))
+    except OSError as error:
+        missing = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise CatKerasError(f"A run folder holds {path.name}; {path} {missing}. {remedy}") from error
+
+
 def read(
-    path: Path, needed: Sequence[str], remedy: str, optional: Sequence[str] = (), later: Sequence[str] = ()
+    path: Path,
+    content: pyarrow.NativeFile,
+    needed: Sequence[str],
+    remedy: str,
+    optional: Sequence[str] = (),
+    later: Sequence[str] = (),
 ) -> pyarrow.Table:
     """The columns `needed` and, where they are there, `optional` of a Parquet file that must also have those `later`.
 
     Raises:
-        CatKerasError: the file is missing, cut short or otherwise unreadable, lacks a column or has empty cells.
+        CatKerasError: the file is cut short or otherwise unreadable, lacks a column or has empty cells.
     """
-    if not path.is_file():
-        raise CatKerasError(f"A run folder holds {path.name}; {path} is missing. {remedy}")
     try:
-        there = pyarrow.parquet.read_schema(path).names
+        there = _described(content).schema.to_arrow_schema().names
         absent = [name for name in (*needed, *later) if name not in there]
-        table = pyarrow.parquet.read_table(path, columns=[n for n in (*needed, *optional) if n in there])
-    except (pyarrow.ArrowException, OSError) as error:
+        table = pyarrow.parquet.read_table(content, columns=[n for n in (*needed, *optional) if n in there])
+        table.validate(full=True)  # or bytes that are no text end in an error of whoever prints them
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise CatKerasError(f"{path} is not a readable Parquet file ({error}). Delete it. {remedy}") from error
     if absent:
         needed = ", ".join((*needed, *later))
         raise CatKerasError(f"{path} must have the columns {needed}; missing: {', '.join(absent)}. {remedy}")
-    empty = [name for name in table.column_names if table[name].null_count]
-    if empty:
-        raise CatKerasError(f"{path} must have a value in every cell; {', '.join(empty)} has not. {remedy}")
+    schema.check_columns(table, path, remedy)
     return table
+
+
+def _described(content: pyarrow.NativeFile) -> pyarrow.parquet.FileMetaData:
+    """What the file says of itself, before any of it is unpacked: a few bytes may declare more than memory holds."""
+    found = pyarrow.parquet.read_metadata(content)
+    size = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
+    if size > LARGEST or found.num_rows > LARGEST // 64:
+        raise OSError(f"it declares {found.num_rows:,} rows of {size:,} bytes, of {LARGEST:,} at most")
+    return found
 
 
 def encoded(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:

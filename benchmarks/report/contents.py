@@ -8,7 +8,9 @@ from rich.text import Text
 from benchmarks.report import (
     breakdown,
     cautions,
+    change_tables,
     costs,
+    grids,
     html,
     per_task,
     plots,
@@ -19,6 +21,7 @@ from benchmarks.report import (
     tables,
     training,
 )
+from benchmarks.report.changes import Changes
 from benchmarks.report.html import data
 from benchmarks.report.load import Run
 
@@ -35,6 +38,7 @@ class Contents:
         self.numbers = summary.summarize(run)
         self.curves = scopes.Curves(self.numbers, prices)
         self.averages, self.tasks = scopes.averages(self.numbers), scopes.single(run)
+        self.changes = Changes(self.numbers, self.averages)
         self.rows = per_task.records(self.numbers)
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
@@ -47,7 +51,8 @@ class Contents:
     def further(self) -> list[render.Table]:
         """Every table but the main one."""
         numbers = self.numbers
-        found = [tables.task_table(numbers, self.rows), tables.official_table(numbers, self.rows)]
+        found = [grids.table(numbers), *change_tables.every_table(self.changes)]
+        found += [tables.task_table(numbers, self.rows), tables.official_table(numbers, self.rows)]
         found += breakdown.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers))
         found += [*rule_tables.every_table(numbers), tables.strata_table(numbers)]
         return [table for table in found if table]
@@ -59,6 +64,7 @@ class Contents:
         return {
             "table.csv": render.csv_bytes(tables.main_records(numbers)),
             "tasks.csv": render.csv_bytes(self.rows),
+            "changes.csv": render.csv_bytes(self.changes.records()),
             "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
             **drawn,
             "report.html": self.page(),

@@ -1,5 +1,6 @@
 """The files of a run folder, read and checked. Nothing becomes a Python object that a report may not need."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import numpy as np
 import pyarrow
 import pyarrow.compute
 
-from benchmarks.report import columns
+from benchmarks.report import columns, schema
 from benchmarks.report.columns import Columns, Examples
-from cat_keras import store
+from cat_keras import deferral, store
 from cat_keras.errors import CatKerasError
 
 KEPT_SCHEME = 1  # raised when the form of kept results changes
@@ -36,32 +37,37 @@ def manifest(path: Path) -> dict:
             f"A run folder holds manifest.json, examples.parquet and predictions.parquet; {path} is missing. "
             "Give the folder of a finished run"
         )
-    facts = store.read_json(path)
+    facts = store.read_manifest(path)
     absent = [key for key in MANIFEST if not (isinstance(facts, dict) and facts.get(key))]
     if absent:
         raise CatKerasError(f"{path} must name {', '.join(MANIFEST)}; it lacks {', '.join(absent)}. {REMEDY}")
+    kept = facts.get("kept")
     for name, scheme, known in (
         ("scheme", facts.get("scheme", 1), store.HASH_SCHEME),
-        ("kept.scheme", facts.get("kept", {}).get("scheme", 1), KEPT_SCHEME),
+        ("kept.scheme", kept.get("scheme", 1) if isinstance(kept, dict) else 1, KEPT_SCHEME),
     ):
         if not isinstance(scheme, int) or scheme > known:
             raise CatKerasError(
                 f"{path} is of a newer version of this code: {name} is at most {known} here; received {scheme!r}. "
                 "Update the code, or run the profile again with this version"
             )
+    schema.check_manifest(facts, path, REMEDY)
+    deferral.get(facts["rule"])
     return facts
 
 
-def check_file(path: Path, listed: Mapping):
+def checked(path: Path, content: pyarrow.NativeFile, listed: Mapping):
     """A file cut short or exchanged is found here, before its numbers are believed."""
     expected = (listed.get("files") or {}).get(path.name)
-    if expected and path.is_file() and store.sha256_file(path) != expected:
+    if expected and hashlib.file_digest(content, "sha256").hexdigest() != expected:
         raise CatKerasError(f"{path} must be the file that manifest.json lists; its checksum is another one. {REMEDY}")
 
 
-def examples(path: Path, tasks: Sequence[str], kept: bool) -> dict[str, Examples]:
+def examples(path: Path, content: pyarrow.NativeFile, tasks: Sequence[str], kept: bool) -> dict[str, Examples]:
     """Examples of every task, in the order of the file."""
-    table = columns.read(path, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_ANSWER)
+    table = columns.read(
+        path, content, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_ANSWER
+    )
     code, names = columns.codes(columns.encoded(table, ["task"])["task"])
     found = {}
     for name in tasks:
@@ -76,10 +82,12 @@ def examples(path: Path, tasks: Sequence[str], kept: bool) -> dict[str, Examples
     return found
 
 
-def predictions(path: Path, asked: Mapping[str, Examples], kept: bool) -> tuple[dict, dict]:
+def predictions(
+    path: Path, content: pyarrow.NativeFile, asked: Mapping[str, Examples], kept: bool
+) -> tuple[dict, dict]:
     """Complete cells of small models and of the large one, rows in the order of the examples."""
-    file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY)
-    table = columns.read(path, (*CELL, *ANSWER), REMEDY, optional=COUNTS, later=file.wide)
+    file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
+    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=COUNTS, later=file.wide)
     table = columns.encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
     small, large = {}, {}

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import task
+from benchmarks.report import columns
 from benchmarks.report import folder as files
 from benchmarks.report.columns import Columns, Examples
+from cat_keras import processes
 from cat_keras.errors import CatKerasError
 
 START = "start"  # the small checkpoint that all objectives start from: shown for reference, no method of the run
@@ -155,12 +157,15 @@ def load(folder: Path) -> Run:
             predictions are no error: they are listed in `Run.missing`.
     """
     folder = Path(folder)
-    manifest = files.manifest(folder / "manifest.json")
+    asked, answered = folder / "examples.parquet", folder / "predictions.parquet"
+    with processes.locked(folder, shared=True):  # a run that writes them now is waited for
+        manifest = files.manifest(folder / "manifest.json")
+        contents = {path: columns.opened(path, files.REMEDY) for path in (asked, answered)}
     kept = "kept" in manifest
-    for name in ("examples.parquet", "predictions.parquet"):
-        files.check_file(folder / name, manifest)
-    examples = files.examples(folder / "examples.parquet", manifest["tasks"], kept)
-    small, large = files.predictions(folder / "predictions.parquet", examples, kept)
+    for path, content in contents.items():
+        files.checked(path, content, manifest)
+    examples = files.examples(asked, contents[asked], manifest["tasks"], kept)
+    small, large = files.predictions(answered, contents[answered], examples, kept)
     methods = tuple(name for name in manifest["methods"] if name != START)
     seeds, tasks = tuple(manifest["seeds"]), tuple(manifest["tasks"])
     missing = [f"large/{name}" for name in tasks if name not in large]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import task
-from benchmarks.report import measures, splits
+from benchmarks.report import averages, measures, splits
 from benchmarks.report.averages import Measured, mean, over_seeds
 from benchmarks.report.cells import ORACLE, RANDOM, Cell
 from benchmarks.report.intervals import DRAWS, RESAMPLES, Intervals
@@ -16,7 +16,7 @@ from benchmarks.report.load import START, Key, Run
 from benchmarks.report.rules import Kind, by_kind
 from cat_keras.bands import Band
 from cat_keras.bootstrap import Interval
-from cat_keras.curves import DeferralCurve, macro_average
+from cat_keras.curves import DeferralCurve
 from cat_keras.errors import unknown_name
 
 __all__ = ["DRAWS", "RATES", "RESAMPLES", "Measured", "Row", "Summary", "over_seeds", "summarize"]
@@ -183,20 +183,11 @@ class _Shared(NamedTuple):
 
 def _curves(run: Run, cells, method: str, rule: str) -> dict[int, DeferralCurve]:
     """Seed → curve averaged over all covered tasks, for the complete seeds."""
-    if not run.covered:
-        return {}
-    return {
-        seed: macro_average({name: cells[method, seed, name].curve(rule) for name in run.covered}, run.covered)
-        for seed in run.complete_seeds(method)
-    }
-
-
-def _pooled(curves: Mapping[int, DeferralCurve]) -> DeferralCurve | None:
-    return macro_average(curves, curves) if curves else None
+    return averages.curves(cells, method, run.complete_seeds(method), run.covered, rule)
 
 
 def _target(run: Run, cells, baseline: str) -> float:
-    curve = _pooled(_curves(run, cells, baseline, run.rule))
+    curve = averages.pooled(_curves(run, cells, baseline, run.rule))
     return float(curve.quality_at(0.5)) if curve else float("nan")
 
 
@@ -204,13 +195,10 @@ def _row(shared: _Shared, method: str, rule: str = "") -> Row:
     """The line of a method, or (with a rule) of a reference: how that rule would do on the same predictions."""
     run, cells = shared.run, shared.cells
     curves = _curves(run, cells, method, rule or run.rule)
-    curve, seeds = _pooled(curves), tuple(curves)
-    s_d, aurocs = [], []
-    for seed in seeds:
-        own = [cells[method, seed, name] for name in run.covered]
-        # The ratio of averages, not the average of ratios: defined also where single tasks leave no room to defer.
-        s_d.append(curves[seed].s_d(mean(cell.curve(ORACLE).audc for cell in own)))
-        aurocs.append(mean(cell.auroc_right for cell in own if not np.isnan(cell.auroc_right)))
+    curve, seeds = averages.pooled(curves), tuple(curves)
+    s_d = averages.s_d(cells, method, curves, run.covered)
+    aurocs = [[cells[method, seed, name].auroc_right for name in run.covered] for seed in seeds]
+    aurocs = [mean(value for value in own if not np.isnan(value)) for own in aurocs]
     costs = [each.cost_at_quality(shared.target) for each in curves.values()]
     interval, difference, p_value = (None, None, float("nan")) if rule else _inference(shared, method)
     return Row(

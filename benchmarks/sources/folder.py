@@ -82,13 +82,20 @@ def entries(root: Path) -> dict[str, dict]:
 
 @functools.lru_cache(maxsize=8)
 def _entries(manifest: Path, modified: int) -> dict[str, dict]:
+    return read_entries(manifest)
+
+
+def read_entries(manifest: Path) -> dict[str, dict]:
+    """`entries` of the manifest as it is at this moment."""
     try:
         files = store.read_json(manifest)["files"]
         return {
             name: {**entry, "bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
             for name, entry in files.items()
         }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except CatKerasError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CatKerasError(
             f'{manifest} must read {{"files": {{path: {{"bytes": …, "sha256": …}}}}}}; received {error!r}. '
             "Write it again with `python -m benchmarks prepare`, or delete it"
@@ -117,7 +124,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
 def _object(line: bytes, path: Path, index: int) -> dict:
     try:
         row = json.loads(line)
-    except ValueError as error:  # malformed JSON, or bytes that are not UTF-8
+        if b"\\u" in line:  # half of a surrogate pair is JSON and no text
+            json.dumps(row, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # malformed JSON, bytes that are not UTF-8, lists in lists in lists
         raise CatKerasError(f"{path}:{index + 1}: not a line of JSON ({error}). Correct or remove it") from error
     if not isinstance(row, dict):
         raise CatKerasError(f"{path}:{index + 1}: a row is a JSON object; received {type(row).__name__}")

@@ -67,6 +67,8 @@ def available(task: Task, data: str | Path | None = None) -> list[str]:
     """
     if not hasattr(task.source, "open"):
         return list(SOURCES)
+    if "test" not in task.splits:
+        return []
     part = parse_recipe(task.splits["test"])[0]
     here = {
         "local": data is not None and bool(task.source.files(part, Path(data).expanduser())),

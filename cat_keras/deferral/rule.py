@@ -1,5 +1,6 @@
 """What a deferral rule is, and the columns it reads: checked, and fast also where rows are lists of numbers."""
 
+import contextlib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,8 +72,9 @@ class Rule(ABC):
                 the rule and the example).
         """
         table = columns(predictions)
-        ids = self._ids(table)
-        scores = np.asarray(self.score(table), dtype=np.float64)
+        with reading(self):
+            ids = self._ids(table)
+            scores = np.asarray(self.score(table), dtype=np.float64)
         if scores.shape != (len(ids),):
             raise CatKerasError(
                 f"Deferral rule {self.name!r} must return one score per prediction, shape ({len(ids)},); "
@@ -104,6 +106,21 @@ class Rule(ABC):
                 f"Columns must be equally long; received {lengths}. Take all of them from the same rows"
             )
         return list(table["id"])
+
+
+@contextlib.contextmanager
+def reading(rule: Rule):
+    """Makes an error of ours of what numpy says of entries that are no numbers; what is not finite is its caller's."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            yield
+    except CatKerasError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CatKerasError(
+            f"Deferral rule {rule.name!r} reads numbers, and lists of them where there are many; received others "
+            f"({error}). Look for texts, nulls and lists in lists in {', '.join(rule.needs)}"
+        ) from error
 
 
 def row_lengths(column: Sequence[Sequence[float]]) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cat_keras.deferral.rule import NO_ANSWER, Rule, columns, digests
+from cat_keras.deferral.rule import NO_ANSWER, Rule, columns, digests, reading
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.learned.estimators import ESTIMATORS, Layers, predicted
 from cat_keras.learned.features import features
@@ -82,7 +82,8 @@ class LearnedRule(Rule):
         Raises:
             CatKerasError: a column is missing, NaN or infinite, or fewer than 10 rows have an answer.
         """
-        return self._fit(self._table(predictions))
+        with reading(self):
+            return self._fit(self._table(predictions))
 
     def _table(self, predictions: Columns) -> _Table:
         table = columns(predictions)

@@ -1,4 +1,4 @@
-"""Run by test_kills.py: trains in child processes that are killed at random instants, and says where all of them end.
+"""Run by test_kill.py: trains in child processes that are killed at random instants, and says where all of them end.
 
 Children are forked from a process that has imported everything and run nothing: a start costs no import.
 """

@@ -1,0 +1,26 @@
+"""The best point of a grid, told from the answers to validation data."""
+
+import pytest
+
+from benchmarks.report import grids, load, summary
+from tests import runs
+
+METHODS = ("xent@epochs=1", "xent@epochs=2", "dist@epochs=1", "dist@epochs=2")
+
+
+def test_the_best_point_of_every_method_and_its_lead(tmp_path):
+    folder = runs.full(tmp_path / "run", ("sst2",), METHODS, (0,), settings={"data": {"evaluate": "validation"}})
+    numbers = summary.summarize(load.load(folder))
+    by_method = grids.points(numbers)
+    assert list(by_method) == ["xent", "dist"]
+    table = grids.table(numbers)
+    for (method, rows), line in zip(by_method.items(), table.rows, strict=True):
+        assert rows[0].audc.mean == max(numbers.row(f"{method}@epochs={n}").audc.mean for n in (1, 2))
+        lead = 100 * (rows[0].audc.mean - rows[1].audc.mean)
+        assert line[:3] == (method, "2", rows[0].name.split("@")[1])
+        assert float(line[4]) == pytest.approx(lead, abs=0.006) and lead >= 0
+    assert "validation data" in table.notes[0] and len(table.notes) == 1
+
+
+def test_a_run_without_a_grid_has_no_such_table(tmp_path):
+    assert grids.table(summary.summarize(load.load(runs.full(tmp_path / "run", ("sst2",))))) is None
