@@ -4,7 +4,6 @@ Texts of models and data are not kept; licences of data forbid it. What the repo
 metrics, it computes from statistics of each answer (`metrics.Metric.statistics`) instead, to the same numbers.
 """
 
-import hashlib
 import importlib.metadata
 import io
 import re
@@ -60,8 +59,7 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
         tables = _predictions(run)
     contents = {"examples.parquet": _examples(run), "predictions.parquet": _parquet(tables)}
     contents |= _drawn(contents, manifest, to.name)
-    listed = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    store.write_together(to, contents, manifest | {"files": listed})
+    store.write_together(to, contents, manifest)
     for name in before - contents.keys():
         (to / name).unlink(missing_ok=True)
     return to

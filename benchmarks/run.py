@@ -1,6 +1,5 @@
 """The run, top to bottom: train the pair, predict with every model, put the results in one folder, report."""
 
-import hashlib
 import io
 import json
 import os
@@ -235,9 +234,7 @@ def _collect(todo, cache, folder, seconds, console, known: set[str]) -> bool:
             table = table.append_column(name, pyarrow.array([value] * len(table)))
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
     contents[PREDICTIONS] = _parquet(pyarrow.concat_tables(tables, promote_options="permissive"))
-    manifest = _manifest(todo, cache, folders, seconds)
-    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    store.write_together(folder, contents, manifest)
+    store.write_together(folder, contents, _manifest(todo, cache, folders, seconds))
     return not missing and not elsewhere
 
 

@@ -99,16 +99,18 @@ def _checksum(facts: dict) -> str:
 
 
 def write_together(folder: Path, contents: dict[str, bytes], manifest: dict):
-    """Writes files that belong together, the manifest last; who opens them under `processes.locked` sees old or new.
+    """Writes files that belong together, and last the manifest with the sha256 of each under `files`.
 
-    A kill between two of them leaves a manifest that does not list the files as they are: to be written again.
+    Who opens them under `processes.locked` sees old or new. A kill between two of them leaves a manifest that does not
+    list the files as they are: to be written again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     processes.sweep(folder)
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     with processes.locked(folder):
         for name, content in contents.items():
             write_bytes(folder / name, content)
-        write_manifest(folder / "manifest.json", manifest)
+        write_manifest(folder / "manifest.json", manifest | {"files": files})
 
 
 def seal(folder: Path, facts: dict):
@@ -138,6 +140,8 @@ def damage(folder: Path) -> str | None:
                 return f"{name} has another checksum than the manifest"
     except (CatKerasError, KeyError, TypeError, AttributeError) as error:
         return f"manifest.json is not readable ({error})"
+    except FileNotFoundError as error:  # another process found the damage first, and removes the folder meanwhile
+        return f"{Path(error.filename).name} is missing"
     return None
 
 
