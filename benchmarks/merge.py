@@ -60,15 +60,15 @@ def _check(kept: Path, before: dict, manifest: dict):
 def _merged(old: pyarrow.Table, new: pyarrow.Table | None) -> pyarrow.Table:
     if new is None:
         return old
-    there = {tuple(row.values()) for row in _models(new)}
-    stays = [tuple(row.values()) not in there for row in _models(old, every=True)]
+    there = set(_models(new))
+    stays = [model not in there for model in _models(old)]
     # Lists of numbers are kept in double precision where one of them needs it.
     return pyarrow.concat_tables([old.filter(pyarrow.array(stays, pyarrow.bool_())), new], promote_options="permissive")
 
 
-def _models(table: pyarrow.Table, every: bool = False) -> list[dict]:
-    names = table.select(["model", "method", "seed"])
-    return names.to_pylist() if every else names.group_by(names.column_names).aggregate([]).to_pylist()
+def _models(table: pyarrow.Table) -> list[tuple[str, int]]:
+    """Method and seed of each row, ("", -1) for the large model."""
+    return list(zip(table["method"].to_pylist(), table["seed"].to_pylist(), strict=True))
 
 
 def _manifest(before: dict, new: dict, tables: list[pyarrow.Table]) -> dict:
@@ -93,9 +93,9 @@ def _missing(manifest: dict, tables: list[pyarrow.Table]) -> list[str]:
     """Cells without answers, as a run names them."""
     wanted = [("large", -1), *((m, s) for m in manifest["methods"] for s in manifest["seeds"])]
     there = {
-        (row["method"] or "large", row["seed"], name)
+        (method or "large", seed, name)
         for name, table in zip(manifest["tasks"], tables, strict=True)
-        for row in _models(table)
+        for method, seed in set(_models(table))
     }
     absent = [(m, s, name) for m, s in wanted for name in manifest["tasks"] if (m, s, name) not in there]
     return [f"{m}/{name}" if m == "large" else f"{m}/{s}/{name}" for m, s, name in absent]

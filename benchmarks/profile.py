@@ -32,7 +32,8 @@ def _cap(value):
 Cap = Annotated[int | Literal["all"], PlainValidator(_cap)]
 
 
-def _each_once(values: tuple):
+def each_once(values):
+    """The names or numbers, of which there is at least one and none twice; for pydantic."""
     if not values or len(set(values)) < len(values):
         raise ValueError("at least one is named, and each once")
     return values
@@ -57,6 +58,7 @@ class Data(Section):
     vocabulary_size: Annotated[int, Field(ge=300, lt=LARGEST)] = 4096
     template: Count | Literal["mixture"] = 0  # of training prompts; tests use the canonical one
     seed: Count = 0
+    noise: Share | None = None  # of the embedded tasks, instead of their own: share of what nobody can answer
 
     @model_validator(mode="after")
     def _room_for_prompts(self):
@@ -138,14 +140,14 @@ class Profile(Section):
     small: Model
     objective: Training
     teacher: Teacher = Teacher()
-    methods: Annotated[tuple[str, ...], AfterValidator(_each_once)] = (
+    methods: Annotated[tuple[str, ...], AfterValidator(each_once)] = (
         "xent", "dist", "cat-xent", "cat-dist", "gatekeeper"
     )  # fmt: skip
     arguments: dict[str, dict] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
     tuned: dict[str, dict] = {}  # method → what differs in its `objective` phase, e.g. {"gatekeeper": {"epochs": 2.0}}
     grid: dict[str, tuple[float, ...]] = {}  # key of the `objective` phase → values: every method with all combinations
     variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
-    seeds: Annotated[tuple[Count, ...], AfterValidator(_each_once)] = (0,)
+    seeds: Annotated[tuple[Count, ...], AfterValidator(each_once)] = (0,)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     rule: str = "chow-average"
     buckets: Positive = 2

@@ -158,13 +158,12 @@ class Workbench:
         return tokenizer.proto
 
     def set_weights(self, role, weights):
-        for variable, value in zip(self.model(role).weights, weights, strict=True):
-            variable.assign(value)
+        self.model(role).set_weights(weights)
 
     def weights(self, role: str, cell: Cell | None, seed: int = 0) -> list[np.ndarray]:
         """The weights a cell ends with; without a cell those the model begins with."""
         source = models.load(self.trained(cell)) if cell else self._new(role, seed)
-        return [keras.ops.convert_to_numpy(w) for w in source.weights]
+        return source.get_weights()
 
     def trained(self, cell: Cell) -> Path:
         """The preset folder that a training ends with."""

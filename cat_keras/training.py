@@ -306,5 +306,4 @@ def restart(trainer: CascadeAware, weights: list[np.ndarray]):
     for variable in trainer.optimizer.variables:
         if variable is not getattr(trainer.optimizer, "_learning_rate", None):  # `fit` does not set it again
             variable.assign(keras.ops.zeros_like(variable))
-    for variable, value in zip(trainer.model.weights, weights, strict=True):
-        variable.assign(value)
+    trainer.model.set_weights(weights)

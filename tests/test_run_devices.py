@@ -8,41 +8,19 @@ import sys
 import pandas
 import pytest
 
+from tests import tiny
 from tests.test_workers import free_ports
 
 pytestmark = pytest.mark.slow
 
-PROFILE = """
-methods = ["cat-xent"]
-buckets = 1
-[data]
-tasks = ["embedded_lookup"]
-train = 48
-test = 12
-max_length = 48
-max_new_tokens = 8
-vocabulary_size = 400
-[large]
-layers = 1
-width = 32
-heads = 2
-feedforward = 32
-tune = {epochs = 2, learning_rate = 1e-3, batch_size = 16}
-[small]
-layers = 1
-width = 16
-heads = 1
-feedforward = 16
-[objective]
-epochs = 2
-learning_rate = 1e-3
-batch_size = 16
-"""
+# One task, one layer, no pretraining: what is compared is the training of both models, and one objective.
+SMALLER = (
+    *tiny.EACH_STAGE, "--methods", "cat-xent", "--tasks", "embedded_lookup", "--set", "large.layers=1"
+)  # fmt: skip
 
 
 def command(folder):
-    (folder / "tiny.toml").write_text(PROFILE)
-    return ["run", str(folder / "tiny.toml"), "--out", str(folder / "runs")]
+    return [*tiny.words(folder), *SMALLER]
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:
     )  # fmt: skip
     trainer = ck.CascadeAware(keras_hub.models.GemmaCausalLM(backbone, preprocessor=None), "xent", chunk=chunk or None)
     trainer.compile(keras.optimizers.AdamW(1e-3), jit_compile=True)
-    training.restart(trainer, [keras.ops.convert_to_numpy(w) for w in trainer.model.weights])
+    training.restart(trainer, trainer.model.get_weights())
     rng = np.random.default_rng(0)
     ids, labels = rng.integers(0, vocabulary, (2, batch, length)).astype(np.int32)
     weights = np.zeros((batch, length), np.int32)

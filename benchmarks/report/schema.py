@@ -9,16 +9,10 @@ import pyarrow.compute
 from pyarrow import types
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from benchmarks.profile import each_once
 from cat_keras.errors import CatKerasError
 
-
-def _each_once(values: list):
-    if not values or len(set(values)) < len(values):
-        raise ValueError("at least one is named, and each once")
-    return values
-
-
-Names = Annotated[list[str], AfterValidator(_each_once)]
+Names = Annotated[list[str], AfterValidator(each_once)]
 
 
 class Part(BaseModel):
@@ -84,7 +78,7 @@ class Manifest(Part):
 
     profile: str
     methods: Names
-    seeds: Annotated[list[int], AfterValidator(_each_once)]
+    seeds: Annotated[list[int], AfterValidator(each_once)]
     tasks: Names
     rule: str
     missing: list[str | list] | None = None  # cells without answers
