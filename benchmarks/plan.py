@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import metrics, sources, task
+from benchmarks import embedded, metrics, sources, task
 from benchmarks.examples import Examples, Lengths
 from benchmarks.methods import OBJECTIVES
 from benchmarks.profile import Profile, Training
@@ -132,12 +132,14 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     """
     skipped = task.select(profile.data.skip)
     tasks = tuple(t for t in task.select(profile.data.tasks) if t not in skipped)
-    untrained = task.select(profile.data.test_only)
+    if profile.data.noise is not None:
+        tasks = embedded.with_noise(tasks, profile.data.noise)
+    untrained = [t.name for t in task.select(profile.data.test_only)]
     source = source or profile.data.source
     if source not in sources.SOURCES:
         raise unknown_name("source", source, sources.SOURCES)
     # A diagnostic has no training data: it is tested on what the others taught.
-    trained = [t for t in tasks if "train" in t.splits and t not in untrained]
+    trained = [t for t in tasks if "train" in t.splits and t.name not in untrained]
     tested = [t for t in tasks if profile.data.evaluate in t.splits]
     for t in tested:
         metrics.get(t.metric, **t.metric_args)  # better now than when all models are trained

@@ -223,6 +223,23 @@ def test_a_knob_leaves_the_rest_of_the_world_alone():
     assert [small.fact("home", p) for p in small.people] == [large.fact("home", p) for p in small.people]
 
 
+def test_another_share_of_noise_changes_that_alone():
+    several = task.select(("embedded_lookup", "sst2"))
+    noisy, same = embedded.with_noise(several, 0.6)
+    assert same is several[1] and noisy.identity() != several[0].identity()
+    shares = noisy.source.world.shares
+    assert shares.noise == 0.6 and shares.easy / shares.hard == pytest.approx(0.45 / 0.40)
+    assert noisy.source.bayes_quality == pytest.approx(0.4 + 0.6 / 4)
+    strata = [row["stratum"] for _, row in noisy.source.rows("test")]
+    assert 0.5 < strata.count("noise") / len(strata) < 0.7
+    for share in (0, 1):
+        (extreme,) = embedded.with_noise(several[:1], share)
+        kinds = {row["stratum"] for _, row in extreme.source.rows("test")}
+        assert kinds == ({"noise"} if share else {"easy", "hard"})
+    with pytest.raises(CatKerasError, match=r"data\.noise .* 0\.3"):
+        embedded.with_noise(several[1:], 0.3)
+
+
 def test_identity_tells_knobs_and_seed():
     assert Embedded(Lookup()).identity() == Embedded(Lookup()).identity()
     assert Embedded(Lookup(tail_people=10)).identity() != Embedded(Lookup()).identity()

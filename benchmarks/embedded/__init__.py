@@ -24,8 +24,8 @@ few distinct easy questions. A rare item that training shows r times on average 
 exp(-r); at the default knobs and 4000 rows r is at least 4, which costs a task well under 1 % of its Bayes quality.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.embedded.classify import Classify
@@ -34,7 +34,7 @@ from benchmarks.embedded.lookup import Lookup
 from benchmarks.embedded.translate import Translate
 from benchmarks.embedded.world import SPLIT_EIGHTHS, WORLD_SEED, World
 from benchmarks.task import Task, register
-from cat_keras.errors import unknown_name
+from cat_keras.errors import CatKerasError, unknown_name
 
 # The difficulty of the suite, in one place per task: pass knobs here.
 WORLDS: dict[str, World] = {world.name: world for world in (Classify(), Translate(), Describe(), Lookup())}
@@ -88,6 +88,26 @@ def bayes_quality(name: str) -> float:
     if name not in WORLDS:
         raise unknown_name("embedded task", name, WORLDS)
     return WORLDS[name].bayes_quality
+
+
+def with_noise(tasks: Iterable[Task], noise: float) -> tuple[Task, ...]:
+    """The tasks, the embedded ones among them with another share of questions that nobody can answer.
+
+    Args:
+        tasks: any. noise: that share, 0 to 1; easy and hard questions divide the rest as before.
+
+    Raises:
+        CatKerasError: none of the tasks is embedded.
+    """
+    changed = {t.name: _noisy(t, noise) for t in tasks if isinstance(t.source, Embedded)}
+    if not changed:
+        raise CatKerasError(f"data.noise is a share of embedded tasks. Received: {noise:g} without one. Leave it out")
+    return tuple(changed.get(t.name, t) for t in tasks)
+
+
+def _noisy(task: Task, noise: float) -> Task:
+    world = task.source.world
+    return replace(task, source=replace(task.source, world=replace(world, shares=world.shares.with_noise(noise))))
 
 
 def _task(world: World) -> Task:

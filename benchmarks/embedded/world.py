@@ -41,6 +41,11 @@ class Shares:
         if min(values) < 0 or abs(sum(values) - 1) > 1e-9:
             raise CatKerasError(f"Shares of strata must be at least 0 and sum to 1. Received: {self}")
 
+    def with_noise(self, noise: float) -> "Shares":
+        """Another share of noise, 0 to 1; easy and hard divide the rest as before."""
+        rest = (1 - noise) / (self.easy + self.hard)
+        return Shares(self.easy * rest, self.hard * rest, noise)
+
     def pick(self, rng: random.Random) -> str:
         """Draws the name of a stratum."""
         u = rng.random()
