@@ -35,12 +35,12 @@ class Verdict:
 
 
 def folders(root: Path) -> list[Path]:
-    """Every folder of results under `root`.
+    """Every folder of results under `root`, at any depth.
 
     Raises:
         CatKerasError: there is none.
     """
-    found = [path.parent for path in sorted(Path(root).glob("*/manifest.json"))]
+    found = [path.parent for path in sorted(Path(root).rglob("manifest.json"))]
     if not found:
         raise CatKerasError(
             f"Results lie in folders with a manifest.json; {Path(root).absolute()} has none. "

@@ -70,5 +70,5 @@ class Sheet:
 
 
 def alone(suits: Callable[[Source], bool] = lambda source: True, files: Sequence[str] = PREDICTIONS) -> Pick:
-    """Picks every source that has the files and suits, each for a drawing of its own."""
-    return lambda sources: [(source,) for source in sources if source.has(*files) and suits(source)]
+    """Picks every source that has the files and suits, each for a drawing of its own; none that is aside."""
+    return lambda sources: [(s,) for s in sources if not s.aside and s.has(*files) and suits(s)]

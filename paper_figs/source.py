@@ -16,10 +16,11 @@ class Source:
 
     Args:
         folder: holds at least a `manifest.json`. name: what figures call it.
+        aside: whether it stands in figures that compare runs, and has none of its own.
     """
 
-    def __init__(self, folder: Path, name: str = ""):
-        self.folder, self.name = Path(folder), name or Path(folder).name
+    def __init__(self, folder: Path, name: str = "", aside: bool = False):
+        self.folder, self.name, self.aside = Path(folder), name or Path(folder).name, aside
 
     def has(self, *files: str) -> bool:
         return all((self.folder / file).is_file() for file in files)
@@ -51,12 +52,14 @@ class Source:
 
 
 def sources(results: Path) -> list[Source]:
-    """Every folder of results, by name.
+    """Every folder of results, by name; those in a folder within `results` are `aside`.
 
     Raises:
         CatKerasError: no such folder, or none with a manifest in it.
     """
-    found = [Source(path.parent) for path in sorted(Path(results).glob("*/manifest.json"))]
+    results = Path(results)
+    folders = [path.parent.relative_to(results) for path in sorted(results.rglob("manifest.json"))]
+    found = [Source(results / name, name.as_posix(), aside=len(name.parts) > 1) for name in folders]
     if not found:
         raise CatKerasError(
             f"Figures are drawn from folders that hold a manifest.json. Received: {results}, which has none. "

@@ -57,13 +57,17 @@ def variants(sources: Iterable[Source]) -> list[Variant]:
 
 
 def families(sources: Sequence[Source], ignoring: Iterable[str] = NAMES) -> list[tuple[Source, ...]]:
-    """Sources with predictions, grouped by equal settings but for some keys; those without settings are left out."""
+    """Sources with predictions, grouped by equal settings but for some keys; those without settings are left out.
+
+    The first of a group is not aside; without such a one there is no group.
+    """
     groups: dict[str, list[Source]] = {}
     for source in sources:
         if source.settings and source.has("predictions.parquet"):
             same = {key: value for key, value in source.settings.items() if key not in ignoring}
             groups.setdefault(json.dumps(same, sort_keys=True), []).append(source)
-    return [tuple(group) for group in groups.values()]
+    ordered = (sorted(group, key=lambda source: source.aside) for group in groups.values())
+    return [tuple(group) for group in ordered if not group[0].aside]
 
 
 def distinct(found: Iterable[Variant], key: str) -> dict[object, Variant]:

@@ -25,6 +25,7 @@ from paper_figs.figures import (
     live_tokens,
     mask_ablation,
     methods,
+    regimes,
     rules,
     teacher_bits,
     token_level,
@@ -106,6 +107,15 @@ def token_rows():
     ]  # fmt: skip
 
 
+CHANGES = """method,baseline,scope,measure,estimate,low,high
+cat-xent,xent,all,s_d,0.15,0.1,0.2
+cat-xent,xent,all,cost,-0.1,-inf,0.3
+cat-xent,xent,sst2,s_d,0.9,0.8,1.0
+cat-xent,dist,all,s_d,0.7,0.6,0.8
+dist,xent,all,audc,-0.01,,
+"""
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Runs from which every figure can be drawn."""
@@ -114,7 +124,9 @@ def results(tmp_path_factory):
     illustrated(whole)
     write(whole / token_level.FILE, token_rows())
     for width in (16, 24):
-        save(root / f"width-{width}", width=width, seeds=(0,))
+        folder = save(root / "aside" / f"width-{width}", width=width, seeds=(0,))
+        (folder / regimes.CHANGES).write_text(CHANGES)
+    (whole / regimes.CHANGES).write_text(CHANGES)
     return root
 
 
@@ -214,12 +226,28 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
         "live_tokens",
         "mask_ablation",
         "w_sweep",
+        "regimes",
         "sizes",
         "token_level",
         "teacher_bits",
     }
     index = book.index().decode()
     assert index.count("*Not drawn.*") == len(wanting) and "paper_figs" in index
+
+
+def test_results_aside_stand_in_figures_that_compare_and_have_none_of_their_own(results):
+    jobs = Book(FIGURES, sources(results)).jobs()
+    assert {job.sources[0].name for job in jobs} == {"whole"}
+    together = {job.figure.name: [s.name for s in job.sources] for job in jobs if len(job.sources) > 1}
+    (both,) = {tuple(sorted(names)) for name, names in together.items() if name in ("regimes", "sizes")}
+    assert both == ("aside/width-16", "aside/width-24", "whole")
+
+
+def test_regimes_reads_the_changes_against_xent_over_all_tasks(results):
+    found = regimes.changes(Source(results / "whole"))
+    assert found.pop(("cat-xent", "cost")) == (-0.1, -np.inf, 0.3)
+    assert found.pop(("cat-xent", "s_d")) == (0.15, 0.1, 0.2)
+    assert np.isnan(found.pop(("dist", "audc"))[1]) and not found
 
 
 def test_defaults_of_objectives_are_those_of_the_losses():
