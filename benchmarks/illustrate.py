@@ -1,10 +1,11 @@
 """The mask of a finished run on real tokens: on some sentences, and on a sample while the small model trains.
 
     python -m benchmarks.illustrate embedded
+    python -m benchmarks.illustrate study --data DIR
 
 Takes the run's models from its cache and trains one small model a second time, exactly as the run did, to look at it
-between steps. Writes `illustration.json` and `live_tokens.json` into the run folder. Both hold text or follow from it,
-so only tasks that the project generates itself are taken.
+between steps. Writes `live_tokens.json` into the run folder, and `illustration.json`, which holds text and is therefore
+of tasks that the project generates itself; without such a task there is none.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.cli.options import DataOption, OutOption, console
 from cat_keras import store
 from cat_keras.errors import CatKerasError
 
@@ -32,19 +34,18 @@ class Columns:
 
 
 class Sample:
-    """The first training examples of each generated task, encoded, and a forward pass over them."""
+    """The first training examples of each task, encoded, and a forward pass over them."""
 
     def __init__(self, bench, plan):
         import cat_keras as ck
         from cat_keras import models
 
-        generated = [t.name for t in plan.tasks if "embedded" in t.suites]
-        if not generated:
-            raise CatKerasError(
-                f"Only generated tasks are illustrated. Received: a run on {', '.join(t.name for t in plan.tasks)}. "
-                "Take one of the embedded suite"
-            )
-        chosen = [e for name in generated for e in [e for e in plan.train if e.task == name][:PER_TASK]]
+        first: dict[str, list] = {}
+        for example in plan.train:
+            if len(of_task := first.setdefault(example.task, [])) < PER_TASK:
+                of_task.append(example)
+        chosen = [example for of_task in first.values() for example in of_task]
+        self.generated = {t.name for t in plan.tasks if "embedded" in t.suites}
         self.tokenizer = models.tokenizer_of(bench.model("small"))
         self.data = ck.encode(chosen, self.tokenizer, plan.profile.data.max_length, long_targets="drop")
         kept = set(self.data.ids)
@@ -66,13 +67,15 @@ class Sample:
 
 
 def sentences(sample: Sample, small: Columns, large: Columns) -> list[dict]:
-    """Per task and stratum the first example in the order of the data that shows the mask at work.
+    """Per generated task and stratum the first example in the order of the data that shows the mask at work.
 
     At work means that the mask drops a token and keeps one that only the large model predicts; where a stratum has no
     such example, either of the two; where it has none, its first example.
     """
     best: dict[tuple[str, str], tuple[int, int]] = {}
     for row, example in enumerate(sample.examples):
+        if example.task not in sample.generated:
+            continue
         s, l = (c.right[sample.starts[row] : sample.starts[row + 1]] for c in (small, large))  # noqa: E741
         shows = int((~s & ~l).any()) + int((l & ~s).any())
         key = (example.task, example.group)
@@ -120,8 +123,9 @@ def observed(bench, plan, sample: Sample, small: Columns, large: Columns, seed: 
     """Trains a small model again and counts, at some steps, the live tokens of each task and stratum.
 
     Returns:
-        steps: where it was looked at, 0 before the first. parts: task, group, number of target tokens, and how many
-        of them the mask keeps at each of those steps. repeated: whether the training ended with the run's weights.
+        steps: where it was looked at, 0 before the first. parts: task, stratum, number of target tokens, on how many
+        the small model as it starts and the large one are right, and how many the mask keeps at each of those steps.
+        repeated: whether the training ended with the run's weights.
     """
     from cat_keras import models, training
 
@@ -138,35 +142,37 @@ def observed(bench, plan, sample: Sample, small: Columns, large: Columns, seed: 
     training.train(trainer, batches, schedule, progress=look)
     repeated = models.weights_fingerprint(trainer.model) == models.weights_fingerprint(models.load(bench.trained(cell)))
     about = {"method": METHOD, "seed": seed, "repeated": repeated, "steps": sorted(looks)}
-    return about | {"parts": _parts(sample, [looks[step] for step in sorted(looks)])}
+    return about | {"parts": _parts(sample, small, large, [looks[step] for step in sorted(looks)])}
 
 
-def _parts(sample: Sample, live: list[np.ndarray]) -> list[dict]:
-    counts = {}
+def _parts(sample: Sample, small: Columns, large: Columns, live: list[np.ndarray]) -> list[dict]:
+    rows = {}
     for row, example in enumerate(sample.examples):
-        counts.setdefault((example.task, example.group), []).append(np.arange(*sample.starts[row : row + 2]))
-    return [
-        {"task": task, "group": group, "tokens": sum(map(len, rows)),
-         "live": [int(kept[np.concatenate(rows)].sum()) for kept in live]}
-        for (task, group), rows in counts.items()
-    ]  # fmt: skip
+        stratum = example.group if example.task in sample.generated else ""  # elsewhere a group may be a text
+        rows.setdefault((example.task, stratum), []).append(np.arange(*sample.starts[row : row + 2]))
+    parts = []
+    for (task, stratum), places in rows.items():
+        own = np.concatenate(places)
+        counts = {"tokens": len(own), "small": int(small.right[own].sum()), "large": int(large.right[own].sum())}
+        parts.append({"task": task, "group": stratum, **counts, "live": [int(kept[own].sum()) for kept in live]})
+    return parts
 
 
-def illustrate(folder: Path, cache: Path, progress) -> dict[str, dict]:
+def illustrate(folder: Path, cache: Path, progress, data: Path | None = None) -> dict[str, dict]:
     """File name → content, for a finished run whose cache is still there.
 
     Args:
-        folder: of the run. cache: the store it was built in. progress: as for `workbench.Workbench`.
+        folder: of the run. cache: the store it was built in. progress: as for `workbench.Workbench`. data: of the run.
 
     Raises:
-        CatKerasError: the run has no generated task or no method `cat-xent`.
+        CatKerasError: the run has no method `cat-xent`, or its data cannot be read.
     """
     from benchmarks import plan as plans
     from benchmarks.profile import Profile
     from benchmarks.workbench import Workbench
 
     manifest = store.read_manifest(Path(folder) / "manifest.json")
-    plan = plans.make(Profile.model_validate(manifest["settings"]), None)
+    plan = plans.make(Profile.model_validate(manifest["settings"]), data)
     seed = manifest["seeds"][0]
     if (METHOD, seed) not in plan.small:
         methods = ", ".join(manifest["methods"])
@@ -178,22 +184,24 @@ def illustrate(folder: Path, cache: Path, progress) -> dict[str, dict]:
     start = plan.small[METHOD, seed].start
     bench.set_weights("small", bench.weights("small", start, seed))
     small = sample.read(bench.model("small"))
-    shown = {"model": start.label if start else "small", "sentences": sentences(sample, small, large)}
-    shown |= {"method": METHOD, "seed": seed, "queries": queries(folder, seed)}
-    return {SENTENCES: shown, LIVE: observed(bench, plan, sample, small, large, seed)}
+    made = {LIVE: observed(bench, plan, sample, small, large, seed)}
+    if sample.generated:
+        shown = {"model": start.label if start else "small", "sentences": sentences(sample, small, large)}
+        made[SENTENCES] = shown | {"method": METHOD, "seed": seed, "queries": queries(folder, seed)}
+    return made
 
 
 def main(
     run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --out.")] = "embedded",
-    out: Annotated[Path, typer.Option(help="Where runs and their cache lie.")] = Path("runs"),
+    data: DataOption = None,
+    out: OutOption = Path("runs"),
 ):
     """Write what the mask of a finished run does to real tokens into its folder."""
-    from benchmarks.cli.options import console
     from benchmarks.progress import Progress
 
     folder = Path(run) if Path(run).is_dir() else out / run
     with Progress(console()) as progress:
-        made = illustrate(folder, out / "cache", progress)
+        made = illustrate(folder, out / "cache", progress, data)
     for name, content in made.items():
         store.write_json(folder / name, content)
         typer.echo(folder / name)

@@ -22,6 +22,7 @@ from paper_figs.figure import Sheet
 from paper_figs.figures import (
     FIGURES,
     auroc,
+    gains,
     live_tokens,
     mask_ablation,
     methods,
@@ -94,7 +95,9 @@ def illustrated(folder):
     query = {"prompt": "Sil: a\nVod:\n", "small": "b", "large": "c", "threshold": -0.2}
     queries = [query | {"score": -0.1}, query | {"score": -0.3}]
     store.write_json(folder / illustrate.SENTENCES, {"sentences": [sentence], "queries": queries})
-    parts = [{"task": "embedded_translate", "group": g, "tokens": 10, "live": [9, 8]} for g in ("easy", "noise")]
+    known = {"tokens": 10, "small": 3, "large": 6}
+    parts = [{"task": TASKS[1], "group": g, **known, "live": [live, 8]} for g, live in (("easy", 9), ("noise", 4))]
+    parts += [{"task": name, "group": "", **known, "live": [7, 8]} for name in (TASKS[0], TASKS[2])]
     store.write_json(folder / illustrate.LIVE, {"steps": [0, 5], "parts": parts})
 
 
@@ -224,6 +227,7 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
     assert wanting == {
         "cascade_mask",
         "live_tokens",
+        "gains",
         "mask_ablation",
         "w_sweep",
         "regimes",
@@ -241,6 +245,17 @@ def test_results_aside_stand_in_figures_that_compare_and_have_none_of_their_own(
     together = {job.figure.name: [s.name for s in job.sources] for job in jobs if len(job.sources) > 1}
     (both,) = {tuple(sorted(names)) for name, names in together.items() if name in ("regimes", "sizes")}
     assert both == ("aside/width-16", "aside/width-24", "whole")
+
+
+def test_gains_by_task_against_what_the_mask_drops_and_the_room_there_is(results):
+    source = Source(results / "whole")
+    found = {point["task"]: point for point in gains.points(source)}
+    assert {name: point["dropped"] for name, point in found.items()} == pytest.approx(
+        {TASKS[0]: 30, TASKS[1]: 35, TASKS[2]: 30}
+    )
+    row = next(row for row in source.numbers.rows if row.method == "xent")
+    rooms = [point["room"] for point in found.values()]
+    assert np.mean(rooms) == pytest.approx(100 * (source.numbers.large_quality - row.quality[0].mean))
 
 
 def test_regimes_reads_the_changes_against_xent_over_all_tasks(results):

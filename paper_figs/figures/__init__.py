@@ -3,6 +3,7 @@
 from paper_figs.figures import (
     auroc,
     cascade_mask,
+    gains,
     live_tokens,
     mask_ablation,
     methods,
@@ -27,6 +28,7 @@ FIGURES = tuple(
         quality_cost,
         methods,
         task_deltas,
+        gains,
         tasks,
         scores,
         auroc,
