@@ -27,6 +27,7 @@ from cat_keras.untrusted import is_plain
 
 # What numbers and plots may depend on, beside this code.
 PACKAGES = ("matplotlib", "numpy", "pyarrow", "rouge-score", "sacrebleu", "scikit-learn", "scipy")
+PREDICTIONS = ("examples.parquet", "predictions.parquet")
 LEFT_OUT = (".svg", ".html")  # large, and nothing that tables and PNG files do not show
 # Ids that sources make. Others, such as a URL or a title, may be text of the data.
 PLAIN_ID = re.compile(r"[\w-]*\d+", re.ASCII)
@@ -57,12 +58,28 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
         manifest, tables = merge.beside(to, manifest, _predictions(run))
     else:
         tables = _predictions(run)
-    contents = {"examples.parquet": _examples(run), "predictions.parquet": _parquet(tables)}
+    contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True))
     contents |= _drawn(contents, manifest, to.name)
+    _write(to, contents, manifest, before)
+    return to
+
+
+def redraw(folder: Path):
+    """Writes the report of kept results again, as this code computes it from the same predictions.
+
+    Raises:
+        CatKerasError: it holds no kept results, or other predictions than its manifest lists.
+    """
+    run, folder = load.load(folder), Path(folder)
+    before, contents = _files_of(folder), {name: (folder / name).read_bytes() for name in PREDICTIONS}
+    manifest = store.read_manifest(folder / "manifest.json")
+    _write(folder, contents | shown(run), manifest | {"kept": manifest["kept"] | {"packages": packages()}}, before)
+
+
+def _write(to: Path, contents: dict[str, bytes], manifest: dict, before: set[str]):
     store.write_together(to, contents, manifest)
     for name in before - contents.keys():
         (to / name).unlink(missing_ok=True)
-    return to
 
 
 def _drawn(contents: dict[str, bytes], manifest: dict, name: str) -> dict[str, bytes]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from benchmarks import report, task
-from benchmarks.keep import packages, shown
+from benchmarks import embedded, report, task
+from benchmarks.keep import PREDICTIONS, packages, shown
 from benchmarks.report import load
 from benchmarks.report.folder import manifest as read_manifest
 from cat_keras import store
@@ -16,7 +16,6 @@ from cat_keras.errors import CatKerasError
 
 DRAWINGS = (".png", ".svg")
 DRAWN_BY = ("matplotlib", "freetype")  # another version of these draws the same numbers in other bytes
-PREDICTIONS = ("examples.parquet", "predictions.parquet")
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,13 @@ def _damaged(folder: Path, manifest: Mapping) -> Iterator[str]:
 
 def _stale(manifest: Mapping) -> Iterator[str]:
     """Tasks that are not what they were, those that changed alike in one line."""
-    known, changes = task.names(), {}
-    for name, then in (manifest.get("task_identities") or {}).items():
-        fields = changed_fields(then, task.get(name).identity()) if name in known else ["removed"]
+    then = manifest.get("task_identities") or {}
+    known, changes = {name: task.get(name) for name in task.names() if name in then}, {}
+    noise = manifest.get("settings", {}).get("data", {}).get("noise")
+    if noise is not None:
+        known = {t.name: t for t in embedded.with_noise(known.values(), noise)}
+    for name, identity in then.items():
+        fields = changed_fields(identity, known[name].identity()) if name in known else ["removed"]
         if fields:
             changes.setdefault(", ".join(fields), []).append(name)
     for fields, names in changes.items():

@@ -85,6 +85,17 @@ def test_the_values_on_the_data_are_those_of_the_report(numbers):
         assert found.compared["audc"].difference == (0, 0, 0)
 
 
+def test_the_gain_of_a_method_by_the_run_s_rule_is_that_of_the_main_table(numbers):
+    kind, method = numbers.rules["all tasks"], "cat-xent"
+    gain, main = kind.standings["chow-average", method].gain, numbers.row(method).difference
+    assert gain.estimate == pytest.approx(main.estimate)
+    assert gain[1:] == pytest.approx(main[1:], abs=0.02)  # of fewer resamples
+    # Random deferral knows nothing of scores: half of what the small model alone gained is left.
+    alone = [numbers.row(m).quality[0].mean for m in (method, "xent")]
+    assert kind.standings["random", method].gain.estimate == pytest.approx((alone[0] - alone[1]) / 2)
+    assert all(kind.standings[rule, "xent"].gain is None for rule in kind.rules)
+
+
 def test_every_rule_is_compared_where_it_can_be(numbers):
     assert {name: len(kind.tasks) for name, kind in numbers.rules.items()} == {
         "all tasks": 3, "classification": 2, "generation": 1,
@@ -154,7 +165,7 @@ def test_kept_results_say_the_same(folder, numbers, tmp_path, monkeypatch):
 
 
 def test_tables(numbers):
-    winners, *others = rule_tables.every_table(numbers)
+    winners, gains, *others = rule_tables.every_table(numbers)
     assert winners.columns == ("method", "all tasks (3)", "classification (2)", "generation (1)")
     assert [row[0] for row in winners.rows] == list(runs.METHODS)
     best = numbers.rules["generation"].standings.items()
@@ -166,6 +177,9 @@ def test_tables(numbers):
     auroc_table = others[2]
     assert "random" not in [row[0] for row in auroc_table.rows]
     assert {row[0] for row in others[0].rows} > {"random", "oracle, classification", "seed-variance, generation"}
+    assert gains.columns == ("rule", "cat-xent") and [row[0] for row in gains.rows] == [
+        row[0] for row in others[0].rows
+    ]
 
 
 def test_a_method_without_a_complete_seed_has_no_standing(tmp_path, numbers):

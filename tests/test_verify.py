@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import cli, keep, report, verify
+from benchmarks import cli, embedded, keep, report, task, verify
 from cat_keras import store
 from cat_keras.errors import CatKerasError
 from tests import runs
@@ -104,6 +104,34 @@ def test_a_task_changed_since_the_run_is_a_notice(copy):
     }
 
 
+def test_a_task_with_another_share_of_noise_is_as_it_was(copy):
+    manifest = store.read_manifest(copy / "manifest.json")
+    (noisy,) = embedded.with_noise([task.get("embedded_lookup")], 0.3)
+    manifest["task_identities"] = {"embedded_lookup": noisy.identity()}
+    manifest["settings"] = {"data": {"noise": 0.3}}
+    store.write_manifest(copy / "manifest.json", manifest)
+    assert verify.verify(copy).notices == ()
+    manifest["settings"]["data"]["noise"] = None
+    store.write_manifest(copy / "manifest.json", manifest)
+    assert "changed since the run (source): embedded_lookup" in verify.verify(copy).notices[0]
+
+
+def test_redrawing_brings_back_what_predictions_give_and_not_other_predictions(copy, kept):
+    (copy / "table.csv").write_text("method\n")
+    (copy / "quality_cost.png").unlink()
+    manifest = store.read_manifest(copy / "manifest.json")
+    (copy / "old.csv").write_text("of an earlier report")
+    manifest["files"] |= {"old.csv": store.sha256_file(copy / "old.csv")}
+    store.write_manifest(copy / "manifest.json", manifest)
+    keep.redraw(copy)
+    assert {p.name: p.read_bytes() for p in copy.iterdir()} == {p.name: p.read_bytes() for p in kept.iterdir()}
+    manifest = store.read_manifest(copy / "manifest.json")
+    manifest["files"]["predictions.parquet"] = "0"
+    store.write_manifest(copy / "manifest.json", manifest)
+    with pytest.raises(CatKerasError, match=r"predictions\.parquet must be the file that manifest\.json lists"):
+        keep.redraw(copy)
+
+
 def test_a_full_run_folder_verifies_too(tmp_path, kept):
     full = runs.full(tmp_path / "full", ("sst2",), ("xent",), (0,), n=4)
     assert {line.partition(": ")[2] for line in verify.verify(full).problems} == {"missing; the report has it"}
@@ -118,6 +146,9 @@ def test_command(copy, tmp_path, monkeypatch):
     shutil.copytree(copy, tmp_path / "results" / "invented")
     done = call(cli.app, ["verify"])
     assert done.exit_code == 1 and "results/invented/table.csv: other columns than computed" in done.output
+    done = call(cli.app, ["verify", "--write"])
+    assert done.exit_code == 0 and "all as committed" in done.output
+    assert (tmp_path / "results/invented/table.csv").read_bytes() != (copy / "table.csv").read_bytes()
     with pytest.raises(CatKerasError, match=r"no/manifest\.json is missing"):
         call(cli.app, ["verify", "no"], catch_exceptions=False)
     with pytest.raises(CatKerasError, match=r"folders with a manifest\.json; .*has none"):

@@ -53,11 +53,16 @@ def verify(
     results: Annotated[
         list[Path] | None, typer.Argument(help="Folders of results; by default all under results/.", show_default=False)
     ] = None,
+    write: Annotated[bool, typer.Option("--write", help="First write all of it as this code computes it.")] = False,
 ):
     """Compute every committed number, table and figure again from committed predictions, and name what differs."""
+    from benchmarks import keep as keeping
     from benchmarks import verify as verifying
 
-    verdicts = [verifying.verify(folder) for folder in results or verifying.folders(RESULTS)]
+    folders = results or verifying.folders(RESULTS)
+    for folder in folders if write else ():
+        keeping.redraw(folder)
+    verdicts = [verifying.verify(folder) for folder in folders]
     for verdict in verdicts:
         if not verdict.problems:
             typer.echo(f"{verdict.folder}: {verdict.compared} files computed again, all as committed")

@@ -6,7 +6,9 @@ from benchmarks.report.render import Table, number
 from benchmarks.report.rules import BOUNDS, Compared, Kind, Standing
 from benchmarks.report.summary import Summary
 from benchmarks.report.tables import marked
+from cat_keras.bootstrap import Interval
 
+NOTHING = Interval(*[float("nan")] * 3)
 TITLES = {
     "audc": ("AUDC (×100) by deferral rule, with intervals", 100, 1),
     "s_d": ("s_d by deferral rule", 1, 2),
@@ -27,8 +29,13 @@ def rules_table(summary: Summary) -> Table:
 
 
 def every_table(summary: Summary) -> list[Table]:
-    """Which rule wins where; each metric with its intervals; the cost of the large model's quality."""
-    return [winners_table(summary), *(_metric_table(summary, metric) for metric in TITLES), _cost_table(summary)]
+    """Which rule wins where; what methods gain by each; every metric; the cost of the large model's quality."""
+    return [
+        winners_table(summary),
+        *_gain_table(summary),
+        *(_metric_table(summary, metric) for metric in TITLES),
+        _cost_table(summary),
+    ]
 
 
 def winners_table(summary: Summary) -> Table:
@@ -59,6 +66,25 @@ def _best(summary: Summary, kind: Kind, method: str) -> str:
     return f"{best} {estimate} [{low}, {high}]" + (f" {found.outcome}" if found.outcome != "tie" else "")
 
 
+def _gain_table(summary: Summary) -> list[Table]:
+    """Which rule adds to the advantage of a method and which takes it away; none for one method alone."""
+    if len(summary.run.methods) < 2:
+        return []
+
+    def cell(standing: Standing) -> str:
+        if standing.gain is None:
+            return number(float("nan"))
+        estimate, low, high = (number(100 * value, 2, sign=True) for value in standing.gain)
+        return f"{estimate} [{low}, {high}]"
+
+    title = f"Δ AUDC (×100) to {summary.baseline} by deferral rule"
+    notes = (
+        f"AUDC of each method minus that of {summary.baseline}, both by this rule, on the seeds that both have; 95 % "
+        f"paired bootstrap interval, {RESAMPLES:,} resamples. The oracle's row is what better answers alone can give.",
+    )
+    return [_table(summary, title, cell, notes, leaving=(summary.baseline,))]
+
+
 def _metric_table(summary: Summary, metric: str) -> Table:
     title, scale, digits = TITLES[metric]
     rule = summary.run.rule
@@ -84,16 +110,17 @@ def _cost_table(summary: Summary) -> Table:
     return _table(summary, "Cost of the large model's quality by deferral rule", cell, notes)
 
 
-def _table(summary: Summary, title: str, cell, notes, without=()) -> Table:
-    """A row for each kind and rule, a column for each method."""
+def _table(summary: Summary, title: str, cell, notes, without=(), leaving=()) -> Table:
+    """A row for each kind and rule, a column for each method; `without` some rules, `leaving` out some methods."""
     run, lines = summary.run, []
+    methods = [method for method in run.methods if method not in leaving]
     for name, kind in summary.rules.items():
         suffix = "" if kind.tasks == run.covered else f", {name}"
         for rule in kind.rules:
             if rule not in without:
-                found = (kind.standings.get((rule, method)) for method in run.methods)
+                found = (kind.standings.get((rule, method)) for method in methods)
                 lines.append((rule + suffix, *(number(float("nan")) if one is None else cell(one) for one in found)))
-    shown = tuple(marked(summary.row(method)) for method in run.methods)
+    shown = tuple(marked(summary.row(method)) for method in methods)
     first = sum(rule not in without for rule in summary.rules["all tasks"].rules)
     return Table(title, ("rule", *shown), tuple(lines), len(lines) - first, tuple(notes))
 
@@ -110,11 +137,12 @@ def _lacking(summary: Summary) -> list[str]:
 def rule_records(summary: Summary) -> list[Record]:
     """The rows of `rules.csv`: AUDC in [0, 1] and every other metric by kind of task, rule and method.
 
-    `_low`, `_high`: 95 % bootstrap interval. `_minus_…`: the difference to the rule named.
+    `_low`, `_high`: 95 % bootstrap interval. `_minus_…`: the difference to the rule named, or to the baseline method.
     """
     return [
         {"scope": name, "tasks": len(kind.tasks), "rule": rule, "method": method, "seeds": found.seeds}
         | _values(found, summary.run.rule)
+        | _interval(f"audc_minus_{summary.baseline}", found.gain or NOTHING)
         for name, kind in summary.rules.items()
         for (rule, method), found in kind.standings.items()
     ]
@@ -124,6 +152,10 @@ def _values(found: Standing, versus: str) -> Record:
     record: Record = {"audc_mean": found.audc.mean, "audc_sd": found.audc.sd}
     for metric, compared in found.compared.items():
         for name, interval in ((metric, compared.own), (f"{metric}_minus_{versus}", compared.difference)):
-            record |= {f"{name}_{part}": value for part, value in zip(("mean", "low", "high"), interval, strict=True)}
+            record |= _interval(name, interval)
     record["share_of_large_at_large_quality"] = found.cost
     return record | {"p_holm": found.p_holm, "outcome": found.outcome}
+
+
+def _interval(name: str, interval: Interval) -> Record:
+    return {f"{name}_{part}": value for part, value in zip(("mean", "low", "high"), interval, strict=True)}

@@ -38,6 +38,7 @@ class Standing(NamedTuple):
         seeds: how many the averages take. audc: in [0, 1]. compared: by name, see `METRICS`; NaN where undefined.
         cost: least cost that reaches the large model's quality, of the large model's cost.
         p_holm: of "the same AUDC as by the run's rule", corrected for all rules with this method; NaN for references.
+        gain: AUDC minus that of the baseline method by the same rule, over the seeds that both have; None without any.
     """
 
     seeds: int
@@ -45,6 +46,7 @@ class Standing(NamedTuple):
     compared: Mapping[str, Compared]
     cost: float
     p_holm: float
+    gain: Interval | None
 
     @property
     def outcome(self) -> str:
@@ -102,14 +104,17 @@ def _has_ensembles(run: Run, tasks: Sequence[str]) -> bool:
     return len(run.seeds) > 1 and all(key in run.small for key in keys)
 
 
-def by_kind(run: Run, cells: Mapping[Key, Cell]) -> dict[str, Kind]:
-    """Rules × methods over all covered tasks and, where a run has both, over classification and generation alone."""
+def by_kind(run: Run, cells: Mapping[Key, Cell], baseline: str) -> dict[str, Kind]:
+    """Rules × methods, and each method against the baseline one.
+
+    Over all covered tasks and, where a run has both, over classification and generation alone.
+    """
     choice = run.choice_tasks()
     kinds = {"all tasks": run.covered, "classification": choice}
     kinds["generation"] = tuple(name for name in run.covered if name not in choice)
     kinds = {kind: tasks for kind, tasks in kinds.items() if kind == "all tasks" or 0 < len(tasks) < len(run.covered)}
     ranked = {name: _ranked(run, cells, name) for name in run.covered}
-    return {kind: _kind(run, cells, ranked, tasks) for kind, tasks in kinds.items()}
+    return {kind: _kind(run, cells, ranked, tasks, baseline) for kind, tasks in kinds.items()}
 
 
 def _ranked(run: Run, cells: Mapping[Key, Cell], name: str):
@@ -117,18 +122,29 @@ def _ranked(run: Run, cells: Mapping[Key, Cell], name: str):
     return rankings.of_task(name, own, [rule for rule in names(run) if not lacking(run, rule, (name,))])
 
 
-def _kind(run: Run, cells, ranked, tasks: tuple[str, ...]) -> Kind:
+def _kind(run: Run, cells, ranked, tasks: tuple[str, ...], baseline: str) -> Kind:
     lacks = {rule: lacking(run, rule, tasks) for rule in names(run)}
     rules = tuple(rule for rule, why in lacks.items() if not why)
     standings = {}
     for method in run.methods if tasks else ():
         seeds = run.complete_seeds(method)
         if seeds:
-            standings |= _standings(run, cells, ranked, tasks, rules, method, seeds)
+            shared = [seed for seed in seeds if seed in run.complete_seeds(baseline)]
+            gains = _gains(ranked, tasks, rules, method, baseline, shared)
+            standings |= _standings(run, cells, ranked, tasks, rules, method, seeds, gains)
     return Kind(tasks, rules, {rule: why for rule, why in lacks.items() if why}, standings)
 
 
-def _standings(run: Run, cells, ranked, tasks, rules, method: str, seeds) -> dict[tuple[str, str], Standing]:
+def _gains(ranked, tasks, rules, method: str, baseline: str, seeds) -> dict[str, Interval]:
+    """Rule → AUDC of a method minus that of the baseline, both by this rule; none for the baseline itself."""
+    gains = {}
+    for rule in rules if seeds and method != baseline else ():
+        models = {name: [(rule, name, seed) for seed in seeds] for name in (method, baseline)}
+        gains[rule] = _pooled(_means(ranked, tasks, models, "audc"), models).interval(method, baseline)
+    return gains
+
+
+def _standings(run: Run, cells, ranked, tasks, rules, method: str, seeds, gains) -> dict[tuple[str, str], Standing]:
     models = {rule: [(rule, method, seed) for seed in seeds] for rule in rules}
     pooled = {metric: _pooled(_means(ranked, tasks, models, metric), models) for metric in METRICS}
     rivals = [rule for rule in rules if rule not in (*BOUNDS, run.rule)]
@@ -145,7 +161,8 @@ def _standings(run: Run, cells, ranked, tasks, rules, method: str, seeds) -> dic
         }
         audc = over_seeds(each.audc for each in curves.values())
         cost = macro_average(curves, curves).qnc
-        found[rule, method] = Standing(len(seeds), audc, compared, cost, p_holm.get(rule, float("nan")))
+        p_value = p_holm.get(rule, float("nan"))
+        found[rule, method] = Standing(len(seeds), audc, compared, cost, p_value, gains.get(rule))
     return found
 
 

@@ -91,7 +91,7 @@ class Summary:
     @cached_property
     def rules(self) -> dict[str, Kind]:
         """Deferral rules × methods, by kind of task."""
-        return by_kind(self.run, self.cells)
+        return by_kind(self.run, self.cells, self.baseline)
 
     def scopes(self) -> dict[str, tuple[str, ...]]:
         """Averages over tasks: "all", then "suite: …" and "cluster: …" where these are not all covered tasks."""

@@ -1,0 +1,43 @@
+"""Numbers that the text states with an interval are those of the committed results."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+SCALES = (1, 100)  # s_d as it is; qualities in points and costs in per cent
+NUMBER = r"([+−-]\d+(?:\.\d+)?)"
+STATED = re.compile(rf"{NUMBER}(?: %| points?)? \[{NUMBER}, {NUMBER}\]")
+
+
+def stated(text: str) -> list[tuple[str, str, str]]:
+    """(estimate, low, high) as written, with ASCII signs."""
+    return [tuple(number.replace("−", "-") for number in found) for found in STATED.findall(text)]
+
+
+def measured(digits: int) -> set[tuple[str, str, str]]:
+    """Every change of every kept run, rounded to so many digits, in each scale."""
+    texts = [path.read_text(encoding="utf-8") for path in RESULTS.rglob("changes.csv")]
+    rows = [row for text in texts for row in csv.DictReader(text.splitlines())]
+    return {
+        tuple(f"{scale * float(row[key] or 'nan'):+.{digits}f}" for key in ("estimate", "low", "high"))
+        for row in rows
+        for scale in SCALES
+    }
+
+
+@pytest.mark.parametrize("name", ["README.md", "results/README.md"])
+def test_stated_changes_are_measured_ones(name):
+    for claim in stated((ROOT / name).read_text(encoding="utf-8")):
+        digits = len(claim[0].partition(".")[2])
+        assert claim in measured(digits), f"{name} states {claim[0]} [{claim[1]}, {claim[2]}], which no changes.csv has"
+
+
+def test_claims_are_found_in_text():
+    text = "s_d +0.15 [+0.10, +0.20], cost −11.5 % [−19.5, −4.0] and +1 point [-2, +3]; not 3 [4, 5] or [+1, +2]"
+    assert stated(text) == [("+0.15", "+0.10", "+0.20"), ("-11.5", "-19.5", "-4.0"), ("+1", "-2", "+3")]
+    assert ("+0.15", "+0.10", "+0.20") in measured(2) and ("-11.5", "-19.5", "-4.0") in measured(1)
+    assert ("+0.15", "+0.10", "+0.21") not in measured(2)
