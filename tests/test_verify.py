@@ -14,7 +14,12 @@ from tests import runs
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-@pytest.mark.parametrize("folder", verify.folders(RESULTS), ids=lambda folder: folder.name)
+def case(folder):
+    """Results of a regime, of which there are many, are computed again by the command and by the long tests."""
+    return pytest.param(folder, id=folder.name, marks=() if folder.parent == RESULTS else pytest.mark.long)
+
+
+@pytest.mark.parametrize("folder", map(case, verify.folders(RESULTS)))
 def test_the_committed_results(folder):
     assert verify.verify(folder).problems == ()
 
