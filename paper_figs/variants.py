@@ -56,10 +56,12 @@ def variants(sources: Iterable[Source]) -> list[Variant]:
     return found
 
 
-def families(sources: Sequence[Source], ignoring: Iterable[str] = NAMES) -> list[tuple[Source, ...]]:
+def families(
+    sources: Sequence[Source], ignoring: Iterable[str] = NAMES, aside: bool = False
+) -> list[tuple[Source, ...]]:
     """Sources with predictions, grouped by equal settings but for some keys; those without settings are left out.
 
-    The first of a group is not aside; without such a one there is no group.
+    The first of a group is not aside if there is such a one; otherwise, unless `aside`, there is no group.
     """
     groups: dict[str, list[Source]] = {}
     for source in sources:
@@ -67,7 +69,7 @@ def families(sources: Sequence[Source], ignoring: Iterable[str] = NAMES) -> list
             same = {key: value for key, value in source.settings.items() if key not in ignoring}
             groups.setdefault(json.dumps(same, sort_keys=True), []).append(source)
     ordered = (sorted(group, key=lambda source: source.aside) for group in groups.values())
-    return [tuple(group) for group in ordered if not group[0].aside]
+    return [tuple(group) for group in ordered if aside or not group[0].aside]
 
 
 def distinct(found: Iterable[Variant], key: str) -> dict[object, Variant]:

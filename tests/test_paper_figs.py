@@ -280,11 +280,11 @@ def test_variants_of_a_run_and_of_several_runs(results, tmp_path):
     sweeps = w_sweep.sweeps([whole])
     assert list(sweeps["either"]) == [0.0, 0.5, 1.0] and list(sweeps["all"]) == [0.5, 1.0]
     # Without `objectives`, arguments of the profile make the variants, and runs that differ in them are one family.
-    for mask in ("gap", "both"):
+    for mask in ("gap", "both", "soft"):
         settings = {"arguments": {"cat-xent": {"mask": mask}}, "small": {}}
         save(tmp_path / mask, methods=("xent", "cat-xent"), seeds=(0,), settings=settings)
     (group,) = mask_ablation.pick(sources(tmp_path))
-    assert list(mask_ablation.masks(group)) == ["all", "both", "gap"]
+    assert list(mask_ablation.masks(group)) == ["all", "both", "gap", "soft"]
 
 
 def test_bits_by_hand(results):

@@ -16,7 +16,7 @@ def masks(sources) -> dict[str, Variant]:
 
 
 def pick(sources):
-    return [family for family in families(sources) if len(masks(family)) > 2]
+    return [family for family in families(sources, aside=True) if len(masks(family)) > 3]
 
 
 def draw(*sources: Source):
@@ -49,7 +49,5 @@ FIGURE = Figure(
     "deviation over seeds.",
     pick=pick,
     draw=draw,
-    wants="three or more masks trained alike, in one run or in several that are kept side by side: "
-    "`python -m benchmarks run embedded --seeds 3 --methods xent,cat-xent --set 'arguments.cat-xent.mask=\"gap\"' "
-    "--out runs/gap`, and so on for other masks",
+    wants="four or more masks trained alike, in one run or several: `python -m benchmarks run embedded_study`",
 )

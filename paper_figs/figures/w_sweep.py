@@ -17,7 +17,8 @@ def sweeps(sources) -> dict[str, dict[float, Variant]]:
 
 
 def pick(sources):
-    return [family for family in families(sources) if any(len(by_w) > 2 for by_w in sweeps(family).values())]
+    sources = families(sources, aside=True)
+    return [family for family in sources if any(len(by_w) > 2 for by_w in sweeps(family).values())]
 
 
 def draw(*sources: Source):
@@ -51,7 +52,5 @@ FIGURE = Figure(
     "with its 95 % interval. Right: quality of the small model alone.",
     pick=pick,
     draw=draw,
-    wants="three or more values of w trained alike, in one run or in several that are kept side by side: "
-    "`python -m benchmarks run embedded --seeds 3 --set arguments.cat-dist.w=0.25 --set arguments.dist.w=0.25 "
-    "--out runs/w25`, and so on for other values",
+    wants="three or more values of w trained alike, in one run or several: `python -m benchmarks run embedded_study`",
 )
