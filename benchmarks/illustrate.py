@@ -21,7 +21,7 @@ from cat_keras.errors import CatKerasError
 
 SENTENCES, LIVE = "illustration.json", "live_tokens.json"
 METHOD = "cat-xent"
-PER_TASK = 200  # training examples looked at
+PER_TASK, IN_ALL = 200, 1600  # training examples looked at, at most
 LOOKS = 24  # times, closer together at the beginning
 
 
@@ -40,9 +40,9 @@ class Sample:
         import cat_keras as ck
         from cat_keras import models
 
-        first: dict[str, list] = {}
+        first, most = {}, min(PER_TASK, max(1, IN_ALL // len(plan.tasks)))
         for example in plan.train:
-            if len(of_task := first.setdefault(example.task, [])) < PER_TASK:
+            if len(of_task := first.setdefault(example.task, [])) < most:
                 of_task.append(example)
         chosen = [example for of_task in first.values() for example in of_task]
         self.generated = {t.name for t in plan.tasks if "embedded" in t.suites}

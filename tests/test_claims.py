@@ -9,6 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 SCALES = (1, 100)  # s_d as it is; qualities in points and costs in per cent
+KEYS = {
+    "changes.csv": ("estimate", "low", "high"),
+    "rules.csv": tuple(f"audc_minus_xent_{part}" for part in ("mean", "low", "high")),
+}
 NUMBER = r"([+−-]\d+(?:\.\d+)?)"
 STATED = re.compile(rf"{NUMBER}(?: %| points?)? \[{NUMBER}, {NUMBER}\]")
 
@@ -19,12 +23,12 @@ def stated(text: str) -> list[tuple[str, str, str]]:
 
 
 def measured(digits: int) -> set[tuple[str, str, str]]:
-    """Every change of every kept run, rounded to so many digits, in each scale."""
-    texts = [path.read_text(encoding="utf-8") for path in RESULTS.rglob("changes.csv")]
-    rows = [row for text in texts for row in csv.DictReader(text.splitlines())]
+    """Every change of every kept run against another method, by any deferral rule; so many digits, in each scale."""
     return {
-        tuple(f"{scale * float(row[key] or 'nan'):+.{digits}f}" for key in ("estimate", "low", "high"))
-        for row in rows
+        tuple(f"{scale * float(row[key] or 'nan'):+.{digits}f}" for key in keys)
+        for name, keys in KEYS.items()
+        for path in RESULTS.rglob(name)
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
         for scale in SCALES
     }
 
@@ -33,7 +37,7 @@ def measured(digits: int) -> set[tuple[str, str, str]]:
 def test_stated_changes_are_measured_ones(name):
     for claim in stated((ROOT / name).read_text(encoding="utf-8")):
         digits = len(claim[0].partition(".")[2])
-        assert claim in measured(digits), f"{name} states {claim[0]} [{claim[1]}, {claim[2]}], which no changes.csv has"
+        assert claim in measured(digits), f"{name} states {claim[0]} [{claim[1]}, {claim[2]}], which no results have"
 
 
 def test_claims_are_found_in_text():
