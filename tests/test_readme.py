@@ -41,8 +41,8 @@ def place(tmp_path_factory):
 
 
 def case(command):
-    """CI takes verify in test_verify.py, one task in benchmarks/, a run on local data in test_run.py."""
-    real = "run" in command and ("nano" in command or "study" in command)
+    """CI takes verify in test_verify.py, one task in benchmarks/, other runs of the embedded suite in test_run.py."""
+    real = "run" in command and not {"nano", "study", "embedded_lookup", "--seeds"}.isdisjoint(command)
     elsewhere = real or "verify" in command or "pytest" in command
     return pytest.param(command, id=" ".join(command), marks=[pytest.mark.long] if elsewhere else [])
 

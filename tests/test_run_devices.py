@@ -50,6 +50,7 @@ def test_two_devices_answer_as_one(alone, tmp_path):
 
 
 @pytest.mark.enable_socket  # to find two free ports
+@pytest.mark.long  # test_workers.py has the training of two processes in CI
 def test_two_workers_run_as_one(alone, tmp_path):
     ports = free_ports(2)
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
