@@ -25,7 +25,7 @@ def stated(text: str) -> list[tuple[str, str, str]]:
 def measured(digits: int) -> set[tuple[str, str, str]]:
     """Every change of every kept run against another method, by any deferral rule; so many digits, in each scale."""
     return {
-        tuple(f"{scale * float(row[key] or 'nan'):+.{digits}f}" for key in keys)
+        tuple(f"{scale * float(row.get(key) or 'nan'):+.{digits}f}" for key in keys)
         for name, keys in KEYS.items()
         for path in RESULTS.rglob(name)
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
