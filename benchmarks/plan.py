@@ -119,6 +119,12 @@ class Plan:
         return list(out.values())
 
 
+def _with_noise(tasks: tuple[task.Task, ...], noise: float) -> tuple[task.Task, ...]:
+    if not any(isinstance(t.source, embedded.Embedded) for t in tasks):
+        raise CatKerasError(f"data.noise is a share of embedded tasks. Received: {noise:g} without one. Leave it out")
+    return embedded.with_noise(tasks, noise)
+
+
 def make(profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False) -> Plan:
     """Reads the rows of a profile and names every result.
 
@@ -133,7 +139,7 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     skipped = task.select(profile.data.skip)
     tasks = tuple(t for t in task.select(profile.data.tasks) if t not in skipped)
     if profile.data.noise is not None:
-        tasks = embedded.with_noise(tasks, profile.data.noise)
+        tasks = _with_noise(tasks, profile.data.noise)
     untrained = [t.name for t in task.select(profile.data.test_only)]
     source = source or profile.data.source
     if source not in sources.SOURCES:

@@ -67,6 +67,11 @@ def test_tasks_are_skipped_and_tested_only():
     assert "embedded_classify" not in todo.train.lengths
 
 
+def test_noise_without_an_embedded_task_is_an_error(tmp_path):
+    with pytest.raises(CatKerasError, match=r"data\.noise .* 0\.3 without one"):
+        plan.make(profile.read("nano", {"data.noise": 0.3}), tmp_path)
+
+
 def test_all_examples_are_as_many_as_there_are():
     todo = make(**{"data.tasks": ["embedded_lookup"], "data.test": "all"})
     assert len(todo.test) == 500

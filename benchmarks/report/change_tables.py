@@ -2,9 +2,9 @@
 
 import math
 
-from benchmarks.report.changes import CAT, OBJECTIVES, POINTS, SAVING, Change, Changes
+from benchmarks.report.changes import CAT, OBJECTIVES, POINTS, SAVING, Changes
 from benchmarks.report.intervals import RESAMPLES
-from benchmarks.report.render import Table, number
+from benchmarks.report.render import Table, number, with_interval
 from benchmarks.report.resampled import RESAMPLES as CURVES
 from benchmarks.report.tables import difference, marked
 
@@ -54,20 +54,7 @@ def _cell(changes: Changes, method: str, measure: str, form: tuple[float, int]) 
         return number(math.nan)
     if measure == "audc":  # as the main table has it
         return difference(changes.summary.row(method))
-    return _shown(found, *form)
-
-
-def _shown(found: Change, scale: float, digits: int) -> str:
-    if math.isnan(found.low):
-        return number(math.nan)
-    estimate, low, high = (_signed(scale * value, digits) for value in (found.estimate, found.low, found.high))
-    return f"{'not reached' if math.isnan(found.estimate) else estimate} [{low}, {high}]"
-
-
-def _signed(value: float, digits: int) -> str:
-    if math.isinf(value):
-        return "+∞" if value > 0 else "-∞"
-    return number(round(value, digits) + 0.0, digits, sign=True)  # no -0
+    return with_interval((found.estimate, found.low, found.high), *form)
 
 
 def _unreached(changes: Changes, measure: str, sentence: str) -> str:
@@ -95,7 +82,8 @@ def _against(changes: Changes, method: str, other: str) -> str:
     found = changes.versus_others.get((method, other))
     if found is None:
         return "" if method == other else number(math.nan)
-    return _shown(found, *PERCENT) + ("" if found.outcome == "tie" else f" {found.outcome}")
+    shown = with_interval((found.estimate, found.low, found.high), *PERCENT)
+    return shown + ("" if found.outcome == "tie" else f" {found.outcome}")
 
 
 def headline_table(changes: Changes) -> Table | None:

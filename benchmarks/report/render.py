@@ -69,6 +69,21 @@ def number(value: float, digits: int = 1, sd: float = math.nan, sign: bool = Fal
     return text if math.isnan(sd) else f"{text} ±{sd:.{digits}f}"
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """`+0.26`; a difference that rounds to nothing is `+0.00`, one without a bound `+∞` or `-∞`."""
+    if math.isinf(value):
+        return "+∞" if value > 0 else "-∞"
+    return number(round(value, digits) + 0.0, digits, sign=True)  # no -0
+
+
+def with_interval(values: Sequence[float], scale: float = 100, digits: int = 2) -> str:
+    """`+0.26 [-0.37, +0.94]` of (estimate, low, high), times `scale`; a dash where the interval is NaN."""
+    if math.isnan(values[1]):
+        return NOTHING
+    estimate, low, high = (signed(scale * value, digits) for value in values)
+    return f"{'not reached' if math.isnan(values[0]) else estimate} [{low}, {high}]"
+
+
 def print_table(table: Table, console: Console):
     """The table and its notes, in as many parts as the console's width takes."""
     for part in table.fitted(console.width):

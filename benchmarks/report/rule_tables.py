@@ -2,7 +2,7 @@
 
 from benchmarks.report.per_task import Record
 from benchmarks.report.rankings import RESAMPLES
-from benchmarks.report.render import Table, number
+from benchmarks.report.render import Table, number, signed, with_interval
 from benchmarks.report.rules import BOUNDS, Compared, Kind, Standing
 from benchmarks.report.summary import Summary
 from benchmarks.report.tables import marked
@@ -62,8 +62,8 @@ def _best(summary: Summary, kind: Kind, method: str) -> str:
     found = own[best]
     if best == summary.run.rule:
         return best
-    estimate, low, high = (number(100 * value, 2, sign=True) for value in found.compared["audc"].difference)
-    return f"{best} {estimate} [{low}, {high}]" + (f" {found.outcome}" if found.outcome != "tie" else "")
+    lead = with_interval(found.compared["audc"].difference)
+    return f"{best} {lead}" + (f" {found.outcome}" if found.outcome != "tie" else "")
 
 
 def _gain_table(summary: Summary) -> list[Table]:
@@ -72,10 +72,7 @@ def _gain_table(summary: Summary) -> list[Table]:
         return []
 
     def cell(standing: Standing) -> str:
-        if standing.gain is None:
-            return number(float("nan"))
-        estimate, low, high = (number(100 * value, 2, sign=True) for value in standing.gain)
-        return f"{estimate} [{low}, {high}]"
+        return with_interval(standing.gain or NOTHING)
 
     title = f"Δ AUDC (×100) to {summary.baseline} by deferral rule"
     notes = (
@@ -98,8 +95,8 @@ def _metric_table(summary: Summary, metric: str) -> Table:
 
 def _shown(compared: Compared, scale: float, digits: int) -> str:
     value = number(scale * compared.own.estimate, digits)
-    low, high = (round(scale * end, digits) + 0.0 for end in compared.difference[1:])  # no -0
-    return f"{value} [{number(low, digits, sign=True)}, {number(high, digits, sign=True)}]" if low != high else value
+    low, high = (signed(scale * end, digits) for end in compared.difference[1:])
+    return f"{value} [{low}, {high}]" if low != high else value
 
 
 def _cost_table(summary: Summary) -> Table:

@@ -124,12 +124,13 @@ def _ranked(run: Run, cells: Mapping[Key, Cell], name: str):
 
 def _kind(run: Run, cells, ranked, tasks: tuple[str, ...], baseline: str) -> Kind:
     lacks = {rule: lacking(run, rule, tasks) for rule in names(run)}
+    of_baseline = run.complete_seeds(baseline)
     rules = tuple(rule for rule, why in lacks.items() if not why)
     standings = {}
     for method in run.methods if tasks else ():
         seeds = run.complete_seeds(method)
         if seeds:
-            shared = [seed for seed in seeds if seed in run.complete_seeds(baseline)]
+            shared = [seed for seed in seeds if seed in of_baseline]
             gains = _gains(ranked, tasks, rules, method, baseline, shared)
             standings |= _standings(run, cells, ranked, tasks, rules, method, seeds, gains)
     return Kind(tasks, rules, {rule: why for rule, why in lacks.items() if why}, standings)

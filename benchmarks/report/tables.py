@@ -5,7 +5,7 @@ import math
 from benchmarks.report.costs import FLOPS
 from benchmarks.report.load import START
 from benchmarks.report.per_task import Record, headline
-from benchmarks.report.render import Table, number
+from benchmarks.report.render import Table, number, with_interval
 from benchmarks.report.summary import RATES, RESAMPLES, Measured, Row, Summary
 
 MARK = "†"
@@ -32,10 +32,7 @@ def marked(row: Row) -> str:
 
 def difference(row: Row) -> str:
     """AUDC ×100 minus that of the baseline, with its interval; "" where there is none."""
-    if row.difference is None:
-        return ""
-    estimate, low, high = (number(100 * value, 2, sign=True) for value in row.difference)
-    return f"{estimate} [{low}, {high}]"
+    return "" if row.difference is None else with_interval(row.difference)
 
 
 def _cost(summary: Summary, row: Row, detail: bool) -> str:

@@ -123,7 +123,7 @@ def whole(root: Path) -> dict:
     assert code == 0, f"exit status {code}, see {folder / 'output.txt'}"
     return {
         "expected": outcome(folder / "runs" / "tiny"),
-        "stages": durations(folder, pid, end),
+        "stages": list(durations(folder, pid, end).items()),  # a list: JSON would sort them, and they have an order
         "kills": [],
         "rounds": [],
     }
@@ -134,14 +134,15 @@ def main(root: Path, kills: int, names: list[str], seed: int):
     path = root / "state.json"
     state = store.read_json(path) if path.exists() else whole(root)
     store.write_json(path, state)
+    stages = dict(state["stages"])
     print(
-        f"one run takes {sum(state['stages'].values()):.0f} s:",
-        ", ".join(f"{s} {t:.1f}" for s, t in state["stages"].items()),
+        f"one run takes {sum(stages.values()):.0f} s:",
+        ", ".join(f"{s} {t:.1f}" for s, t in stages.items()),
         flush=True,
     )
     while len(state["kills"]) < kills:
         rng = random.Random(f"{seed} {len(state['rounds'])}")
-        folder, done = round_of(root, state["stages"], names, rng)
+        folder, done = round_of(root, stages, names, rng)
         problems = differences(state["expected"], outcome(folder / "runs" / "tiny")) + leftovers(folder / "runs")
         state["kills"] += done
         state["rounds"].append(problems)
@@ -155,7 +156,7 @@ def main(root: Path, kills: int, names: list[str], seed: int):
         )
         if problems:
             folder.rename(root / f"different-{len(state['rounds'])}")
-    print(json.dumps({"kills": state["kills"], "rounds": state["rounds"], "stages": list(state["stages"])}))
+    print(json.dumps({"kills": state["kills"], "rounds": state["rounds"], "stages": list(stages)}))
 
 
 if __name__ == "__main__":
