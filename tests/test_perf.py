@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from benchmarks import sources, task
-from benchmarks.perf import cascades, decoding, paired, peer, scoring, workload, writers
+from benchmarks.perf import cascades, decoding, load, paired, peer, scoring, workload, writers
 
 pytestmark = pytest.mark.slow
 
@@ -84,3 +84,10 @@ def test_the_command_keeps_the_table_of_a_cascade(work, tmp_path, monkeypatch, c
 def test_a_peer_that_ends_early_is_an_error():
     with pytest.raises(RuntimeError, match="ended with status 1"), peer.started("nowhere", {}):
         pass
+
+
+@pytest.mark.long
+def test_load_is_measured_of_what_is_planned_trained_and_reported(tmp_path):
+    assert load.write(tmp_path, 2000) > 1500
+    found = [load.measured(what, value) for what, value in (("plan", 20), ("train", 2), ("report", str(tmp_path)))]
+    assert all({*each} == {"seconds", "CPU seconds", "MiB"} and each["CPU seconds"] > 0 for each in found)

@@ -1,4 +1,6 @@
-"""How planning grows with the models of a run, and a report with its predictions: python -m benchmarks.perf.load
+"""How planning and training grow with the models of a run, and a report with its predictions.
+
+    python -m benchmarks.perf.load
 
 The promise: a run of 2,000 models is planned in under 2 s. Each point is a process of its own, so that its peak of
 memory is its own; the store of predictions that a report is made of is invented, from samples of the nano tasks.
@@ -23,6 +25,7 @@ from benchmarks.perf.growth import exponent
 from cat_keras import store
 
 MODELS = (250, 500, 1000, 2000)
+TRAINED = (50, 100, 200)
 PREDICTIONS = (62_500, 250_000, 1_000_000)
 PROFILE = profile.read("nano")
 SEEDS = (0, 1, 2)
@@ -40,6 +43,21 @@ def plan(models: int) -> dict:
         cells = todo.cells()
         shards.assign(todo, 4)
     assert len(keys) == len(todo.models()) == models + 1 < len(cells)
+    return found.numbers
+
+
+def train(models: int) -> dict:
+    """Trains so many of the smallest models, one seed after the other, and has each answer; reports nothing."""
+    from rich.console import Console
+
+    from benchmarks import run
+
+    changes = {"methods": ["xent"], "seeds": list(range(2 * models)), "data.tasks": ["embedded_lookup"],
+               "data.train": 24, "data.test": 4, "small.pretrain.epochs": 0, "large.pretrain.epochs": 0}  # fmt: skip
+    with tempfile.TemporaryDirectory() as out, _Measured() as found:
+        run.run(profile.read("tiny", changes), None, Path(out), Console(quiet=True), shard=(0, 2))  # half is no report
+        made = len([*(Path(out) / "cache" / "predict").iterdir()])
+    assert abs(made - models) <= 1
     return found.numbers
 
 
@@ -161,6 +179,7 @@ def measured(what: str, value) -> dict:
 
 def main():
     rows = [{"of": "models planned", "size": size} | measured("plan", size) for size in MODELS]
+    rows += [{"of": "models trained", "size": size} | measured("train", size) for size in TRAINED]
     for size in PREDICTIONS:
         with tempfile.TemporaryDirectory() as folder:
             count = write(Path(folder), size)
@@ -168,8 +187,9 @@ def main():
     table = pd.DataFrame(rows)
     table["promise"] = np.where((table["of"] == "models planned") & (table["size"] == 2000), "< 2 s", "")
     note = (
-        "Plans of the embedded tasks, five methods and as many seeds as it takes, the rows read too. Reports "
-        "of the nano tasks, five methods and three seeds, with text: read, bootstrapped, drawn and written. "
+        "Plans of the embedded tasks, five methods and as many seeds as it takes, the rows read too. Trained: seeds of "
+        "xent in the tiny profile, 24 examples each, with what a run does around a training. Reports of the nano "
+        "tasks, five methods and three seeds, with text: read, bootstrapped, drawn and written. "
         "MiB: growth of the peak of the process."
     )
     paired.keep("load", table, note)
@@ -182,6 +202,6 @@ def main():
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps({"plan": plan, "report": report}[sys.argv[1]](json.loads(sys.argv[2]))))
+        print(json.dumps({"plan": plan, "train": train, "report": report}[sys.argv[1]](json.loads(sys.argv[2]))))
     else:
         main()
