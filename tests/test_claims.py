@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report.render import signed
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 SCALES = (1, 100)  # s_d as it is; qualities in points and costs in per cent
@@ -23,9 +25,9 @@ def stated(text: str) -> list[tuple[str, str, str]]:
 
 
 def measured(digits: int) -> set[tuple[str, str, str]]:
-    """Every change of every kept run against another method, by any deferral rule; so many digits, in each scale."""
+    """Every change of every kept run against another method, by any deferral rule; as tables show it, in each scale."""
     return {
-        tuple(f"{scale * float(row.get(key) or 'nan'):+.{digits}f}" for key in keys)
+        tuple(signed(scale * float(row.get(key) or "nan"), digits) for key in keys)
         for name, keys in KEYS.items()
         for path in RESULTS.rglob(name)
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())

@@ -15,8 +15,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def case(folder):
-    """The small ones in CI; all by the command and by the long tests. CI draws figures from every folder anyway."""
-    return pytest.param(folder, id=folder.name, marks=() if folder.name in ("embedded", "nano") else pytest.mark.long)
+    """A small one in CI; all by the command and by the long tests. CI draws figures from every folder anyway."""
+    return pytest.param(folder, id=folder.name, marks=() if folder.name == "embedded" else pytest.mark.long)
 
 
 @pytest.mark.parametrize("folder", map(case, verify.folders(RESULTS)))
