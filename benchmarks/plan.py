@@ -148,7 +148,7 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     trained = [t for t in tasks if "train" in t.splits and t.name not in untrained]
     tested = [t for t in tasks if profile.data.evaluate in t.splits]
     for t in tested:
-        metrics.get(t.metric, **t.metric_args)  # better now than when all models are trained
+        metrics.of(t)  # better now than when all models are trained
     train = Examples(trained, _reader(profile, "train", data, source, assume))
     test = Examples(tested, _reader(profile, profile.data.evaluate, data, source, assume), keep=math.inf)
     if not len(train):

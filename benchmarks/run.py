@@ -191,7 +191,7 @@ def _asked_for(prediction) -> dict:
 
 
 def _quality(todo, predictions) -> list[float]:
-    judges = {t.name: metrics.get(t.metric, **t.metric_args) for t in todo.tasks}
+    judges = {t.name: metrics.of(t) for t in todo.tasks}
     return [judges[e.task].per_example(p.text, e) for e, p in zip(todo.test, predictions, strict=True)]
 
 

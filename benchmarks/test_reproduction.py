@@ -119,7 +119,7 @@ def test_right_answers_score_the_maximum(name, place):
     splits = declared.splits if source == "samples" else ("test",)
     examples = [e for split in splits for e in sources.load(declared, split, data, limit=200, source=source)]
     answers = [e.references[0] for e in examples]
-    judge = metrics.get(declared.metric, **declared.metric_args)
+    judge = metrics.of(declared)
     qualities = [judge.per_example(a, e) for a, e in zip(answers, examples, strict=True)]
     assert qualities == pytest.approx([1] * len(examples))
     headline, best = next(iter(judge.corpus(answers, examples).items()))

@@ -81,7 +81,7 @@ def write(path: Path, table: pyarrow.Table):
 
 
 def _judged(asked: Sequence[Example], answers) -> Iterator[dict]:
-    judges = {t.name: metrics.get(t.metric, **t.metric_args) for t in map(task.get, {e.task for e in asked})}
+    judges = {t.name: metrics.of(t) for t in map(task.get, {e.task for e in asked})}
     for example, answer in zip(asked, answers, strict=True):
         quality = judges[example.task].per_example(answer.text, example)
         yield {"task": example.task, "id": example.id, "quality": quality, "tokens": len(answer.tokens),

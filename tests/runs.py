@@ -47,9 +47,7 @@ def predicted(asked: Example, skill: float, flops: float, rng) -> dict:
     logprobs = np.log(rng.uniform(0.1, 1, 1 + len(text.split()))).astype(np.float32).tolist()
     options = np.log(rng.uniform(0.1, 1, len(asked.options))).astype(np.float32).tolist()
     found = Prediction(asked.id, asked.task, text, logprobs, options, 9, len(logprobs), flops, 0.125)
-    declared = task.get(asked.task)
-    quality = metrics.get(declared.metric, **declared.metric_args).per_example(text, asked)
-    return found.asdict() | {"quality": quality}
+    return found.asdict() | {"quality": metrics.of(task.get(asked.task)).per_example(text, asked)}
 
 
 def full(folder, tasks=TASKS, methods=METHODS, seeds=(0, 1), n=24, better=0.0, seed=0, ids="test", **facts):

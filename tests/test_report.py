@@ -205,7 +205,7 @@ def realistic(folder, n=40, say=""):
     models = [("", -1, 0.75), ("start", 0, 0.4)] + [(m, s, 0.5 + 0.03 * s) for m in METHODS for s in (0, 1)]
     for name in ("sst2", "trec", "wmt22_deen"):
         declared = task.get(name)
-        judge = metrics.get(declared.metric, **declared.metric_args)
+        judge = metrics.of(declared)
         options = declared.options
         for i in range(n):
             target = str(rng.choice(options) if options else " ".join(rng.choice(WORDS.split(), 8)))

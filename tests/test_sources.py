@@ -290,7 +290,7 @@ def test_samples_run_without_any_data(name):
     if isinstance(declared.options, tuple) and declared.options and name != "stsb":
         answers = {example.target for examples in found.values() for example in examples}
         assert answers == set(declared.options)
-    metric = metrics.get(declared.metric, **declared.metric_args)
+    metric = metrics.of(declared)
     qualities = [metric.per_example(example.target, example) for example in found["test"]]
     assert min(qualities) > 0.95
 

@@ -165,7 +165,7 @@ def test_every_task_has_what_a_user_looks_for():
         assert "test" in declared.splits
         learned_from = task.get(declared.trained_on) if declared.trained_on else declared
         assert {"train", "validation", "test"} <= set(learned_from.splits)
-        assert metrics.get(declared.metric, **declared.metric_args).name == declared.metric
+        assert metrics.of(declared).name == declared.metric
         assert all(length > 0 for length in declared.max_lengths)
 
 

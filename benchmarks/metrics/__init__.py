@@ -16,9 +16,10 @@ from benchmarks.metrics.similarity import PearsonSpearman
 from benchmarks.metrics.summaries import Rouge
 from benchmarks.metrics.superglue import GenderParity, MultiRC, Record, superglue_average
 from benchmarks.metrics.translation import Bleu, BleuChrf
+from benchmarks.task import Task
 from cat_keras.errors import CatKerasError, unknown_name
 
-__all__ = ["Metric", "get", "superglue_average"]
+__all__ = ["Metric", "get", "of", "superglue_average"]
 
 _METRICS: dict[str, Callable[..., Metric]] = {
     metric.name: metric
@@ -66,3 +67,8 @@ def get(name: str, **arguments: Any) -> Metric:
             f"Metric {name} is made with {signature}; received {arguments!r} ({error}). Correct the task's metric_args"
         ) from None
     return metric(**arguments)
+
+
+def of(task: Task) -> Metric:
+    """The metric that judges answers to a task, see `get`."""
+    return get(task.metric, **task.metric_args)

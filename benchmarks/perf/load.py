@@ -115,7 +115,7 @@ class _Invented:
     def __init__(self, declared: task.Task, n: int):
         self.samples, self.n = sources.load(declared, "test", source="samples"), n
         self.of = np.arange(n) % len(self.samples)
-        judge = metrics.get(declared.metric, **declared.metric_args)
+        judge = metrics.of(declared)
         self.texts = [e.target for e in self.samples]
         self.quality = np.array([[judge.per_example(text, e) for text in self.texts] for e in self.samples])
 

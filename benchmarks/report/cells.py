@@ -134,5 +134,4 @@ def _examples(run: Run, name: str) -> list[Example]:
 
 @cache
 def _metric(name: str) -> metrics.Metric:
-    found = task.get(name)
-    return metrics.get(found.metric, **found.metric_args)
+    return metrics.of(task.get(name))

@@ -77,7 +77,7 @@ def test_any_answer_has_a_quality_between_0_and_1(n):
 
     def check(name, text):
         declared = task.get(name)
-        judge = metrics.get(declared.metric, **declared.metric_args)
+        judge = metrics.of(declared)
         assert 0 <= judge.per_example(text, asked[name]) <= 1 + 1e-9
 
     answers = st.one_of(strange.texts, st.sampled_from(["yes no", "3.5", "-inf", "1e400", "1_000", "０.５"]))
