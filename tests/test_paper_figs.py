@@ -28,6 +28,7 @@ from paper_figs.figures import (
     methods,
     regimes,
     rules,
+    sizes,
     teacher_bits,
     token_level,
     w_sweep,
@@ -245,6 +246,16 @@ def test_results_aside_stand_in_figures_that_compare_and_have_none_of_their_own(
     together = {job.figure.name: [s.name for s in job.sources] for job in jobs if len(job.sources) > 1}
     (both,) = {tuple(sorted(names)) for name, names in together.items() if name in ("regimes", "sizes")}
     assert both == ("aside/width-16", "aside/width-24", "whole")
+
+
+def test_sizes_takes_one_run_of_each_size_whatever_its_methods_and_seeds(tmp_path):
+    save(tmp_path / "main", seeds=(0,))
+    for width in (16, 24):
+        save(tmp_path / "aside" / f"{width}", width=width, methods=("xent", "cat-xent"))
+    save(tmp_path / "aside" / "again", methods=("xent", "cat-xent"))  # as wide as main
+    (found,) = sizes.pick(sources(tmp_path))
+    assert [source.name for source in found] == ["main", "aside/16", "aside/24"]
+    assert not sizes.pick(found[:2])
 
 
 def test_gains_by_task_against_what_the_mask_drops_and_the_room_there_is(results):

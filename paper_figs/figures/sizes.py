@@ -1,18 +1,28 @@
 """How much smaller than the large model the small one may be."""
 
+import json
+from collections.abc import Iterable
+
 from paper_figs import style
 from paper_figs.figure import Figure
 from paper_figs.source import Source
-from paper_figs.variants import families
+from paper_figs.variants import NAMES, families
 
 SIZES = ("small", "large")
 ASIDE = 1.015  # intervals of several methods stand beside each other
 
 
 def pick(sources):
-    """Runs that differ in the shapes of their models, and in nothing else but their names."""
-    alike = families(sources, ignoring=("name", *SIZES))
-    return [family for family in alike if len({str([s.settings[k] for k in SIZES]) for s in family}) > 2]
+    """Runs that differ in their models, one of each size; methods and seeds may be others."""
+    alike = families(sources, ignoring=(*NAMES, "seeds", *SIZES))
+    return [found for family in alike if len(found := _one_of_each_size(family)) > 2]
+
+
+def _one_of_each_size(family: Iterable[Source]) -> tuple[Source, ...]:
+    first: dict[str, Source] = {}
+    for source in family:
+        first.setdefault(json.dumps([source.settings[key] for key in SIZES], sort_keys=True), source)
+    return tuple(first.values())
 
 
 def draw(*sources: Source):
