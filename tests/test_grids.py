@@ -1,8 +1,8 @@
-"""The best point of a grid, told from the answers to validation data."""
+"""The best point of a grid, told from the answers to validation data; methods compared at the same point."""
 
 import pytest
 
-from benchmarks.report import grids, load, summary
+from benchmarks.report import change_tables, changes, grids, load, scopes, summary
 from tests import runs
 
 METHODS = ("xent@epochs=1", "xent@epochs=2", "dist@epochs=1", "dist@epochs=2")
@@ -23,4 +23,20 @@ def test_the_best_point_of_every_method_and_its_lead(tmp_path):
 
 
 def test_a_run_without_a_grid_has_no_such_table(tmp_path):
-    assert grids.table(summary.summarize(load.load(runs.full(tmp_path / "run", ("sst2",))))) is None
+    numbers = summary.summarize(load.load(runs.full(tmp_path / "run", ("sst2",))))
+    assert grids.table(numbers) is None
+    assert change_tables.same_point_table(changes.Changes(numbers, scopes.averages(numbers))) is None
+
+
+def test_methods_are_compared_at_the_same_point(tmp_path):
+    folder = runs.full(tmp_path / "run", ("sst2",), METHODS, (0, 1))
+    numbers = summary.summarize(load.load(folder))
+    found = changes.Changes(numbers, scopes.averages(numbers))
+    assert list(found.versus_same_point) == [("dist", "epochs=1"), ("dist", "epochs=2")]
+    for (method, point), change in found.versus_same_point.items():
+        own, base = (numbers.row(f"{name}@{point}").audc.mean for name in (method, "xent"))
+        assert change.estimate == pytest.approx(own - base) and change.low <= change.estimate <= change.high
+    table = change_tables.same_point_table(found)
+    assert table.columns == ("point", "dist") and [line[0] for line in table.rows] == ["epochs=1", "epochs=2"]
+    recorded = [(r["method"], r["baseline"], r["scope"], r["measure"]) for r in found.records()]
+    assert ("dist@epochs=2", "xent@epochs=2", "all", "audc") in recorded and len(set(recorded)) == len(recorded)

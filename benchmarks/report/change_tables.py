@@ -2,7 +2,8 @@
 
 import math
 
-from benchmarks.report.changes import CAT, OBJECTIVES, POINTS, SAVING, Changes
+from benchmarks.report.changes import CAT, OBJECTIVES, POINTS, SAVING, Change, Changes
+from benchmarks.report.grids import SEPARATOR
 from benchmarks.report.intervals import RESAMPLES
 from benchmarks.report.render import Table, number, with_interval
 from benchmarks.report.resampled import RESAMPLES as CURVES
@@ -14,8 +15,28 @@ BEYOND = "> 1"
 
 def every_table(changes: Changes) -> list[Table]:
     """Those of them that have something to say."""
-    found = [changes_table(changes), others_table(changes), headline_table(changes)]
+    found = [same_point_table(changes), changes_table(changes), others_table(changes), headline_table(changes)]
     return [table for table in found if table]
+
+
+def same_point_table(changes: Changes) -> Table | None:
+    """AUDC of every method at every point of a grid against the baseline's method there; None without a grid."""
+    found = changes.versus_same_point
+    if not found:
+        return None
+    methods, points = (tuple(dict.fromkeys(names)) for names in zip(*found, strict=True))
+    lines = [(point, *(_change(found.get((method, point))) for method in methods)) for point in points]
+    base = changes.summary.baseline.partition(SEPARATOR)[0]
+    notes = (
+        f"AUDC ×100 minus that of {base} at the same point, with 95 % paired bootstrap intervals, {RESAMPLES:,} "
+        f"resamples; not corrected for {len(found)} comparisons.",
+    )
+    return Table(f"Against {base} at the same point of the grid", ("point", *methods), tuple(lines), notes=notes)
+
+
+def _change(found: Change | None) -> str:
+    """A difference of AUDCs ×100, with its interval."""
+    return number(math.nan) if found is None else with_interval((found.estimate, found.low, found.high), *PERCENT)
 
 
 def changes_table(changes: Changes) -> Table | None:
@@ -82,8 +103,7 @@ def _against(changes: Changes, method: str, other: str) -> str:
     found = changes.versus_others.get((method, other))
     if found is None:
         return "" if method == other else number(math.nan)
-    shown = with_interval((found.estimate, found.low, found.high), *PERCENT)
-    return shown + ("" if found.outcome == "tie" else f" {found.outcome}")
+    return _change(found) + ("" if found.outcome == "tie" else f" {found.outcome}")
 
 
 def headline_table(changes: Changes) -> Table | None:

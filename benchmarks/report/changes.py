@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.report import averages
 from benchmarks.report.cells import ORACLE
+from benchmarks.report.grids import SEPARATOR
 from benchmarks.report.outcome import outcome
 from benchmarks.report.per_task import Record
 from benchmarks.report.resampled import Sampled, exact, resampled
@@ -107,6 +108,19 @@ class Changes:
                 found[method, change.versus] = change._replace(p_holm=float(p_holm))
         return found
 
+    @cached_property
+    def versus_same_point(self) -> dict[tuple[str, str], Change]:
+        """(method, point) → change of the AUDC over all tasks against the baseline's method at that point of a grid."""
+        names, found = self.summary.run.methods, {}
+        base = self.summary.baseline.partition(SEPARATOR)[0]
+        for name in names:
+            method, _, point = name.partition(SEPARATOR)
+            versus = f"{base}{SEPARATOR}{point}"
+            if point and method != base and versus in names:
+                for change in self._audc(name, versus, self.scopes[0]):
+                    found[method, point] = change
+        return found
+
     def needed(self, method: str) -> tuple[float, float]:
         """s_d with which a method would halve the baseline's cost, and would gain the headline's points at its cost.
 
@@ -126,11 +140,13 @@ class Changes:
 
     def records(self) -> list[Record]:
         """The rows of `changes.csv`: quality in [0, 1], cost as a share of the baseline's."""
+        every = (*self.versus_baseline.values(), *self.versus_others.values(), *self.versus_same_point.values())
+        once = {(c.method, c.versus, c.scope, c.measure): c for c in every}  # the baseline is a point of its grid
         return [
             {"method": c.method, "baseline": c.versus, "scope": c.scope, "tasks": c.tasks, "seeds": c.seeds}
             | {"measure": c.measure, "estimate": c.estimate, "low": c.low, "high": c.high}
             | {"p": c.p, "p_holm": c.p_holm, "resamples_unreached": c.unreached}
-            for c in (*self.versus_baseline.values(), *self.versus_others.values())
+            for c in once.values()
         ]
 
     def _of_method(self, method: str) -> Iterator[Change]:
