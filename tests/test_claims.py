@@ -2,6 +2,7 @@
 
 import csv
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def stated(text: str) -> list[tuple[str, str, str]]:
     return [tuple(number.replace("−", "-") for number in found) for found in STATED.findall(text)]
 
 
+@cache
 def measured(digits: int) -> set[tuple[str, str, str]]:
     """Every change of every kept run against another method, by any deferral rule; as tables show it, in each scale."""
     return {
