@@ -21,8 +21,8 @@ STATED = re.compile(rf"{NUMBER}(?: %| points?)? \[{NUMBER}, {NUMBER}\]")
 
 
 def stated(text: str) -> list[tuple[str, str, str]]:
-    """(estimate, low, high) as written, with ASCII signs."""
-    return [tuple(number.replace("−", "-") for number in found) for found in STATED.findall(text)]
+    """(estimate, low, high) as written, with ASCII signs; a line may end within one."""
+    return [tuple(number.replace("−", "-") for number in found) for found in STATED.findall(" ".join(text.split()))]
 
 
 @cache
@@ -45,7 +45,7 @@ def test_stated_changes_are_measured_ones(name):
 
 
 def test_claims_are_found_in_text():
-    text = "s_d +0.15 [+0.10, +0.20], cost −11.5 % [−19.5, −4.0] and +1 point [-2, +3]; not 3 [4, 5] or [+1, +2]"
+    text = "s_d +0.15 [+0.10, +0.20], cost −11.5 % [−19.5, −4.0] and +1\n  point [-2,\n  +3]; not 3 [4, 5] or [+1, +2]"
     assert stated(text) == [("+0.15", "+0.10", "+0.20"), ("-11.5", "-19.5", "-4.0"), ("+1", "-2", "+3")]
     assert ("+0.15", "+0.10", "+0.20") in measured(2) and ("-11.5", "-19.5", "-4.0") in measured(1)
     assert ("+0.15", "+0.16", "+0.17") not in measured(2)  # an estimate lies within its interval
