@@ -14,7 +14,7 @@ ASIDE = 1.015  # intervals of several methods stand beside each other
 
 def pick(sources):
     """Runs that differ in their models, one of each size; methods and seeds may be others."""
-    alike = families(sources, ignoring=(*NAMES, "seeds", *SIZES))
+    alike = families(sources, ignoring=(*NAMES, "seeds", *SIZES), aside=True)
     return [found for family in alike if len(found := _one_of_each_size(family)) > 2]
 
 
@@ -62,6 +62,6 @@ FIGURE = Figure(
     "(right) by the cost of the small model relative to the large one, FLOPs per query.",
     pick=pick,
     draw=draw,
-    wants="three or more runs that differ in `small` or `large` alone: `python -m benchmarks run embedded --seeds 3 "
-    "--set small.width=32 --out runs/width32`, and so on for other widths",
+    wants="three or more runs that differ in `small` or `large` alone: `python -m benchmarks run embedded_small`, "
+    "`embedded_wide` and `embedded_study`",
 )
