@@ -3,6 +3,8 @@
 # The objectives of cat_keras.losses; True when one reads the large model.
 OBJECTIVES = {"xent": False, "dist": True, "cat-xent": True, "cat-dist": True, "gatekeeper": False, "rho-1": True}
 
+SEPARATOR = "@"  # between a method and its point of a grid: dist@epochs=2
+
 # Name → (objective, its arguments).
 VARIANTS: dict[str, tuple[str, dict]] = {
     # Hybrids, against a small model that confirms its own wrong guesses.

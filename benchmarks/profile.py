@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
-from benchmarks.methods import OBJECTIVES, VARIANTS
+from benchmarks.methods import OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras import deferral
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.untrusted import plain_name
@@ -252,7 +252,7 @@ def _spread(profile: Profile) -> dict:
         objective, arguments = profile.objective_of(method)
         for point in itertools.product(*profile.grid.values()):
             changes = dict(zip(profile.grid, point, strict=True))
-            name = f"{method}@" + ",".join(f"{key}={value:g}" for key, value in changes.items())
+            name = method + SEPARATOR + ",".join(f"{key}={value:g}" for key, value in changes.items())
             values["methods"].append(name)
             values["variants"][name] = {"objective": objective, "arguments": arguments}
             values["tuned"][name] = profile.tuned.get(method, {}) | changes

@@ -86,12 +86,17 @@ class Book:
 
 def _shown(job: Job) -> list[str]:
     names = ", ".join(f"`{source.name}`" for source in job.sources)
-    manifest = job.sources[0].manifest
-    seeds, tasks = len(manifest.get("seeds", ())), len(manifest.get("tasks", ()))
-    facts = f"From {names} ({tasks} {'task' if tasks == 1 else 'tasks'}, {seeds} {'seed' if seeds == 1 else 'seeds'})"
+    facts = f"From {names} ({_count(job, 'task')}, {_count(job, 'seed')})"
     links = " · ".join(f"[{Path(path).suffix[1:]}]({path})" for path in job.paths)
     picture = [] if job.figure.table else [f"![{job.name}]({job.name}.png)", ""]
     return [*picture, f"{facts}: {links}", ""]
+
+
+def _count(job: Job, what: str) -> str:
+    """How many tasks or seeds its sources have, the fewest and the most."""
+    counts = {len(source.manifest.get(f"{what}s", ())) for source in job.sources}
+    span = " to ".join(str(n) for n in sorted({min(counts), max(counts)}))
+    return f"{span} {what if counts == {1} else f'{what}s'}"
 
 
 def _stale(job: Job, out: Path) -> Iterator[str]:

@@ -246,6 +246,8 @@ def test_results_aside_stand_in_figures_that_compare_and_have_none_of_their_own(
     together = {job.figure.name: [s.name for s in job.sources] for job in jobs if len(job.sources) > 1}
     (both,) = {tuple(sorted(names)) for name, names in together.items() if name in ("regimes", "sizes")}
     assert both == ("aside/width-16", "aside/width-24", "whole")
+    index = Book(FIGURES, sources(results)).index().decode()
+    assert "`whole` (3 tasks, 2 seeds)" in index and "(3 tasks, 1 to 2 seeds)" in index
 
 
 def test_sizes_takes_one_run_of_each_size_whatever_its_methods_and_seeds(tmp_path):

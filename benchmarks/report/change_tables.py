@@ -3,7 +3,7 @@
 import math
 
 from benchmarks.report.changes import CAT, OBJECTIVES, POINTS, SAVING, Change, Changes
-from benchmarks.report.grids import SEPARATOR
+from benchmarks.report.grids import split
 from benchmarks.report.intervals import RESAMPLES
 from benchmarks.report.render import Table, number, with_interval
 from benchmarks.report.resampled import RESAMPLES as CURVES
@@ -26,7 +26,7 @@ def same_point_table(changes: Changes) -> Table | None:
         return None
     methods, points = (tuple(dict.fromkeys(names)) for names in zip(*found, strict=True))
     lines = [(point, *(_change(found.get((method, point))) for method in methods)) for point in points]
-    base = changes.summary.baseline.partition(SEPARATOR)[0]
+    base = split(changes.summary.baseline)[0]
     notes = (
         f"AUDC ×100 minus that of {base} at the same point, with 95 % paired bootstrap intervals, {RESAMPLES:,} "
         f"resamples; not corrected for {len(found)} comparisons.",
@@ -34,9 +34,9 @@ def same_point_table(changes: Changes) -> Table | None:
     return Table(f"Against {base} at the same point of the grid", ("point", *methods), tuple(lines), notes=notes)
 
 
-def _change(found: Change | None) -> str:
-    """A difference of AUDCs ×100, with its interval."""
-    return number(math.nan) if found is None else with_interval((found.estimate, found.low, found.high), *PERCENT)
+def _change(found: Change | None, form: tuple[float, int] = PERCENT) -> str:
+    """A difference with its interval."""
+    return number(math.nan) if found is None else with_interval((found.estimate, found.low, found.high), *form)
 
 
 def changes_table(changes: Changes) -> Table | None:
@@ -71,11 +71,9 @@ def changes_table(changes: Changes) -> Table | None:
 
 def _cell(changes: Changes, method: str, measure: str, form: tuple[float, int]) -> str:
     found = changes.versus_baseline.get((changes.scopes[0].name, method, measure))
-    if found is None:
-        return number(math.nan)
-    if measure == "audc":  # as the main table has it
+    if found and measure == "audc":  # as the main table has it
         return difference(changes.summary.row(method))
-    return with_interval((found.estimate, found.low, found.high), *form)
+    return _change(found, form)
 
 
 def _unreached(changes: Changes, measure: str, sentence: str) -> str:

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.report import averages
+from benchmarks.report import averages, grids
 from benchmarks.report.cells import ORACLE
-from benchmarks.report.grids import SEPARATOR
 from benchmarks.report.outcome import outcome
 from benchmarks.report.per_task import Record
 from benchmarks.report.resampled import Sampled, exact, resampled
@@ -111,13 +110,11 @@ class Changes:
     @cached_property
     def versus_same_point(self) -> dict[tuple[str, str], Change]:
         """(method, point) → change of the AUDC over all tasks against the baseline's method at that point of a grid."""
-        names, found = self.summary.run.methods, {}
-        base = self.summary.baseline.partition(SEPARATOR)[0]
-        for name in names:
-            method, _, point = name.partition(SEPARATOR)
-            versus = f"{base}{SEPARATOR}{point}"
-            if point and method != base and versus in names:
-                for change in self._audc(name, versus, self.scopes[0]):
+        at = {grids.split(name): name for name in self.summary.run.methods}
+        base, found = grids.split(self.summary.baseline)[0], {}
+        for (method, point), name in at.items():
+            if point and method != base and (base, point) in at:
+                for change in self._audc(name, at[base, point], self.scopes[0]):
                     found[method, point] = change
         return found
 

@@ -2,18 +2,23 @@
 
 import math
 
+from benchmarks.methods import SEPARATOR
 from benchmarks.report.render import Table, number
 from benchmarks.report.summary import Row, Summary
 
-SEPARATOR = "@"  # between a method and its point of the grid
+
+def split(name: str) -> tuple[str, str]:
+    """(method, point) of a name; no point where it is not of a grid."""
+    method, _, point = name.partition(SEPARATOR)
+    return method, point
 
 
 def points(summary: Summary) -> dict[str, list[Row]]:
     """Method → its rows that have an AUDC, one per point of the grid, best first; empty without a grid."""
     found: dict[str, list[Row]] = {}
     for row in summary.rows:
-        method, at, _ = row.name.partition(SEPARATOR)
-        if at and not math.isnan(row.audc.mean):
+        method, point = split(row.name)
+        if point and not math.isnan(row.audc.mean):
             found.setdefault(method, []).append(row)
     return {method: sorted(rows, key=lambda row: -row.audc.mean) for method, rows in found.items()}
 
@@ -35,4 +40,4 @@ def _line(method: str, rows: list[Row]) -> tuple[str, ...]:
     best, others = rows[0], rows[1:]
     ahead = [100 * (best.audc.mean - row.audc.mean) for row in others]
     gaps = (number(ahead[0], 2, sign=True), number(ahead[-1], 2, sign=True)) if ahead else ("", "")
-    return (method, str(len(rows)), best.name.partition(SEPARATOR)[2], number(100 * best.audc.mean, 2), *gaps)
+    return (method, str(len(rows)), split(best.name)[1], number(100 * best.audc.mean, 2), *gaps)
