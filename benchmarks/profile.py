@@ -232,6 +232,8 @@ def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
     if base is None:
         return values
     below = path.with_name(f"{plain_name('profile', base)}.toml")
+    if not below.exists():  # a profile of one's own over one of these
+        below = FOLDER / below.name
     return _over(_toml(below, base, (*above, name)), values)
 
 

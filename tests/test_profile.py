@@ -129,6 +129,9 @@ def test_a_profile_lies_over_its_base(tmp_path):
     above, below = (profile.read(str(tmp_path / f"{name}.toml")) for name in ("above", "below"))
     assert (above.name, above.seeds, above.small.width, above.small.layers) == ("above", (3,), 32, below.small.layers)
     assert above.large == below.large and above.objective == below.objective
+    (tmp_path / "own.toml").write_text('base = "embedded_small"\nseeds = [3]\n')
+    own = profile.load(str(tmp_path / "own.toml"))
+    assert own.seeds == (3,) and own.small == profile.load("embedded_small").small
     (tmp_path / "below.toml").write_text('base = "above"')
     with pytest.raises(CatKerasError, match=r"not its own base. Received: .*above.* → below → above"):
         profile.read(str(tmp_path / "above.toml"))
