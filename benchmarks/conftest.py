@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import task
+from benchmarks.tasks import task
 
 
 def pytest_addoption(parser):

@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import listing, metrics, profile, sources, task
-from cat_keras import store
-from cat_keras.records import Example
+from benchmarks import metrics, sources
+from benchmarks.planning import profile
+from benchmarks.tasks import listing, loading, task
+from cat_keras.data.records import Example
+from cat_keras.storage import store
 
 ROOT = Path(__file__).parents[1]
 # What the official number of right answers to everything is, where it is not 100.
@@ -117,7 +119,7 @@ def test_right_answers_score_the_maximum(name, place):
     if missing := absent(declared, place, ("test",)):
         pytest.skip(missing)
     splits = declared.splits if source == "samples" else ("test",)
-    examples = [e for split in splits for e in sources.load(declared, split, data, limit=200, source=source)]
+    examples = [e for split in splits for e in loading.load(declared, split, data, limit=200, source=source)]
     answers = [e.references[0] for e in examples]
     judge = metrics.of(declared)
     qualities = [judge.per_example(a, e) for a, e in zip(answers, examples, strict=True)]
@@ -198,7 +200,7 @@ def check_run(folder, chosen, declared, place):
     same = made.model_dump(exclude=free) == chosen.model_dump(exclude=free)
     expect(same, f"{folder} was made with other settings than profile {chosen.name} has; give another --runs")
     (source, data), limit = place, None if chosen.data.test == "all" else chosen.data.test
-    expected = sources.load(declared, "test", data, limit, chosen.data.seed, source=source)
+    expected = loading.load(declared, "test", data, limit, chosen.data.seed, source=source)
     rows = pyarrow.parquet.read_table(folder / "examples.parquet", filters=[("task", "==", declared.name)]).to_pylist()
     same = [Example(**row) for row in rows] == expected
     expect(same, f"{folder} was made with other test examples of {declared.name} than --data has; give another --runs")

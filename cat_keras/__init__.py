@@ -3,46 +3,54 @@
 Public names resolve on first use: `import cat_keras` loads neither TensorFlow nor Keras.
 """
 
-import importlib
+import pkgutil
 
 __version__ = "0.1.0"
 
-# name → module that defines it; a module name stands for the module itself.
+# Public name → where it is, as `pkgutil.resolve_name` reads it: "module:object", or "module:" for the module itself.
 _PUBLIC = {
-    "CatKerasError": "errors",
-    "Example": "records",
-    "Prediction": "records",
-    "encode": "encoding",
-    "Encoded": "encoding",
-    "Batches": "encoding",
-    "CascadeAware": "training",
-    "TeacherCache": "teacher",
-    "Predictor": "decoding",
-    "Generator": "generation",
-    "Sampler": "sampling",
-    "Cascade": "cascade",
-    "SpeculativeCascade": "speculative_decoding",
-    "Calibration": "calibration",
-    "Guarantee": "guarantee",
-    "Schedule": "training",
-    "train": "training",
-    "CsvLog": "log",
-    "TensorBoardLog": "log",
-    "DeferralCurve": "curves",
+    "CatKerasError": "errors:CatKerasError",
+    "store": "storage.store:",
+    "costs": "modeling.costs:",
+    "models": "modeling.models:",
+    "Example": "data.records:Example",
+    "Prediction": "data.records:Prediction",
+    "Encoded": "data.encoding:Encoded",
+    "encode": "data.encoding:encode",
+    "training": "training:",
+    "distribution": "training.distribution:",
+    "losses": "training.losses:",
+    "Batches": "training.batches:Batches",
+    "CascadeAware": "training.trainer:CascadeAware",
+    "Schedule": "training.loop:Schedule",
+    "train": "training.loop:train",
+    "TeacherCache": "training.teacher:TeacherCache",
+    "CsvLog": "training.log:CsvLog",
+    "TensorBoardLog": "training.log:TensorBoardLog",
+    "bands": "evaluation.bands:",
+    "bootstrap": "evaluation.bootstrap:",
+    "confidence": "evaluation.confidence:",
+    "curves": "evaluation.curves:",
+    "significance": "evaluation.significance:",
+    "DeferralCurve": "evaluation.curves:DeferralCurve",
+    "speculative": "decoding.speculative:",
+    "Generator": "decoding.generation:Generator",
+    "Predictor": "decoding.predictor:Predictor",
+    "Sampler": "decoding.sampling:Sampler",
+    "SpeculativeCascade": "decoding.speculative_cascade:SpeculativeCascade",
+    "deferral": "cascades.deferral:",
+    "learned": "cascades.deferral.learned:",
+    "Calibration": "cascades.calibration:Calibration",
+    "Cascade": "cascades.cascade:Cascade",
+    "Guarantee": "cascades.guarantee:Guarantee",
 }
-_MODULES = (
-    *("bands", "bootstrap", "confidence", "costs", "curves", "deferral"),
-    *("distribution", "learned", "losses", "models", "significance", "speculative", "store", "training"),
-)
 
-__all__ = [*_PUBLIC, *_MODULES]
+__all__ = [*_PUBLIC]
 
 
 def __getattr__(name):
-    if name in _MODULES:
-        return importlib.import_module(f"cat_keras.{name}")
     if name in _PUBLIC:
-        return getattr(importlib.import_module(f"cat_keras.{_PUBLIC[name]}"), name)
+        return pkgutil.resolve_name(f"cat_keras.{_PUBLIC[name]}")
     raise AttributeError(f"module 'cat_keras' has no attribute {name!r}")
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from cat_keras import store
 from cat_keras.errors import unknown_name
+from cat_keras.storage import store
 from paper_figs import render
 from paper_figs.figure import Figure, Job
 from paper_figs.source import Source

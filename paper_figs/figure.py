@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.report.render import Table
+from benchmarks.report.tables.render import Table
 from paper_figs.source import PREDICTIONS, Source
 
 PICTURES, TABLES = ("pdf", "svg", "png"), ("tex", "md", "csv")  # the kinds of file of either

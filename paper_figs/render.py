@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from benchmarks.report.render import Table, csv_bytes, markdown
+from benchmarks.report.tables.render import Table, csv_bytes, markdown
 from paper_figs import style
 from paper_figs.figure import PICTURES, Job, Sheet
 

@@ -4,15 +4,16 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.report import load, summary
-from cat_keras import store
+from benchmarks.report.numbers import summary
+from benchmarks.report.reading import load
 from cat_keras.errors import CatKerasError
+from cat_keras.storage import store
 
 PREDICTIONS = ("examples.parquet", "manifest.json", "predictions.parquet")
 
 
 class Source:
-    """A folder of kept results, see `benchmarks.report.load`.
+    """A folder of kept results, see `benchmarks.report.reading.load`.
 
     Args:
         folder: holds at least a `manifest.json`. name: what figures call it.

@@ -8,8 +8,13 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.report import canvas as report_canvas
-from benchmarks.report.palette import COLOURS, GREY, MARKERS, looks  # the report and the paper show a method alike
+from benchmarks.report.plots import canvas as report_canvas
+from benchmarks.report.plots.palette import (  # the report and the paper show a method alike
+    COLOURS,
+    GREY,
+    MARKERS,
+    looks,
+)
 
 __all__ = ["COLOURS", "COLUMN", "GREY", "MARKERS", "PAGE", "SMALL", "applied", "canvas", "legend", "looks", "zero"]
 

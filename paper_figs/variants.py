@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.report.summary import Row
+from benchmarks.report.numbers.summary import Row
 from paper_figs.source import Source
 
-# The arguments of each objective unless it is given others; `cat_keras.losses.OBJECTIVES` says so too, but loads Keras.
+# The arguments of each objective unless it is given others; `losses.OBJECTIVES` says so too, but loads Keras.
 DEFAULTS = {
     "xent": {"mask": "all", "w": 1.0},
     "dist": {"mask": "all", "w": 0.5},

@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is fi
 
 import pytest
 
-from cat_keras.records import Example
+from cat_keras.data.records import Example
 
 NUMBERS = "nought one two three four five six seven eight nine".split()
 ANIMALS = "heron otter badger newt stoat vole finch adder hare wren".split()
@@ -58,7 +58,7 @@ def examples():
 
 @pytest.fixture(scope="session")
 def proto(examples):
-    from cat_keras import models
+    from cat_keras.modeling import models
 
     return models.train_tokenizer([part for e in examples for part in (e.prompt, e.target)], 320)
 
@@ -66,7 +66,7 @@ def proto(examples):
 @pytest.fixture(scope="session")
 def new_model(proto):
     """`new_model("small", seed=0, **changes)`: a fresh Gemma model with random weights."""
-    from cat_keras import models
+    from cat_keras.modeling import models
 
     def build(role="small", seed=0, **changes):
         return models.build(proto, heads=2, seed=seed, **SHAPES[role] | changes)
@@ -91,7 +91,7 @@ def tokenizer(small):
 
 @pytest.fixture(scope="session")
 def encoded(examples, tokenizer):
-    from cat_keras import encoding
+    from cat_keras.data import encoding
 
     return encoding.encode(examples, tokenizer, max_length=40)
 
@@ -101,12 +101,13 @@ def train_small(new_model, encoded):
     """`train_small(steps, seed=0)`: a small model after so many steps of xent, until it ends its answers."""
     import keras
 
-    from cat_keras import encoding, training
+    from cat_keras import training
+    from cat_keras.training.batches import Batches
 
     def run(steps, seed=0):
         trainer = training.CascadeAware(new_model("small", seed=seed), "xent")
         trainer.compile(keras.optimizers.Adam(), jit_compile=False)
-        batches = encoding.Batches(encoded, 40, buckets=1)
+        batches = Batches(encoded, 40, buckets=1)
         training.train(trainer, batches, training.Schedule(peak=2e-2, steps=steps, warmup=5))
         return trainer.model
 

@@ -1,4 +1,4 @@
-"""A run folder with texts, as `benchmarks.run` writes it, of invented rows: one task per metric."""
+"""A run folder with texts, as `benchmarks.running.run` writes it, of invented rows: one task per metric."""
 
 import hashlib
 
@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from benchmarks import metrics, task
-from benchmarks.report import per_task, render, rule_tables, summary, tables
-from cat_keras import store
-from cat_keras.records import Example, Prediction
+from benchmarks import metrics
+from benchmarks.report.numbers import per_task, summary
+from benchmarks.report.tables import main_tables, render, rule_tables
+from benchmarks.tasks import task
+from cat_keras.data.records import Example, Prediction
+from cat_keras.storage import store
 
 WORDS = "heron otter badger newt stoat vole finch adder hare wren the a of and runs sees".split()
 TASKS = ("sst2", "cola", "glue_qqp", "cb", "multirc", "axg", "stsb", "squad_v2", "trivia_qa", "record")
@@ -83,7 +85,7 @@ def quick_report(run) -> dict[str, bytes]:
     """Stands for `report.files`, most of whose time goes into drawing: real tables, and a drawing of no size."""
     numbers = summary.summarize(run)
     return {
-        "table.csv": render.csv_bytes(tables.main_records(numbers)),
+        "table.csv": render.csv_bytes(main_tables.main_records(numbers)),
         "tasks.csv": render.csv_bytes(per_task.records(numbers)),
         "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
         "table.md": f"Rule {run.rule}\nOne seed\nMissing {run.missing}, left out {run.extra}\n".encode(),

@@ -25,7 +25,7 @@ def common(
 ):
     """Cascade-Aware Training benchmarks: train a pair of language models, cascade them, price and plot it."""
     if tasks_file:
-        from benchmarks import task
+        from benchmarks.tasks import task
 
         task.load_module(tasks_file)
 
@@ -39,6 +39,7 @@ app.command()(results.keep)
 app.command()(results.verify)
 app.command()(results.compare)
 app.command("token-level")(results.token_level)
+app.command()(results.illustrate)
 
 
 def main():

@@ -1,11 +1,12 @@
-"""What comes after a run: `report`, `keep`, `verify`, `compare` from its predictions, `token-level` from its models."""
+"""What comes after a run: `report`, `keep`, `verify` and `compare` from its predictions; `token-level` and `illustrate`
+from its models."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import OutOption, console
+from benchmarks.cli.options import DataOption, OutOption, console
 from cat_keras.errors import CatKerasError, unknown_name
 
 RESULTS = Path("results")
@@ -24,7 +25,7 @@ def report(
 ):
     """Compute tables and plots of finished runs again, from their predictions alone."""
     from benchmarks import report as reports
-    from benchmarks.report import costs
+    from benchmarks.report.numbers import costs
 
     prices = costs.prices(price_small, price_large)
     folders = [_folder(run, out) for run in runs]
@@ -42,7 +43,7 @@ def keep(
     add: Annotated[bool, typer.Option("--add", help="Beside the models that the folder holds already.")] = False,
 ):
     """Write what of a run is small enough and free to commit: numbers per prediction, no texts, and the report."""
-    from benchmarks.keep import keep as keeping
+    from benchmarks.keeping.keep import keep as keeping
 
     folder = keeping(_folder(run, out), to, add)
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
@@ -56,8 +57,8 @@ def verify(
     write: Annotated[bool, typer.Option("--write", help="First write all of it as this code computes it.")] = False,
 ):
     """Compute every committed number, table and figure again from committed predictions, and name what differs."""
-    from benchmarks import keep as keeping
-    from benchmarks import verify as verifying
+    from benchmarks.keeping import keep as keeping
+    from benchmarks.keeping import verify as verifying
 
     folders = results or verifying.folders(RESULTS)
     for folder in folders if write else ():
@@ -81,8 +82,8 @@ def compare(
     anyway: Annotated[bool, typer.Option("--anyway", help="Compare tasks that were changed between the runs.")] = False,
 ):
     """Put two runs side by side, with intervals of what differs."""
-    from benchmarks import compare as comparing
-    from benchmarks.report import load
+    from benchmarks.keeping import compare as comparing
+    from benchmarks.report.reading import load
 
     runs = load.load_all([_folder(a, out), _folder(b, out)])
     comparing.show(comparing.compare(*runs, anyway=anyway), console())
@@ -98,9 +99,9 @@ def token_level(
     gamma: Annotated[int, typer.Option(help="Tokens drafted per pass of the large model.")] = 4,
 ):
     """Answer a finished run's test examples with token-level cascades of its models, to stand beside its cascades."""
-    from benchmarks import token_level as tokens
     from benchmarks.cli.run import framework_noise_to
-    from benchmarks.progress import Progress
+    from benchmarks.running import token_level as tokens
+    from benchmarks.running.progress import Progress
 
     folder = _folder(run, out)
     names, kinds = ([part for part in text.split(",") if part] for text in (methods, rules))
@@ -108,6 +109,22 @@ def token_level(
         table = tokens.evaluate(folder, out / "cache", progress, names, seeds, kinds, limit, gamma)
     tokens.write(folder / tokens.FILE, table)
     typer.echo(f"{len(table):,} answers in {folder / tokens.FILE}; `python -m paper_figs` draws them where it is kept")
+
+
+def illustrate(run: RunArgument = "embedded", data: DataOption = None, out: OutOption = Path("runs")):
+    """Write what the mask of a finished run does to real tokens into its folder."""
+    from benchmarks.running import illustrate as illustrating
+    from benchmarks.running.progress import Progress
+    from cat_keras.storage import store
+
+    folder = _folder(run, out)
+    with Progress(console()) as progress:
+        contents = illustrating.illustrate(folder, out / "cache", progress, data)
+    for name, content in contents.items():
+        store.write_json(folder / name, content)
+        typer.echo(folder / name)
+    if not contents[illustrating.LIVE]["repeated"]:
+        typer.echo("The training ended with other weights than the run's: another machine, or other code.", err=True)
 
 
 def _folder(run: str, out: Path) -> Path:

@@ -42,8 +42,8 @@ def run(
     hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
-    from benchmarks import profile as profiles
-    from benchmarks import shards
+    from benchmarks.planning import profile as profiles
+    from benchmarks.planning import shards
 
     changes = dict(profiles.parse_change(c) for c in set or [])
     changes |= {"methods": methods.split(",")} if methods else {}
@@ -55,12 +55,12 @@ def run(
     chosen = profiles.read(profile, changes, models)
     share = shards.parse(shard) if shard else None
     if dry_run:
-        from benchmarks import dryrun
+        from benchmarks.planning import dryrun
 
         with framework_noise_to(None):
             dryrun.show(chosen, data, out, console(), source, share, hardware)
         return
-    from benchmarks.run import run as execute
+    from benchmarks.running.run import run as execute
 
     try:
         with framework_noise_to(out / "log.txt"):

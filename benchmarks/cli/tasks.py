@@ -25,7 +25,7 @@ def list_tasks(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table of sources and rows.")] = False,
 ):
     """List tasks: suite, kind, metric, rows per split, licence, and which sources have them on this machine."""
-    from benchmarks import listing
+    from benchmarks.tasks import listing
 
     chosen = listing.choose(tasks or ["all"], kind, metric, cluster, suite)
     found = listing.here(listing.entries(chosen, data), source, here)
@@ -51,16 +51,16 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per example and line.")] = False,
 ):
     """Print prompt and target of some examples of a task, as the models see them."""
-    from benchmarks import sources, task
+    from benchmarks.tasks import loading, task
 
-    wanted = {"mix": sources.MIXTURE}.get(template, template)
+    wanted = {"mix": loading.MIXTURE}.get(template, template)
     wanted = int(wanted) if wanted.isdecimal() and len(wanted) < 10 else wanted
     for t in task.select(tasks):
-        for example in sources.load(t, split, data, count, seed, wanted, source):
+        for example in loading.load(t, split, data, count, seed, wanted, source):
             if as_json:
                 typer.echo(json.dumps(example.asdict(), ensure_ascii=False))
             else:
-                drawn = sources.drawn_template(t, example.id, seed) if wanted == sources.MIXTURE else wanted
+                drawn = loading.drawn_template(t, example.id, seed) if wanted == loading.MIXTURE else wanted
                 _print_example(example, f"{split} · {example.id} · template {drawn}")
 
 
@@ -92,8 +92,8 @@ def prepare(
     data: DataOption = None,
 ):
     """Download data sets once and write them as a local folder with checksums; the only command that uses a network."""
-    from benchmarks import prepare as preparing
-    from benchmarks import task
+    from benchmarks.tasks import prepare as preparing
+    from benchmarks.tasks import task
 
     manifest = preparing.prepare(task.select(tasks), source, out, data, report=typer.echo)
     typer.echo(f"Everything is in {out}/, checksums in {manifest}")

@@ -16,7 +16,7 @@ from benchmarks.metrics.similarity import PearsonSpearman
 from benchmarks.metrics.summaries import Rouge
 from benchmarks.metrics.superglue import GenderParity, MultiRC, Record, superglue_average
 from benchmarks.metrics.translation import Bleu, BleuChrf
-from benchmarks.task import Task
+from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError, unknown_name
 
 __all__ = ["Metric", "get", "of", "superglue_average"]

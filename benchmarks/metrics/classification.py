@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from benchmarks.metrics.metric import Metric, code, percent
+from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
-from cat_keras.records import Example
 
 
 class Accuracy(Metric):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from benchmarks.metrics.classification import ExactMatch
 from benchmarks.metrics.metric import percent
-from cat_keras.records import Example
+from cat_keras.data.records import Example
 
 
 class EditDistance(ExactMatch):

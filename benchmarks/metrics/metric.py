@@ -4,8 +4,8 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
+from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
-from cat_keras.records import Example
 
 
 class Metric(ABC):

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.metrics.metric import Metric
+from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
-from cat_keras.records import Example
 
 SCALE = 5.0  # STS-B rates from 0 (unrelated) to 5 (same meaning); Cer et al., 2017, https://aclanthology.org/S17-2001
 # What T5 puts for an answer that is no number: just below the scale, so that it never counts as a good guess.

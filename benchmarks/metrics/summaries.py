@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from benchmarks.metrics.metric import Metric, percent
-from cat_keras.records import Example
+from cat_keras.data.records import Example
 
 
 class Rouge(Metric):

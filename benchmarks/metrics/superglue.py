@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from benchmarks.metrics.answers import TriviaQa, squad_normalise
 from benchmarks.metrics.classification import F1, Accuracy
 from benchmarks.metrics.metric import by_group, code, group_code, percent
+from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
-from cat_keras.records import Example
 
 # The eight scored tasks and what each reports; the diagnostics axb and axg are no part of the average.
 SCORED = {

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Sequence
 
 from benchmarks.metrics.metric import Metric
+from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
-from cat_keras.records import Example
 
 # sacrebleu's names; those of the second line download a model at their first use.
 TOKENIZERS = ("13a", "zh", "ja-mecab", "ko-mecab", "intl", "char", "none")

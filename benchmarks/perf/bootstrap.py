@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
-from cat_keras.bootstrap import bootstrap_audc
-from cat_keras.curves import Outcomes
+from cat_keras.evaluation.bootstrap import bootstrap_audc
+from cat_keras.evaluation.curves import Outcomes
 
 
 def main():

@@ -7,10 +7,10 @@ from keras import ops
 import cat_keras as ck
 from benchmarks.perf import paired
 from benchmarks.perf.writers import CONTEXT, NEW, TASK, Writers
-from cat_keras.cached import CachedModel
-from cat_keras.generation import Generator
-from cat_keras.speculative import expected_speedup, expected_tokens
-from cat_keras.speculative_decoding import SpeculativeCascade
+from cat_keras.decoding.cache import CachedModel
+from cat_keras.decoding.generation import Generator
+from cat_keras.decoding.speculative import expected_speedup, expected_tokens
+from cat_keras.decoding.speculative_cascade import SpeculativeCascade
 
 GAMMAS = (2, 4, 8)
 BATCHES = {1: 32, 32: 256}  # rows at a time → prompts

@@ -17,8 +17,8 @@ import typer
 
 from benchmarks.perf import cascades, paired, peer, scoring, transformers_gemma, writers
 from benchmarks.perf.writers import NEW, Writers
+from cat_keras.decoding.generation import Generator
 from cat_keras.errors import unknown_name
-from cat_keras.generation import Generator
 
 SETTINGS = {
     "batches of 64, as given": (64, False),

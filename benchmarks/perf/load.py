@@ -19,10 +19,12 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from benchmarks import metrics, profile, sources, task
+from benchmarks import metrics
 from benchmarks.perf import paired
 from benchmarks.perf.growth import exponent
-from cat_keras import store
+from benchmarks.planning import profile
+from benchmarks.tasks import loading, task
+from cat_keras.storage import store
 
 MODELS = (250, 500, 1000, 2000)
 TRAINED = (50, 100, 200)
@@ -33,7 +35,7 @@ SEEDS = (0, 1, 2)
 
 def plan(models: int) -> dict:
     """Names every result of a run of the embedded tasks with so many small models, and says who makes which."""
-    from benchmarks import plan, shards
+    from benchmarks.planning import plan, shards
 
     methods = profile.read("embedded").methods
     study = profile.read("embedded", {"seeds": list(range(models // len(methods)))})
@@ -50,7 +52,7 @@ def train(models: int) -> dict:
     """Trains so many of the smallest models, one seed after the other, and has each answer; reports nothing."""
     from rich.console import Console
 
-    from benchmarks import run
+    from benchmarks.running import run
 
     changes = {"methods": ["xent"], "seeds": list(range(2 * models)), "data.tasks": ["embedded_lookup"],
                "data.train": 24, "data.test": 4, "small.pretrain.epochs": 0, "large.pretrain.epochs": 0}  # fmt: skip
@@ -113,7 +115,7 @@ class _Invented:
     """A task's samples over and over; an answer is the target of its sample or of another one."""
 
     def __init__(self, declared: task.Task, n: int):
-        self.samples, self.n = sources.load(declared, "test", source="samples"), n
+        self.samples, self.n = loading.load(declared, "test", source="samples"), n
         self.of = np.arange(n) % len(self.samples)
         judge = metrics.of(declared)
         self.texts = [e.target for e in self.samples]

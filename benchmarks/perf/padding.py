@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 import cat_keras as ck
-from benchmarks import plan, profile
 from benchmarks.perf import paired
-from cat_keras import models
+from benchmarks.planning import plan, profile
+from cat_keras.modeling import models
 
 
 def main(name: str = "nano", data: str | None = None):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cat_keras import store
+from cat_keras.storage import store
 
 RESULTS = Path(__file__).parents[2] / "results" / "perf"
 

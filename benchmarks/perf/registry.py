@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import sources, task
+from benchmarks import sources
+from benchmarks.tasks import loading, task
 
 ROWS = 20_000
 FILES = {
@@ -50,7 +51,7 @@ def rendering(name: str, root: Path) -> tuple[float, int]:
     path.parent.mkdir(parents=True)
     path.write_text("".join(rows[i % len(rows)] for i in range(ROWS)), encoding="utf-8")
     started = time.process_time()
-    examples = sources.load(declared, "test", root, template=sources.MIXTURE)
+    examples = loading.load(declared, "test", root, template=loading.MIXTURE)
     seconds = time.process_time() - started
     assert len(examples) == ROWS
     return seconds, path.stat().st_size

@@ -8,7 +8,9 @@ import pandas as pd
 import cat_keras as ck
 from benchmarks.perf import paired
 from benchmarks.perf.writers import CONTEXT, NEW, TASK, Writers
-from cat_keras import costs, encoding, forward, models
+from cat_keras.data import padding
+from cat_keras.modeling import costs, models
+from cat_keras.training import forward
 
 COUNTS = (2, 3, 4, 8, 16)
 BATCH = 64
@@ -29,7 +31,7 @@ def strings(model, examples) -> ck.Encoded:
 
 def whole(model, data: ck.Encoded, count: int):
     """A function that scores all strings and gives the best of each `count` in a row, (examples,) int."""
-    edges = np.array(encoding.bucket_lengths(data.lengths, 3))
+    edges = np.array(padding.bucket_lengths(data.lengths, 3))
     scorer = forward.Forward(model)
     scorer.compile(jit_compile=False)
 

@@ -14,7 +14,7 @@ import pandas as pd
 import cat_keras as ck
 from benchmarks.perf import paired, workload
 from benchmarks.perf.training import BATCH, LENGTH, TARGET, ours
-from cat_keras import encoding
+from cat_keras.data import padding
 
 EXAMPLES = 1024
 
@@ -23,7 +23,7 @@ def plain_forward(model, data):
     """Logits of every position, batch by batch; nothing is kept."""
 
     def run():
-        for _, arrays in encoding.windows(data, BATCH, np.array([LENGTH])):
+        for _, arrays in padding.windows(data, BATCH, np.array([LENGTH])):
             model.predict_on_batch({k: arrays[k] for k in ("token_ids", "padding_mask")})
 
     return run

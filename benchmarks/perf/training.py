@@ -14,7 +14,8 @@ import pandas as pd
 import cat_keras as ck
 from benchmarks.perf import paired, workload
 from benchmarks.perf.peer import started
-from cat_keras import costs, training
+from cat_keras import training
+from cat_keras.modeling import costs
 
 BATCH, LENGTH, TARGET, STEPS = 32, 128, 32, 8
 

@@ -5,7 +5,8 @@ import string
 
 import numpy as np
 
-from cat_keras import Encoded, models
+from cat_keras import Encoded
+from cat_keras.modeling import models
 
 # About 1 and 6 million parameters with 4,096 pieces; gated feed-forward blocks of 8/3 of the width hold as many
 # parameters as the plain ones of 4 times the width that GPT has.

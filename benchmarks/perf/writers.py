@@ -9,9 +9,13 @@ import keras
 import numpy as np
 
 import cat_keras as ck
-from benchmarks import sources, task
 from benchmarks.perf import workload
-from cat_keras import encoding, losses, models, store, training
+from benchmarks.tasks import loading, task
+from cat_keras import training
+from cat_keras.data import encoding
+from cat_keras.modeling import models
+from cat_keras.storage import store
+from cat_keras.training import losses
 
 TASK, CONTEXT, NEW = "web_nlg_en", 256, 64
 STEPS, RATES = {"1M": 600, "6M": 400}, {"1M": 3e-3, "6M": 3e-3}  # steps of 32 examples; peak learning rates
@@ -36,10 +40,10 @@ def prepare(cache: Path, data: Path | None = None, count: int = 512) -> Writers:
 
     Args:
         cache: where trained models lie, by what they were trained on. data: folder of real data, see
-            `benchmarks.prepare`; without one the samples of the task are read.
+            `benchmarks.tasks.prepare`; without one the samples of the task are read.
         count: prompts, fewer where the task has fewer.
     """
-    rows = functools.partial(sources.load, task.get(TASK), data=data, source="local" if data else "samples")
+    rows = functools.partial(loading.load, task.get(TASK), data=data, source="local" if data else "samples")
     train, examples = rows("train"), rows("test", limit=count)
     results = store.Store(cache)
     key = store.identity(examples=[e.asdict() for e in train], code=1)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.report import html, load
-from benchmarks.report.contents import Contents
-from benchmarks.report.costs import Prices
-from cat_keras import store
+from benchmarks.report.numbers.costs import Prices
+from benchmarks.report.page import html
+from benchmarks.report.page.contents import Contents
+from benchmarks.report.reading import load
+from cat_keras.storage import store
 
 
 def build(run_dir: Path, console: Console, prices: Prices | None = None) -> Path:

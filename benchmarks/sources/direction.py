@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.sources import tfds
-from benchmarks.sources.dataset import Rows
 from benchmarks.sources.folder import data_folder, read_jsonl, split_file
+from benchmarks.sources.rows import Rows
 from cat_keras.errors import CatKerasError
 
 # Where two corpora share a sentence the earlier one keeps it; corpora not named here follow in alphabetical order.

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from cat_keras import store
 from cat_keras.errors import CatKerasError
+from cat_keras.storage import store
 
 LAYOUT = "a data folder holds <dataset>/<config, or default>/<split>.jsonl, one JSON object per line"
-# sha256 and size of the files of a data folder, by their path in it; `benchmarks.prepare` writes it.
+# sha256 and size of the files of a data folder, by their path in it; `benchmarks.tasks.prepare` writes it.
 MANIFEST = "manifest.json"
 
 

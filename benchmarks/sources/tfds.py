@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sources.rows import Rows
 from cat_keras.errors import CatKerasError, unknown_name
 
 
-def rows(name: str, version: str, part: str, data: str | Path | None, unread: Sequence[str] = ()):
-    """The rows of one split of a TFDS data set (`benchmarks.sources.Rows`), downloaded if they are not there.
+def rows(name: str, version: str, part: str, data: str | Path | None, unread: Sequence[str] = ()) -> Rows:
+    """The rows of one split of a TFDS data set, downloaded if they are not there.
 
     Row i is the i-th row of the prepared files, whichever slice is read.
 
@@ -25,8 +26,6 @@ def rows(name: str, version: str, part: str, data: str | Path | None, unread: Se
         CatKerasError: the data set, version or split does not exist, cannot be downloaded, or must be downloaded by
             hand; what to download and where to put it is said.
     """
-    from benchmarks.sources.dataset import Rows
-
     builder = prepared(name, version, str(data) if data is not None else None)
     count = _count(builder, part)
     return Rows(count, lambda indices: _read(builder, part, indices, unread), lambda id: f"{name}:{version} {id}")

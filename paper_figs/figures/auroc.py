@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.report.cells import Cell
+from benchmarks.report.numbers.cells import Cell
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import Source

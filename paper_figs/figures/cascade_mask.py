@@ -5,7 +5,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from benchmarks import illustrate
+from benchmarks.running import illustrate
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import Source
@@ -106,6 +106,6 @@ FIGURE = Figure(
     "Of each stratum, the longest of the examples kept in `illustration.json`.",
     pick=alone(files=(illustrate.SENTENCES,)),
     draw=draw,
-    wants="the tokens of a run on generated tasks: `python -m benchmarks.illustrate embedded` after that run",
+    wants="the tokens of a run on generated tasks: `python -m benchmarks illustrate embedded` after that run",
     files=(illustrate.SENTENCES,),
 )

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks import illustrate, task
-from benchmarks.report import per_task
+from benchmarks.report.numbers import per_task
+from benchmarks.running import illustrate
+from benchmarks.tasks import task
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import PREDICTIONS, Source
@@ -67,6 +68,6 @@ FIGURE = Figure(
     "the mask leaves out (left), and against how much better the large model is than the small one (right).",
     pick=alone(_suits, (*PREDICTIONS, illustrate.LIVE)),
     draw=draw,
-    wants="a run on three tasks or more, and its training observed: `python -m benchmarks.illustrate study --data DIR`",
+    wants="a run on three tasks or more, and its training observed: `python -m benchmarks illustrate study --data DIR`",
     files=(*PREDICTIONS, illustrate.LIVE),
 )

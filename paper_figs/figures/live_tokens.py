@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from benchmarks import illustrate, task
+from benchmarks.running import illustrate
+from benchmarks.tasks import task
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import Source
@@ -49,6 +50,6 @@ FIGURE = Figure(
     "training examples, by cluster of tasks and, where examples have one, by stratum. One seed.",
     pick=alone(files=(illustrate.LIVE,)),
     draw=draw,
-    wants="the training observed on its sample: `python -m benchmarks.illustrate embedded` after that run",
+    wants="the training observed on its sample: `python -m benchmarks illustrate embedded` after that run",
     files=(illustrate.LIVE,),
 )

@@ -1,12 +1,12 @@
 """The main table: every training objective, with intervals."""
 
-from benchmarks.report import tables
+from benchmarks.report.tables import main_tables
 from paper_figs.figure import Figure, Sheet, alone
 from paper_figs.source import Source
 
 
 def draw(source: Source) -> Sheet:
-    return Sheet(tables.main_table(source.numbers, detail=True), tables.main_records(source.numbers))
+    return Sheet(main_tables.main_table(source.numbers, detail=True), main_tables.main_records(source.numbers))
 
 
 FIGURE = Figure(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cat_keras.bands import GRID
+from cat_keras.evaluation.bands import GRID
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import Source

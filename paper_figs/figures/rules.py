@@ -1,6 +1,6 @@
 """Deferral rules × training objectives, on the same predictions."""
 
-from benchmarks.report import rule_tables
+from benchmarks.report.tables import rule_tables
 from paper_figs.figure import Figure, Sheet, alone
 from paper_figs.source import Source
 

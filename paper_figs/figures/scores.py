@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from cat_keras import confidence
+from cat_keras.evaluation import confidence
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import Source

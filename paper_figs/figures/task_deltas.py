@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.report import per_task
+from benchmarks.report.numbers import per_task
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import Source

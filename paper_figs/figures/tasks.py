@@ -1,13 +1,14 @@
 """Area under the deferral curve, task by task."""
 
-from benchmarks.report import per_task, tables
+from benchmarks.report.numbers import per_task
+from benchmarks.report.tables import main_tables
 from paper_figs.figure import Figure, Sheet, alone
 from paper_figs.source import Source
 
 
 def draw(source: Source) -> Sheet:
     rows = per_task.records(source.numbers)
-    return Sheet(tables.task_table(source.numbers, rows), rows)
+    return Sheet(main_tables.task_table(source.numbers, rows), rows)
 
 
 FIGURE = Figure(

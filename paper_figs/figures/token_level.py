@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.load import Run
-from cat_keras import deferral
-from cat_keras.curves import DeferralCurve, Outcomes, macro_average
+from benchmarks.report.reading.load import Run
+from cat_keras.cascades import deferral
 from cat_keras.errors import CatKerasError
+from cat_keras.evaluation.curves import DeferralCurve, Outcomes, macro_average
 from paper_figs import style
 from paper_figs.figure import Figure, alone
 from paper_figs.source import PREDICTIONS, Source

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import keras_hub  # noqa: F401  (imported once, here)
 
-from benchmarks import cli, journal, report, workbench  # noqa: F401
-from cat_keras import store
+from benchmarks import cli
+from benchmarks.running import journal, workbench  # noqa: F401
+from cat_keras.storage import store
 from tests import tiny
 from tests.faults.outcome import differences, leftovers, outcome
 

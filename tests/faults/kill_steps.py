@@ -16,10 +16,14 @@ from pathlib import Path
 import keras
 import keras_hub  # noqa: F401  (imported once, here)
 
-from cat_keras import decoding, distribution, models
-from cat_keras.encoding import Batches, encode
-from cat_keras.teacher import TeacherCache
-from cat_keras.training import CascadeAware, Schedule, train
+from cat_keras.data.encoding import encode
+from cat_keras.decoding import predictor
+from cat_keras.modeling import models
+from cat_keras.training import distribution
+from cat_keras.training.batches import Batches
+from cat_keras.training.loop import Schedule, train
+from cat_keras.training.teacher import TeacherCache
+from cat_keras.training.trainer import CascadeAware
 from tests.conftest import invented_examples
 
 STEPS = 150
@@ -47,7 +51,7 @@ def work(folder: Path):
     for weight in small.weights:
         digest.update(keras.ops.convert_to_numpy(weight).tobytes())
     weights = digest.hexdigest()
-    for answer in decoding.Predictor(small, max_length=40, max_new_tokens=4)(examples):
+    for answer in predictor.Predictor(small, max_length=40, max_new_tokens=4)(examples):
         digest.update(json.dumps([answer.text, list(map(float, answer.token_logprobs))]).encode())
     (folder / "end.json").write_text(json.dumps([weights, digest.hexdigest()]))
 

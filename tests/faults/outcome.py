@@ -9,8 +9,8 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from benchmarks import report
-from benchmarks.report import load
-from cat_keras import store
+from benchmarks.report.reading import load
+from cat_keras.storage import store
 
 TIMES = ("seconds", "peak_memory_mib")
 TIMED = ("table.md", "report.html", "costs.png", "costs.svg")  # what shows measured seconds

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cat_keras
 from benchmarks import cli
-from cat_keras import store
-from cat_keras.records import Prediction
+from cat_keras.data.records import Prediction
+from cat_keras.storage import store
 
 ROOT = Path(__file__).parents[2]
 PROFILE = """
@@ -44,7 +44,7 @@ LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\d+) (\w+) +(.*)")
 
 
 class Bench:
-    """Stands for `benchmarks.workbench.Workbench`; each test has a class of its own, see `install`.
+    """Stands for `benchmarks.running.workbench.Workbench`; each test has a class of its own, see `install`.
 
     Attributes:
         made: names of the models in the order they were begun. failing: what a step raises, by its label.
@@ -98,12 +98,12 @@ class Bench:
 def install(monkeypatch) -> type[Bench]:
     """Runs of this test use the bench that is returned, and draw no report."""
     bench = type("TestBench", (Bench,), {"made": [], "failing": {}})
-    monkeypatch.setitem(sys.modules, "benchmarks.workbench", types.SimpleNamespace(Workbench=bench))
+    monkeypatch.setitem(sys.modules, "benchmarks.running.workbench", types.SimpleNamespace(Workbench=bench))
     place = types.SimpleNamespace(choose=lambda strategy: types.SimpleNamespace(chief=True, workers=1))
-    monkeypatch.setitem(sys.modules, "cat_keras.distribution", place)
+    monkeypatch.setitem(sys.modules, "cat_keras.training.distribution", place)
     monkeypatch.setitem(vars(cat_keras), "distribution", place)
     monkeypatch.setattr("benchmarks.report.build", lambda folder, console: None)
-    monkeypatch.setattr("benchmarks.leases.POLL", 0.01)
+    monkeypatch.setattr("benchmarks.running.leases.POLL", 0.01)
     return bench
 
 

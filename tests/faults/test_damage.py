@@ -8,10 +8,12 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import keep, leases, report, run, verify
-from benchmarks.report import load
-from cat_keras import store
+from benchmarks import report
+from benchmarks.keeping import keep, verify
+from benchmarks.report.reading import load
+from benchmarks.running import leases, run
 from cat_keras.errors import CatKerasError
+from cat_keras.storage import store
 from tests import runs, tiny
 from tests.faults import cases, damages
 from tests.faults.outcome import differences, leftovers, outcome
@@ -176,8 +178,8 @@ def test_a_run_builds_again_what_was_damaged_and_ends_the_same(finished, tmp_pat
 @pytest.mark.slow
 @pytest.mark.long
 def test_what_reads_a_preset_or_a_teacher_cache_itself(finished, tmp_path):
-    from cat_keras import models
-    from cat_keras.teacher import TeacherCache
+    from cat_keras.modeling import models
+    from cat_keras.training.teacher import TeacherCache
 
     cache, rng = finished[0] / "runs" / "cache", random.Random(0)
     for pattern, name, read, n in (
@@ -201,9 +203,10 @@ def test_what_reads_a_preset_or_a_teacher_cache_itself(finished, tmp_path):
 def test_a_checkpoint_is_what_was_written_or_is_not_read(tmp_path, new_model, encoded):
     import keras
 
-    from cat_keras import checkpoint
-    from cat_keras.encoding import Batches
-    from cat_keras.training import CascadeAware, Schedule, train
+    from cat_keras.training import checkpoint
+    from cat_keras.training.batches import Batches
+    from cat_keras.training.loop import Schedule, train
+    from cat_keras.training.trainer import CascadeAware
 
     def state_after(steps, folder):
         trainer = CascadeAware(new_model("small", seed=0), "xent")

@@ -9,7 +9,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from benchmarks.journal import Journal
+from benchmarks.running.journal import Journal
 from cat_keras.errors import CatKerasError, Stopped
 from tests.faults import stand_in
 from tests.faults.stand_in import call, events
@@ -203,7 +203,7 @@ def test_a_log_that_cannot_be_written_stops_no_run(bench, command, log, monkeypa
 @pytest.mark.long
 def test_a_training_that_diverges_is_repeated_alone(tmp_path):
     """The real thing: TensorFlow, a learning rate that is far too high, and the command that the log names."""
-    from tests.test_run import PROFILE
+    from tests.running.test_run import PROFILE
 
     (tmp_path / "tiny.toml").write_text(PROFILE)
     words = [sys.executable, "-m", "benchmarks", "run", "tiny.toml", "--out", "runs"]

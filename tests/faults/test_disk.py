@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from benchmarks import cli, keep, report
-from cat_keras import models
+from benchmarks import cli, report
+from benchmarks.keeping import keep
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling import models
 from tests import runs, tiny
 from tests.faults.outcome import differences, leftovers, outcome
 

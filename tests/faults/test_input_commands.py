@@ -10,7 +10,8 @@ from unittest import mock
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks import cli, task
+from benchmarks import cli
+from benchmarks.tasks import task
 from tests import runs
 from tests.faults import cases, strange
 
@@ -109,7 +110,7 @@ def place(tmp_path, monkeypatch):
 
 
 def load(folder):
-    from benchmarks.report import load
+    from benchmarks.report.reading import load
 
     return load.load(folder)
 

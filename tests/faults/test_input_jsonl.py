@@ -5,8 +5,9 @@ import json
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks import extensions, listing, sources, task
-from benchmarks.task import Task
+from benchmarks import sources
+from benchmarks.tasks import counting, extensions, listing, loading, task
+from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError
 from tests.faults import cases, strange
 
@@ -77,9 +78,9 @@ def test_a_file_of_lines(n, tmp_path):
         nonlocal read
         (folder / "test.jsonl").write_bytes(end.join(lines))
         declared = TASKS[kind]
-        counted = strange.result_or_error(sources.count, declared, "local", tmp_path)
+        counted = strange.result_or_error(counting.count, declared, "local", tmp_path)
         assert counted is not None
-        examples = strange.result_or_error(sources.load, declared, split, tmp_path, limit)
+        examples = strange.result_or_error(loading.load, declared, split, tmp_path, limit)
         if examples is None:
             return
         read += 1
@@ -110,8 +111,8 @@ def test_the_manifest_of_a_data_folder(n, tmp_path):
     def check(manifest):
         (tmp_path / "manifest.json").write_bytes(manifest)
         sources.folder._entries.cache_clear()  # by name and time, which many cases share
-        strange.result_or_error(sources.load, TASKS["generation"], "test", tmp_path)
-        strange.result_or_error(sources.count, TASKS["generation"], "local", tmp_path)
+        strange.result_or_error(loading.load, TASKS["generation"], "test", tmp_path)
+        strange.result_or_error(counting.count, TASKS["generation"], "local", tmp_path)
 
     contents = st.one_of(strange.mutated(whole, 2).map(line), st.binary(max_size=20), st.just(b"[" * 100_000))
     strange.prove(check, n, manifest=contents)
@@ -133,7 +134,7 @@ def test_pairs_of_languages(n, tmp_path):
     def check(place, odd, which, split):
         for path in paths:
             path.write_bytes(b"\n".join(rows[:place] + [odd] + rows[place:] if path == paths[which] else rows))
-        for example in strange.result_or_error(sources.load, declared, split, tmp_path) or ():
+        for example in strange.result_or_error(loading.load, declared, split, tmp_path) or ():
             assert example.target and all(example.references)
 
     odd = st.one_of(strange.mutated(good).map(line), broken)
@@ -162,9 +163,9 @@ def test_a_declaration(n):
         strange.result_or_error(declared.example, ROW, "test-0")
         strange.result_or_error(lambda: listing.text([listing.Entry(declared, {})]))
         for split in ("train", "test"):
-            strange.result_or_error(sources.load, declared, split, "/nowhere")
-        strange.result_or_error(sources.count, declared, "local", "/nowhere")
-        strange.result_or_error(sources.available, declared, "/nowhere")
+            strange.result_or_error(loading.load, declared, split, "/nowhere")
+        strange.result_or_error(counting.count, declared, "local", "/nowhere")
+        strange.result_or_error(loading.available, declared, "/nowhere")
 
     strange.prove(check, n, data=st.data())
 
@@ -202,6 +203,6 @@ def test_lines_of_a_megabyte(tmp_path):
     long = "wörd\u200b " * 150_000
     (folder / "test.jsonl").write_bytes(b"\n".join([line(ROW | {"question": long})] * 3))
     with strange.in_time(10):
-        assert [e.prompt for e in sources.load(TASKS["generation"], "test", tmp_path)] == [f"{long.strip()}:\n"] * 2
+        assert [e.prompt for e in loading.load(TASKS["generation"], "test", tmp_path)] == [f"{long.strip()}:\n"] * 2
     (folder / "test.jsonl").write_bytes(b"\n".join([line(ROW | {"answer": [long]})] * 3))
-    assert strange.result_or_error(sources.load, TASKS["generation"], "test", tmp_path) is None
+    assert strange.result_or_error(loading.load, TASKS["generation"], "test", tmp_path) is None

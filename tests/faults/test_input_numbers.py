@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from cat_keras import bands, bootstrap, calibration, confidence, curves, deferral, guarantee, significance, speculative
+from cat_keras.cascades import calibration, deferral, guarantee
+from cat_keras.data.records import Example, Prediction
+from cat_keras.decoding import speculative
 from cat_keras.errors import CatKerasError
-from cat_keras.records import Example, Prediction
+from cat_keras.evaluation import bands, bootstrap, confidence, curves, significance
 from tests.faults import cases, strange
 
 ODD = (float("nan"), float("inf"), -float("inf"), 1e308, -1e308, 1e-320, None, "x", "0.5", True, 10**400, 1j, [], -1.0)

@@ -6,7 +6,7 @@ import math
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks import plan, profile
+from benchmarks.planning import plan, profile
 from cat_keras.errors import CatKerasError
 from tests.faults import cases, strange
 

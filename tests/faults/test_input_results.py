@@ -9,10 +9,12 @@ import pyarrow.parquet
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks import verify
-from benchmarks.keep import keep
-from benchmarks.report import cells, load, training
-from cat_keras import deferral, store
+from benchmarks.keeping import verify
+from benchmarks.keeping.keep import keep
+from benchmarks.report.numbers import cells, training
+from benchmarks.report.reading import load
+from cat_keras.cascades import deferral
+from cat_keras.storage import store
 from tests import runs
 from tests.faults import cases, strange
 

@@ -5,10 +5,10 @@ import json
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks import metrics, task
-from benchmarks.examples import Examples, Lengths
-from benchmarks.sources import samples
-from cat_keras.records import Example
+from benchmarks import metrics
+from benchmarks.planning.examples import Examples, Lengths
+from benchmarks.tasks import sample_rows, task
+from cat_keras.data.records import Example
 from tests.faults import cases, strange
 
 TASKS = task.names()
@@ -18,7 +18,7 @@ def rows(name: str) -> list[dict]:
     """A few rows of a task as they should be."""
     declared = task.get(name)
     if hasattr(declared.source, "open"):
-        return [row for _, row in samples.rows(declared)]
+        return [row for _, row in sample_rows.rows(declared)]
     return [row for _, (_, row) in zip(range(4), declared.source.rows("test", None), strict=False)]
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import keep, report, verify
-from cat_keras import processes, store
+from benchmarks import report
+from benchmarks.keeping import keep, verify
 from cat_keras.errors import CatKerasError
+from cat_keras.storage import processes, store
 from tests import runs
 from tests.faults import cases
 

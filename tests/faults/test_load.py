@@ -8,9 +8,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from benchmarks import plan, profile, shards
 from benchmarks.perf import load as measuring
-from benchmarks.report import columns, load, summary
+from benchmarks.planning import plan, profile, shards
+from benchmarks.report.numbers import summary
+from benchmarks.report.reading import columns, load
 from tests.faults import cases, stand_in
 
 

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import keep, profile, report, task
+from benchmarks import report
+from benchmarks.keeping import keep
+from benchmarks.planning import profile
 from benchmarks.sources import Dataset
-from cat_keras import store, untrusted
+from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
+from cat_keras.storage import store, untrusted
 from tests import runs
 
 NAMES = (

@@ -12,8 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from benchmarks import report
-from benchmarks.report import load
-from cat_keras import store
+from benchmarks.report.reading import load
+from cat_keras.storage import store
 from tests import runs
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

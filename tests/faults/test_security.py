@@ -13,8 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from cat_keras import models, store, untrusted
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling import models
+from cat_keras.storage import store, untrusted
 from tests.faults.presets import preset, serialized
 
 ROOT = Path(__file__).parents[2]
@@ -32,12 +33,12 @@ METHODS = {
     "to_pickle",
     "enable_unsafe_deserialization",
 }
-METHODS |= {"load_module", "func_load", "run_path", "run_module"}
+METHODS |= {"load_module", "resolve_name", "func_load", "run_path", "run_module"}
 KEYWORDS = {"allow_pickle": False, "shell": False, "safe_mode": True, "trust_remote_code": False}
 ALLOWED = {
-    ("cat_keras/__init__.py", "import_module"): "names of a table in that file",
-    ("benchmarks/task.py", "import_module"): "MODULES, a constant",
-    ("benchmarks/extensions.py", "exec_module"): "--tasks-file names code of the user's own",
+    ("cat_keras/__init__.py", "resolve_name"): "names of a table in that file",
+    ("benchmarks/tasks/task.py", "import_module"): "MODULES, a constant",
+    ("benchmarks/tasks/extensions.py", "exec_module"): "--tasks-file names code of the user's own",
     ("benchmarks/cli/__init__.py", "load_module"): "that option",
     ("benchmarks/test_reproduction.py", "subprocess"): "starts this project's command line, as a list of words",
     ("benchmarks/perf/growth.py", "subprocess"): "starts itself, as a list of words",
@@ -88,7 +89,7 @@ def test_what_the_search_finds(line):
 
 
 def test_templates_trust_nothing_but_our_own_script_and_style():
-    text = (ROOT / "benchmarks/report/html/page.html.j2").read_text()
+    text = (ROOT / "benchmarks/report/page/html/page.html.j2").read_text()
     assert sorted(re.findall(r"{{ (\w+) \| safe }}", text)) == ["script", "style"]
     assert len(re.findall(r"\bsafe\b", text)) == 2 and "autoescape" not in text
 

@@ -9,9 +9,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from benchmarks.report import columns, load
-from cat_keras import models, store, untrusted
+from benchmarks.report.reading import columns, load
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling import models
+from cat_keras.storage import store, untrusted
 from tests import runs
 from tests.faults.presets import BACKBONE, preset
 
@@ -70,7 +71,8 @@ def test_our_own_archives_are_read(tmp_path):
 
 @pytest.mark.slow
 def test_encoded_data_and_checkpoints_are_such_archives(tmp_path):
-    from cat_keras import checkpoint, encoding
+    from cat_keras.data import encoding
+    from cat_keras.training import checkpoint
 
     path = bomb(tmp_path)
     for read in (encoding.Encoded.load, checkpoint._read):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import keep, leases, report
-from benchmarks.report import load
-from cat_keras import store
+from benchmarks import report
+from benchmarks.keeping import keep
+from benchmarks.report.reading import load
+from benchmarks.running import leases
 from cat_keras.errors import Stopped
+from cat_keras.storage import store
 from tests import runs, tiny
 from tests.faults import cases
 from tests.faults.outcome import differences, leftovers, outcome

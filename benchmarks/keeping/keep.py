@@ -1,0 +1,208 @@
+"""A finished run → a folder small enough to commit: numbers per prediction in place of texts, and the report of them.
+
+Texts of models and data are not kept; licences of data forbid it. What the report computes from texts, the official
+metrics, it computes from statistics of each answer (`metrics.Metric.statistics`) instead, to the same numbers.
+"""
+
+import importlib.metadata
+import io
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from benchmarks import report
+from benchmarks.keeping import merge
+from benchmarks.metrics.metric import code
+from benchmarks.report.numbers import cells
+from benchmarks.report.reading import load
+from benchmarks.report.reading.columns import Columns
+from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
+from benchmarks.report.reading.load import Run
+from benchmarks.tasks import task
+from cat_keras.errors import CatKerasError
+from cat_keras.storage import store
+from cat_keras.storage.untrusted import is_plain
+
+# What numbers and plots may depend on, beside this code.
+PACKAGES = ("matplotlib", "numpy", "pyarrow", "rouge-score", "sacrebleu", "scikit-learn", "scipy")
+PREDICTIONS = ("examples.parquet", "predictions.parquet")
+LEFT_OUT = (".svg", ".html")  # large, and nothing that tables and PNG files do not show
+# Ids that sources make. Others, such as a URL or a title, may be text of the data.
+PLAIN_ID = re.compile(r"[\w-]*\d+", re.ASCII)
+
+
+def keep(source: Path, to: Path, add: bool = False) -> Path:
+    """Writes what is kept of a finished run, and its report computed from that alone.
+
+    The manifest comes last, so that a folder left half-written does not verify; the same call mends it. Files that an
+    earlier `keep` wrote and this one does not are removed; files of others stay.
+
+    Args:
+        source: a run folder with texts. to: the folder of the kept results, made where there is none.
+        add: models that `to` holds and this run does not stay, see `merge`.
+
+    Returns:
+        `to`.
+
+    Raises:
+        CatKerasError: `source` is no finished run or has no texts, or `to` is a run folder with texts.
+    """
+    run, to = load.load(source), Path(to)
+    if not run.has_text:
+        raise CatKerasError(f"Results are kept of a run with its texts; {source} has none. Give the run's own folder")
+    before = _files_of(to)
+    manifest = _manifest(run)
+    if add and (to / "manifest.json").exists():
+        manifest, tables = merge.beside(to, manifest, _predictions(run))
+    else:
+        tables = _predictions(run)
+    contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True))
+    contents |= _drawn(contents, manifest, to.name)
+    _write(to, contents, manifest, before)
+    return to
+
+
+def redraw(folder: Path):
+    """Writes the report of kept results again, as this code computes it from the same predictions.
+
+    Raises:
+        CatKerasError: it holds no kept results, or other predictions than its manifest lists.
+    """
+    run, folder = load.load(folder), Path(folder)
+    before, contents = _files_of(folder), {name: (folder / name).read_bytes() for name in PREDICTIONS}
+    manifest = store.read_manifest(folder / "manifest.json")
+    _write(folder, contents | shown(run), manifest | {"kept": manifest["kept"] | {"packages": packages()}}, before)
+
+
+def _write(to: Path, contents: dict[str, bytes], manifest: dict, before: set[str]):
+    store.write_together(to, contents, manifest)
+    for name in before - contents.keys():
+        (to / name).unlink(missing_ok=True)
+
+
+def _drawn(contents: dict[str, bytes], manifest: dict, name: str) -> dict[str, bytes]:
+    """The report of what will be kept, from a copy: the folder itself changes once all is there."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / name
+        store.write_together(folder, contents, manifest)
+        return shown(load.load(folder))
+
+
+def shown(run: Run) -> dict[str, bytes]:
+    """File name → content of the part of the report that is kept; `report` makes the rest from what is kept."""
+    return {name: content for name, content in report.files(run).items() if not name.endswith(LEFT_OUT)}
+
+
+def packages() -> dict[str, str]:
+    """Versions of what the report is computed and drawn with; FreeType draws the letters of a PNG."""
+    from matplotlib.ft2font import __freetype_version__
+
+    return {name: importlib.metadata.version(name) for name in PACKAGES} | {"freetype": __freetype_version__}
+
+
+def _files_of(to: Path) -> set[str]:
+    """Files that an earlier `keep` wrote."""
+    if not (to / "manifest.json").exists():
+        return set()
+    manifest = store.read_manifest(to / "manifest.json")
+    if "kept" not in manifest and (to / "predictions.parquet").exists():
+        raise CatKerasError(f"{to} is a run folder with texts, which would be lost. Keep the results in another folder")
+    return set(filter(is_plain, manifest.get("files", ())))  # they are removed
+
+
+def _manifest(run: Run) -> dict:
+    kept = {
+        "scheme": KEPT_SCHEME,
+        "of": run.manifest.get("files", {}),
+        "extra": list(run.extra),
+        "examples": {name: run.fingerprint(name) for name in run.tasks},
+        "signatures": {name: cells.signature(run, name) for name in run.tasks},
+        "packages": packages(),
+    }
+    bayes = {name: load.bayes_quality(name) for name in run.tasks}
+    rest = {key: value for key, value in run.manifest.items() if key != "files"}
+    return {"bayes_quality": bayes} | rest | {"kept": kept}
+
+
+def _examples(run: Run) -> bytes:
+    parts = []
+    for name in run.tasks:
+        examples, together = list(run.examples[name]), task.get(name).together
+        parts.append(
+            {
+                "task": [name] * len(examples),
+                "id": _ids([e.id for e in examples]),
+                # A group that is a stratum is shown by its name; one that holds rows together may be text of the data.
+                "group": [f"{code(e.group):.0f}" if together and e.group else e.group for e in examples],
+                "n_options": np.array([len(e.options) for e in examples], np.int32),
+                "answer": run.examples[name].answers.astype(np.int32),
+            }
+        )
+    return _parquet(map(pyarrow.table, parts))
+
+
+def _predictions(run: Run) -> list[pyarrow.Table]:
+    """All complete cells, a table per task."""
+    narrow = {name: _exact_in_float32(run, name) for name in LISTS}
+    answered = {*run.large, *(name for _, _, name in run.small)}
+    return [_of_task(run, name, narrow) for name in run.tasks if name in answered]
+
+
+def _of_task(run: Run, name: str, narrow: dict[str, bool]) -> pyarrow.Table:
+    models = {("large", "", -1): run.large[name]} if name in run.large else {}
+    models |= {("small", m, s): cell for (m, s, t), cell in sorted(run.small.items()) if t == name}
+    ids = _ids(run.examples[name].ids)
+    return pyarrow.concat_tables(_cell(run, name, model, cell, ids, narrow) for model, cell in models.items())
+
+
+def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str], narrow: dict[str, bool]):
+    n = len(ids)
+    rows = {"model": [model[0]] * n, "method": [model[1]] * n, "seed": np.full(n, model[2], np.int32)}
+    rows |= {"task": [name] * n, "id": ids}
+    for column in LISTS:
+        ragged = answers[column]
+        values = ragged.values.astype(np.float32 if narrow[column] else np.float64)
+        rows[column] = pyarrow.ListArray.from_arrays(ragged.offsets.astype(np.int32), values)
+    rows |= {column: answers[column].astype(np.int32) for column in COUNTS if column in answers}
+    rows |= {column: answers[column] for column in ("flops", "seconds", "quality")}
+    statistics = cells.statistics(run, name, answers)
+    return pyarrow.table(rows | {"statistics": pyarrow.array(statistics, pyarrow.list_(pyarrow.float64()))})
+
+
+def _exact_in_float32(run: Run, name: str) -> bool:
+    """Whether these are numbers of single precision, as models write them: half of the bytes then say the same."""
+    every = (cell[name].values for cell in (*run.large.values(), *run.small.values()))
+    return all(np.array_equal(values.astype(np.float32), values) for values in every)
+
+
+def _ids(ids: list[str]) -> list[str]:
+    """The ids, or where some may be text, numbers in the same order: resampling sorts by id."""
+    if all(map(PLAIN_ID.fullmatch, ids)):
+        return ids
+    rank = {id: i for i, id in enumerate(sorted(ids))}
+    return [f"{rank[id]:09}" for id in ids]
+
+
+def _parquet(tables: Iterable[pyarrow.Table]) -> bytes:
+    """One row group per table (a task), so that a column's values are encoded with their like.
+
+    Log-probabilities are all different: their bytes compress when sorted by significance, without a dictionary.
+    """
+    sink, writer = io.BytesIO(), None
+    for table in tables:
+        if writer is None:
+            leaves = {name: f"{name}.list.element" for name in (*LISTS, *KEPT)}
+            split = [leaves[name] for name in LISTS]
+            others = [leaves.get(name, name) for name in table.column_names if name not in LISTS]
+            writer = pyarrow.parquet.ParquetWriter(
+                sink, table.schema, compression="zstd", compression_level=19,
+                use_dictionary=others, use_byte_stream_split=split,
+            )  # fmt: skip
+        writer.write_table(table, row_group_size=max(1, len(table)))
+    writer.close()
+    return sink.getvalue()

@@ -1,0 +1,145 @@
+"""`run --dry-run`: the plan and what it takes, printed; nothing is built, downloaded or written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.planning import hardware as machines
+from benchmarks.planning import plan, shards
+from benchmarks.planning.estimate import Estimate, Stage, bytes_per_token
+from cat_keras.storage.store import Store
+
+
+def show(
+    profile,
+    data: Path | None,
+    out: Path,
+    console: Console,
+    source: str = "",
+    shard: tuple[int, int] | None = None,
+    hardware: str = "cpu2",
+):
+    """Prints what `run.run` with the same arguments would do, and an estimate of what it takes.
+
+    Args:
+        hardware: a name of `hardware.toml`, or "measure".
+
+    Raises:
+        CatKerasError: as `run.run` does before it begins; unknown hardware.
+    """
+    machine = machines.get(hardware)
+    todo = plan.make(profile, data, source, assume=True)
+    cache = Store(out / "cache")
+    each, how = bytes_per_token(todo, cache)
+    estimate = Estimate(todo, each)
+    owner = _owners(todo, shard)
+    stages = [s for s in estimate.stages() if not shard or owner(s) in (None, shard[0])]
+    cached = {s.key for s in stages if cache.path(s.kind, s.key).exists()}
+    console.print(_heading(todo, estimate, how), soft_wrap=True, highlight=False)
+    console.print(_table(stages, cached, owner if shard else None, estimate, machine))
+    for line in _totals(stages, cached, estimate, machine):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _owners(todo, shard):
+    """Which shard does a stage; None where several need it and the first one to come does."""
+    shares = shards.assign(todo, shard[1]) if shard else []
+    of_model = {model: i for i, share in enumerate(shares) for model in share}
+    last = {todo.model_key(model): model for model in todo.small}
+
+    def owner(stage: Stage) -> int | None:
+        if stage.kind == "predict":
+            return of_model.get((stage.objective, stage.seed))
+        return of_model.get(last.get(stage.key))
+
+    return owner
+
+
+def _heading(todo, estimate: Estimate, how: str) -> str:
+    tokens = int(estimate.train_lengths.sum())
+    text = (
+        f"{todo.profile.name}: {len(todo.tasks)} tasks, {len(todo.train):,} training and {len(todo.test):,} test "
+        f"examples, {len(todo.models())} models. Estimated: {_count(tokens)} training tokens, "
+        f"{_count(estimate.target_tokens)} of them target; {how}."
+    )
+    assumed = dict.fromkeys([*todo.train.assumed, *todo.test.assumed])
+    if assumed:
+        text += (
+            f"\nThe rows of {len(assumed)} tasks are not on this machine: taken as many as the profile allows and as "
+            "long as the task allows, which is an upper limit (a whole test split: 3,000). "
+            "`python -m benchmarks prepare` downloads them."
+        )
+    return escape(text)
+
+
+def _table(stages: list[Stage], cached, owner, estimate: Estimate, machine) -> Table:
+    table = Table(box=None, header_style="bold")
+    for name in ("stage", "model", "objective"):
+        table.add_column(name)
+    for name in ("seed", "≈ steps", "FLOPs", "≈ time", "disk"):
+        table.add_column(name, justify="right")
+    table.add_column("shard" if owner else "")
+    table.add_column("")
+    for stage in stages:
+        mine = "" if not owner else ("first to come" if owner(stage) is None else str(owner(stage)))
+        table.add_row(
+            stage.label,
+            stage.role,
+            stage.objective,
+            "" if stage.seed < 0 else str(stage.seed),
+            f"{stage.steps:,}" if stage.steps else "",
+            f"{stage.flops:.1e}",
+            _time(estimate.seconds(stage, machine)),
+            _size(stage.disk),
+            mine,
+            "[green]cached[/]" if stage.key in cached else "to do",
+        )
+    return table
+
+
+def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterator[str]:
+    todo = [s for s in stages if s.key not in cached]
+    computing = sum(estimate.seconds(s, machine) for s in todo)
+    compiling = estimate.compile_seconds(todo, machine)
+    yield (
+        f"[bold]To do: {len(todo)} of {len(stages)} stages[/], {sum(s.flops for s in todo):.1e} FLOPs, "
+        f"{_size(sum(s.disk for s in todo))} of disk."
+    )
+    yield (
+        f"[bold]Estimate for {escape(machine.name)}: {_time(computing + compiling)}[/], of which "
+        f"{_time(compiling)} compiling; at {machine.train:.0%} of {_rate(machine.flops)} on each of "
+        f"{machine.devices} device{'s' * (machine.devices > 1)} ({escape(machine.source)})."
+    )
+    for role in ("large", "small"):
+        size, (memory, whole) = estimate.size[role], estimate.memory(role)
+        need = f"{_size(memory)} of device memory" if whole else f"{_size(memory)} of device memory and activations"
+        fits = "it has" if memory <= machine.memory else "it has only"
+        yield (
+            f"The {role} model: {_count(size.parameters)} parameters, from {size.known_from}. Estimate of its "
+            f"training: {need}, TensorFlow itself not counted; {fits} {_size(machine.memory)}."
+        )
+
+
+def _count(n: float) -> str:
+    for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if n >= unit:
+            return f"{n / unit:.3g} {name}"
+    return f"{n:.0f}"
+
+
+def _rate(flops: float) -> str:
+    return f"{_count(flops)}FLOP/s"
+
+
+def _size(n: float) -> str:
+    return f"{_count(n)}B" if n >= 1000 else f"{n:.0f} B"
+
+
+def _time(seconds: float) -> str:
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -1,0 +1,217 @@
+"""What a plan will take, estimated before anything is built: tokens, FLOPs, disk, time and memory.
+
+The estimate counts what the machine computes, which is more than what `modeling.costs` prices: training computes every
+position's distribution, scoring reads the prompt again for every option, and a batch generates until its last answer
+ends. Padding is not counted.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.planning import sizes
+from benchmarks.planning.examples import BYTES_PER_TOKEN, Lengths
+from benchmarks.planning.hardware import Hardware
+from benchmarks.planning.plan import LARGE, Cell, Plan
+from cat_keras.modeling.models import train_tokenizer
+from cat_keras.storage.store import Store
+
+SAMPLE = 2_000  # texts that measure how long tokens are
+FLOAT = 4  # bytes
+LAYERS = 30  # compiled, of a model of which only the number of parameters is known
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One thing that a run builds.
+
+    Attributes:
+        label: as in a run's progress. kind: "train", "teacher" or "predict". key: of its result in the cache.
+        role, objective: of the model; seed: −1 for the large one. steps: of the optimizer, or batches.
+        flops: computed. disk: bytes it leaves. steps_decoded: reads of all weights by greedy decoding.
+        compiled: layers times padded lengths of its step. start: the key of the training it needs, or "".
+    """
+
+    label: str
+    kind: str
+    key: str
+    role: str
+    objective: str = ""
+    seed: int = -1
+    steps: int = 0
+    flops: float = 0.0
+    disk: float = 0.0
+    steps_decoded: int = 0
+    compiled: int = 0
+    start: str = ""
+
+
+def bytes_per_token(plan: Plan, cache: Store | None) -> tuple[float, str]:
+    """Measured on a sample of the training text, or taken as 4; and which, in words.
+
+    Measured with the run's tokenizer where it is on this machine; for models to be built with one trained on the
+    sample.
+    """
+    if plan.train.assumed:
+        return BYTES_PER_TOKEN, f"taken as {BYTES_PER_TOKEN} bytes each, for want of the data"
+    every = max(len(plan.train) // SAMPLE, 1)
+    texts = [e.prompt + e.target for i, e in enumerate(plan.train) if i % every == 0]
+    proto, which = _tokenizer(plan, cache), "the run's tokenizer"
+    if proto is None and not (plan.profile.small.preset or plan.profile.large.preset):
+        proto, which = train_tokenizer(texts, plan.profile.data.vocabulary_size), "a tokenizer trained on them"
+    if proto is None:
+        return BYTES_PER_TOKEN, f"taken as {BYTES_PER_TOKEN} bytes each, for want of the tokenizer"
+    import sentencepiece
+
+    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    found = sum(len(text.encode()) for text in texts) / max(sum(map(len, tokenizer.encode(texts))), 1)
+    return found, f"{found:.2f} bytes each, measured on {len(texts):,} texts with {which}"
+
+
+def _tokenizer(plan: Plan, cache: Store | None) -> bytes | None:
+    """A SentencePiece vocabulary on this machine: of a preset folder, or trained by an earlier run."""
+    folders = [Path(p) for p in (plan.profile.small.preset, plan.profile.large.preset) if p]
+    if not folders and cache:
+        folders = [cache.path("tokenizer", plan.tokenizer)]
+    found = [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("vocabulary.spm"))]
+    return found[0].read_bytes() if found else None
+
+
+class Estimate:
+    """The stages of a plan with what each takes.
+
+    Args:
+        plan: what is to be built. bytes_per_token: of its text; the same on every machine that shares the work.
+    """
+
+    def __init__(self, plan: Plan, bytes_per_token: float = BYTES_PER_TOKEN):
+        self.plan, self.profile, self.bytes_per_token = plan, plan.profile, bytes_per_token
+        vocabulary = plan.profile.data.vocabulary_size
+        self.size = {role: sizes.of(getattr(plan.profile, role), vocabulary) for role in ("large", "small")}
+
+    def stages(self) -> list[Stage]:
+        """Every training, the teacher cache where a method reads it, and the predictions."""
+        cells = self.plan.cells()
+        teacher = [self._teacher()] if any(cell.needs_teacher for cell in cells) else []
+        return [*map(self._training, cells), *teacher, *self._predictions()]
+
+    # -- tokens --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def train_lengths(self) -> np.ndarray:
+        """(n,) tokens per training example, start and end included, cut to the context."""
+        return self._joined(self.plan.train.lengths.values(), lambda t: self._tokens(t.prompt) + self._tokens(t.target))
+
+    @cached_property
+    def target_tokens(self) -> int:
+        return int(sum((self._tokens(t.target) + 1).sum() for t in self.plan.train.lengths.values()))
+
+    @cached_property
+    def scored(self) -> np.ndarray:
+        """(options,) tokens read to score each option of the test examples."""
+
+        def per_option(t: Lengths):
+            mean = t.options / np.maximum(t.n_options, 1)
+            return np.repeat(self._tokens(t.prompt) + self._tokens(mean), t.n_options)
+
+        return self._joined(self.plan.test.lengths.values(), per_option)
+
+    @cached_property
+    def generated(self) -> np.ndarray:
+        """(n,) tokens of each test example without options: its prompt and the longest answer."""
+        longest = self.profile.data.max_new_tokens
+        return self._joined(
+            self.plan.test.lengths.values(), lambda t: self._tokens(t.prompt[t.n_options == 0]) + longest
+        )
+
+    def _tokens(self, size: np.ndarray) -> np.ndarray:
+        return np.ceil(size / self.bytes_per_token)
+
+    def _joined(self, parts, measure: Callable[[Lengths], np.ndarray]) -> np.ndarray:
+        lengths = np.concatenate([np.zeros(0), *(measure(part) + 2 for part in parts)])
+        return np.minimum(lengths, self.profile.data.max_length)
+
+    # -- stages --------------------------------------------------------------------------------------------------
+
+    def _read(self, role: str, lengths: np.ndarray) -> float:
+        """FLOPs of a forward pass over sequences, every position's distribution included."""
+        flops = self.size[role].flops
+        return float((flops.per_token + flops.per_logit) * lengths.sum() + flops.per_context * (lengths**2).sum() / 2)
+
+    def _training(self, cell: Cell) -> Stage:
+        batches = -(-len(self.train_lengths) // cell.training.batch_size)
+        return Stage(
+            cell.label,
+            "train",
+            cell.key,
+            cell.role,
+            cell.objective,
+            -1 if cell.role == "large" else cell.seed,
+            steps=max(round(cell.training.epochs * batches), 1),
+            flops=3 * cell.training.epochs * self._read(cell.role, self.train_lengths),
+            disk=FLOAT * self.size[cell.role].parameters,
+            compiled=self.profile.buckets * (self.size[cell.role].layers or LAYERS),
+            start=cell.start.key if cell.start else "",
+        )
+
+    def _teacher(self) -> Stage:
+        vocabulary = self.size["large"].vocabulary or 2**18
+        entry = 2 + np.min_scalar_type(vocabulary - 1).itemsize  # a probability and its id
+        columns = self.profile.teacher.k * entry if self.profile.teacher.distribution != "none" else 0
+        return Stage(
+            "teacher cache",
+            "teacher",
+            self.plan.teacher,
+            "large",
+            flops=self._read("large", self.train_lengths),
+            disk=self.target_tokens * (1 / 8 + 2 + columns),
+            start=self.plan.large.key if self.plan.large else "",
+        )
+
+    def _predictions(self) -> Iterator[Stage]:
+        batches = -(-len(self.generated) // 64)
+        for model in self.plan.models():
+            role = "large" if model == LARGE else "small"
+            cell = self.plan.last(model)
+            yield Stage(
+                f"predict {self.plan.label(model)}",
+                "predict",
+                self.plan.prediction_key(self.plan.model_key(model)),
+                role,
+                *model,
+                # What was generated is read a second time, for its log-probabilities.
+                flops=self._read(role, self.scored) + 2 * self._read(role, self.generated),
+                disk=8.0 * len(self.scored) + len(self.generated) * 4 * self.profile.data.max_new_tokens,
+                steps_decoded=batches * self.profile.data.max_new_tokens,
+                start=cell.key if cell else "",
+            )
+
+    # -- on some hardware ----------------------------------------------------------------------------------------
+
+    def seconds(self, stage: Stage, hardware: Hardware) -> float:
+        """Time at the assumed rate, or that of reading the weights for every generated token where it is longer."""
+        weights = FLOAT * self.size[stage.role].parameters
+        computed = stage.flops / hardware.rate
+        decoded = stage.steps_decoded * weights / (hardware.bandwidth * hardware.devices)
+        return max(computed, decoded)
+
+    def compile_seconds(self, stages: list[Stage], hardware: Hardware) -> float:
+        """One compilation per model, objective and padded length; starts share the one of xent."""
+        steps = {(s.role, s.objective): s.compiled for s in stages if s.kind == "train"}
+        return hardware.compile * sum(steps.values())
+
+    def memory(self, role: str) -> tuple[float, bool]:
+        """Bytes that training a model takes on one device, and whether activations are among them.
+
+        Weights, gradients and the two moments of Adam; and where the architecture is known about 20 numbers of the
+        model's width per token and layer, and three copies of the distributions of a batch.
+        """
+        size, model = self.size[role], getattr(self.profile, role)
+        phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role == "small" else None) if p]
+        longest = float(self.train_lengths.max())
+        tokens = max((p.batch_size for p in phases), default=1) * longest
+        activations = tokens * (20 * size.layers * size.width + 3 * size.vocabulary)
+        return FLOAT * ((4 if phases else 1) * size.parameters + activations), bool(size.layers)

@@ -1,0 +1,1 @@
+"""What a report says in numbers, computed from the predictions of a run."""

@@ -1,0 +1,138 @@
+"""One trained model on one task: its scores, its cascade's curves, and the numbers of the per-task table."""
+
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, cached_property, lru_cache
+
+import numpy as np
+
+from benchmarks import metrics
+from benchmarks.report.numbers import measures
+from benchmarks.report.reading.load import Columns, Run
+from benchmarks.tasks import task
+from cat_keras.cascades import deferral
+from cat_keras.cascades.deferral.learned import cross_fitted, reference_probability
+from cat_keras.data.records import Example
+from cat_keras.errors import CatKerasError
+from cat_keras.evaluation.confidence import auroc
+from cat_keras.evaluation.curves import DeferralCurve, Outcomes
+
+RANDOM, ORACLE = "random", "oracle"
+
+
+class Cell:
+    """Predictions of a small model (one method, one seed) beside those of the large model, on one task.
+
+    Args:
+        run: the run. method, seed, task: a key of `run.small`; the large model has answered the task too.
+    """
+
+    def __init__(self, run: Run, method: str, seed: int, task: str):
+        self.run, self.method, self.seed, self.task = run, method, seed, task
+        self.small, self.large = run.small[method, seed, task], run.large[task]
+        self._curves: dict[str, DeferralCurve] = {}
+        self._scores: dict[str, np.ndarray] = {}
+
+    def outcomes(self, rule: str, ids: Sequence[str] | None = None) -> Outcomes:
+        """What deferring by `rule` does. A random score is a constant: its curve is then the expected one exactly."""
+        small, large = self.small["quality"], self.large["quality"]
+        score = np.zeros(len(small)) if rule == RANDOM else self.score(rule)
+        return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
+
+    def score(self, rule: str) -> np.ndarray:
+        """Scores of the answers, (n,), computed once per rule; a learned rule is cross-fitted on the task itself."""
+        if rule not in self._scores:
+            self._scores[rule] = self._scored(deferral.get(rule))
+        return self._scores[rule]
+
+    def _scored(self, rule: deferral.Rule) -> np.ndarray:
+        own = {"quality_small": self.small["quality"], "quality_large": self.large["quality"]}
+        if "ensemble_confidences" in rule.needs:
+            others = [seed for seed in self.run.seeds if seed != self.seed]
+            members = [self.small, *(self.run.small[self.method, seed, self.task] for seed in others)]
+            own["ensemble_confidences"] = deferral.confidences(members)
+        if not rule.needs_fit:
+            return rule(ChainMap(own, self.small))
+        if rule.target == "diff-prob":
+            places = self.run.answers[self.task]
+            own["probability_small"], own["probability_large"] = (
+                reference_probability(answers, places) for answers in (self.small, self.large)
+            )
+        rule = replace(rule, bar=self.run.bars[self.task])
+        return cross_fitted(rule, ChainMap(own | {"unit": self.run.units[self.task]}, self.small), by="unit")
+
+    def curve(self, rule: str) -> DeferralCurve:
+        """The exact sweep, computed once per rule."""
+        if rule not in self._curves:
+            self._curves[rule] = self.outcomes(rule).curve()
+        return self._curves[rule]
+
+    @property
+    def s_d(self) -> float:
+        """Deferral gain of the run's rule between random (0) and the per-example oracle (1)."""
+        return self.curve(self.run.rule).s_d(self.curve(ORACLE).audc)
+
+    @cached_property
+    def auroc_right(self) -> float:
+        """P(a right answer of the small model scores above a wrong one)."""
+        return auroc(self._score, self.small_right)
+
+    @cached_property
+    def auroc_useful(self) -> float:
+        """P(an answer that only the large model gets right scores below one where deferring gains nothing)."""
+        return self.measures["auroc_useful"]
+
+    @cached_property
+    def measures(self) -> Mapping[str, float]:
+        """Every further metric of the run's rule as a score, see `measures.of_score`."""
+        return measures.of_score(self._score, self.run.rule, self.small_right, self.large_right, self.small["quality"])
+
+    @cached_property
+    def small_right(self) -> np.ndarray:
+        """(n,) bool: quality above the bar of the task."""
+        return self.small["quality"] > self.run.bars[self.task]
+
+    @cached_property
+    def large_right(self) -> np.ndarray:
+        """(n,) bool."""
+        return self.large["quality"] > self.run.bars[self.task]
+
+    @cached_property
+    def _score(self) -> np.ndarray:
+        return self.outcomes(self.run.rule).score
+
+
+def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
+    """The official corpus numbers of answers to a task, in the order of its examples."""
+    if run.has_text:
+        return _metric(name).corpus(list(answers["text"]), _examples(run, name))
+    try:
+        return _metric(name).combine(*answers["statistics"].T.tolist())
+    except (TypeError, ValueError) as error:
+        raise CatKerasError(
+            f"Kept statistics are those that the metric of their task made; {run.folder} has others of {name} "
+            f"({error}). Keep the run again"
+        ) from error
+
+
+def signature(run: Run, name: str) -> str:
+    """The official metric of a task with what makes it comparable."""
+    if not run.has_text:
+        return run.manifest["kept"]["signatures"][name]
+    return _metric(name).signature(_examples(run, name)) or _metric(name).name
+
+
+def statistics(run: Run, name: str, answers: Columns) -> list[tuple[float, ...]]:
+    """What is kept of answers instead of their texts; see `metrics.Metric.statistics`."""
+    return _metric(name).statistics(list(answers["text"]), _examples(run, name))
+
+
+@lru_cache(maxsize=1)  # a report goes task by task, and judges every model on it
+def _examples(run: Run, name: str) -> list[Example]:
+    return list(run.examples[name])
+
+
+@cache
+def _metric(name: str) -> metrics.Metric:
+    return metrics.of(task.get(name))

@@ -1,0 +1,162 @@
+"""What the charts of the HTML report draw, as JSON-able values of bounded size."""
+
+import base64
+
+import numpy as np
+
+from benchmarks.report.numbers import rules
+from benchmarks.report.numbers.cells import ORACLE, RANDOM, Cell
+from benchmarks.report.numbers.scopes import Curves, Scope
+from benchmarks.report.numbers.summary import Summary
+from benchmarks.report.plots.palette import place
+from benchmarks.report.reading.load import START
+from cat_keras.evaluation.bands import Band
+
+METHODS = 14  # drawn; all are in the tables
+EVERY = 2  # of the points of `scopes.GRID`
+ANSWERS = 250_000  # rows of the explorer, one per answer and rule; larger runs show an even sample of their examples
+SAMPLE, SAMPLES = 40, 1200  # examples shown in words: per task, and in all
+PROMPT, ANSWER = 320, 200  # characters of them
+
+
+def charts(summary: Summary, curves: Curves, scopes: list[Scope], training: dict, share: int = 1) -> dict:
+    """Everything for the script of the page.
+
+    Args:
+        summary, curves: of the run. scopes: to choose from. training: method → (steps, share of live tokens).
+        share: how many runs share the page, and so its size.
+    """
+    run = summary.run
+    methods = run.methods[:METHODS]
+    drawn = [_scope(summary, curves, scope, methods) for scope in scopes if scope.tasks]
+    tasks = [_task(summary, curves, name, methods, share) for name in run.covered]
+    places = {name: index for name, index in place(run.methods).items() if name in methods}
+    return {
+        "methods": list(methods),
+        "looks": places | {RANDOM: -1, ORACLE: -2, START: -3},
+        "baseline": summary.baseline,
+        "rule": run.rule,
+        "rules": [name for name in rules.names(run) if name != ORACLE],
+        "kinds": [kind._asdict() for kind in curves.kinds.values()],
+        "scopes": [scope for scope in drawn if scope["lines"]],
+        "training": [
+            {"name": name, "step": list(steps), "live": _plain(live)}
+            for name, (steps, live) in training.items()
+            if name in methods
+        ],
+        "explorer": [task for task in tasks if task["methods"]],
+    }
+
+
+def _plain(values) -> list[float]:
+    """Five significant digits, which no screen resolves."""
+    return [float(f"{value:.5g}") for value in values]
+
+
+def _scope(summary: Summary, curves: Curves, scope: Scope, methods) -> dict:
+    lines = [_line(summary, curves, scope, name, name) for name in methods]
+    if START in {method for method, _, _ in summary.cells}:
+        lines.append(_line(summary, curves, scope, START, START))
+    lines += [_line(summary, curves, scope, rule, summary.baseline, rule) for rule in (RANDOM, ORACLE)]
+    columns = ("quality", *curves.kinds)
+    return {
+        "label": scope.label,
+        "note": _note(summary, curves, scope, methods),
+        "lines": [line for line in lines if line],
+        "large": {name: float(f"{curves.large(scope, name):.5g}") for name in columns},
+    }
+
+
+def _line(summary: Summary, curves: Curves, scope: Scope, name: str, method: str, rule: str = "") -> dict | None:
+    found = {column: curves.mean(method, scope, column, rule) for column in ("quality", *curves.kinds)}
+    if found["quality"] is None:
+        return None
+    band = None if rule or method == START else curves.band(method, scope)
+    delta = None if rule or method in (START, summary.baseline) else curves.band(method, scope, summary.baseline)
+    line = {"name": name} | {column: _plain(values[::EVERY]) for column, values in found.items()}
+    line |= _limits(band) if band else {}
+    return line | ({"delta": {"quality": _plain(delta.estimate[::EVERY])} | _limits(delta)} if delta else {})
+
+
+def _limits(band: Band) -> dict:
+    return {"low": _plain(band.low[::EVERY]), "high": _plain(band.high[::EVERY])}
+
+
+def _note(summary: Summary, curves: Curves, scope: Scope, methods) -> str:
+    whole = f"Mean of {len(scope.tasks)} tasks" if len(scope.tasks) > 1 else "One task"
+    seeds = (
+        "examples and seeds" if len(summary.run.seeds) > 1 else "examples; one seed, so not what another would change"
+    )
+    lacking = [name for name in methods if curves.incomplete(name, scope)]
+    holes = f" † Lacking a task or seed: {', '.join(lacking)}." if lacking else ""
+    return (
+        f"{whole}, each deferring by {summary.run.rule}. Bands: pointwise 95 % intervals, bootstrap over {seeds}. "
+        f"random, oracle: the answers of {summary.baseline}, deferred in other orders.{holes}"
+    )
+
+
+def _task(summary: Summary, curves: Curves, name: str, methods, share: int) -> dict:
+    run = summary.run
+    cells = {method: _first(summary, method, name) for method in methods}
+    cells = {method: cell for method, cell in cells.items() if cell}
+    total = len(run.examples[name])
+    rows = ANSWERS // share // max(1, len(run.covered) * len(methods) * len(rules.names(run)))
+    kept = _even(total, max(rows, SAMPLE))
+    shown = _even(len(kept), max(1, min(SAMPLE, SAMPLES // share // len(run.covered))))
+    note = f"{total} examples." if len(kept) == total else f"An even sample of {len(kept)} of {total} examples."
+    return {
+        "name": name,
+        "note": note,
+        "bar": run.bars[name] if cells else 0.5,
+        "large": _numbers(curves, "large", run.large[name], kept),
+        "methods": {method: _cell(curves, cell, kept) for method, cell in cells.items()},
+        "examples": [_example(summary, cells, name, at, kept[at]) for at in shown.tolist()],
+    }
+
+
+def _first(summary: Summary, method: str, name: str) -> Cell | None:
+    """Of the lowest seed that is there."""
+    return next((summary.cells[method, s, name] for s in summary.run.seeds if (method, s, name) in summary.cells), None)
+
+
+def _even(total: int, wanted: int) -> np.ndarray:
+    """At most `wanted` of `total` positions, evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(total, wanted)).round().astype(int))
+
+
+def _numbers(curves: Curves, model: str, answers, kept) -> dict[str, str]:
+    return {name: _packed(curves.column(model, answers, name)[kept]) for name in ("quality", *curves.kinds)}
+
+
+def _cell(curves: Curves, cell: Cell, kept) -> dict:
+    usable = [r for r in rules.names(cell.run) if r != ORACLE and not rules.lacking(cell.run, r, (cell.task,))]
+    scores = {rule: _packed(cell.score(rule)[kept]) for rule in usable}
+    return {"seed": cell.seed, "scores": scores} | _numbers(curves, "small", cell.small, kept)
+
+
+def _packed(values: np.ndarray) -> str:
+    """Little-endian float32, base64. The score of an empty answer is beyond float32."""
+    return base64.b64encode(np.clip(values, -3e38, 3e38).astype("<f4").tobytes()).decode()
+
+
+def _example(summary: Summary, cells, name: str, at: int, row: int) -> dict:
+    """Position `at` among the packed rows; texts where the run has them."""
+    example = summary.run.examples[name][int(row)]
+    found = {"at": at, "id": example.id, "group": example.group}
+    if not summary.run.has_text:
+        return found
+    return found | {
+        "prompt": shortened(example.prompt, PROMPT),
+        "target": shortened(example.target, ANSWER),
+        "large": shortened(summary.run.large[name]["text"][row], ANSWER),
+        "answers": {method: shortened(cell.small["text"][row], ANSWER) for method, cell in cells.items()},
+    }
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters; of a long text its beginning and its end, where prompts put the question."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    head, end = text[: limit - tail - 3], text[len(text) - tail :]
+    return f"{head.rsplit(' ', 1)[0]} … {end.split(' ', 1)[-1]}"  # whole words, where there are blanks

@@ -1,0 +1,265 @@
+"""The plots of a report: curves over what they cost, scores of right and wrong answers, live tokens in training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.report.numbers import costs
+from benchmarks.report.numbers.cells import ORACLE, RANDOM
+from benchmarks.report.numbers.scopes import Curves, Scope
+from benchmarks.report.numbers.summary import Summary
+from benchmarks.report.plots import canvas
+from benchmarks.report.plots.canvas import STYLE
+from benchmarks.report.plots.palette import COLOURS, GREY, MARKERS, looks
+from cat_keras.evaluation.bands import GRID
+
+__all__ = ["COLOURS", "GREY", "MARKERS", "STYLE", "TITLES", "files", "looks"]
+
+EVERY_QUARTER = slice(None, None, 25)  # of `GRID`
+BINS = 24
+PER_TOKEN = ("chow-average", "chow-quantile-")  # rules whose score is the log-probability of one token
+SURE = (0.0, 1.0)
+ALONE = {"linestyle": "", "markersize": 11, "markeredgecolor": "black", "markerfacecolor": "none", "zorder": 5}
+RATE_LABEL, QUALITY_LABEL = "queries deferred (%)", "quality × 100"
+TITLES = {
+    "quality_cost": "Quality by deferral rate and by cost",
+    "tasks": "Quality task by task",
+    "scores": "Scores of right and of wrong answers",
+    "groups": "Quality by suite and cluster",
+    "differences": "Quality minus that of the baseline",
+    "costs": "Quality by other costs",
+    "training": "Live tokens during training",
+}
+Training = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Scope], training: Training):
+    """File name → content of every plot.
+
+    Args:
+        summary, curves: of the run. scopes: all tasks first, then suites and clusters. tasks: each alone.
+        training: method → (steps, share of live tokens).
+    """
+    with canvas.style():
+        figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
+        if tasks:
+            figures["tasks"] = panels(summary, curves, tasks, "task by task", bands=False)
+            figures["scores"] = scores(summary)
+        if tasks and len(summary.run.methods) > 1:
+            figures["differences"] = differences(summary, curves, scopes)
+        if len(scopes) > 1:
+            figures["groups"] = panels(summary, curves, scopes, "by suite and cluster", bands=True)
+        others = [kind for kind in curves.kinds.values() if kind is not costs.FLOPS]
+        if others and tasks:
+            figures["costs"] = by_cost(summary, curves, scopes[0], others)
+        if training:
+            figures["training"] = live(summary, training)
+        return canvas.rendered(figures, vector=("quality_cost", "tasks"))
+
+
+class _Drawing:
+    """Curves of one scope on axes, over the deferral rate or over a kind of cost, in the unit given."""
+
+    def __init__(self, curves: Curves, scope: Scope, axes: Axes, kind: str = "", size: float = 1.0):
+        self.curves, self.scope, self.axes, self.kind, self.size = curves, scope, axes, kind, size
+
+    def _x(self, method: str, rule: str = "") -> np.ndarray:
+        return self.curves.mean(method, self.scope, self.kind, rule) / self.size if self.kind else 100 * GRID
+
+    def method(self, name: str, look: dict, band: bool):
+        quality = self.curves.mean(name, self.scope, "quality")
+        if quality is None:
+            return
+        x, found = self._x(name), self.curves.band(name, self.scope) if band else None
+        if found:
+            self.axes.fill_between(x, 100 * found.low, 100 * found.high, color=look["color"], alpha=0.12, linewidth=0)
+        label = f"{name} †" if self.curves.incomplete(name, self.scope) else name
+        self.axes.plot(x, 100 * quality, label=label, markevery=EVERY_QUARTER, markersize=4, **look)
+
+    def reference(self, method: str, rule: str):
+        quality = self.curves.mean(method, self.scope, "quality", rule)
+        if quality is not None:
+            dash = "--" if rule == RANDOM else ":"
+            line = {"color": GREY, "linestyle": dash, "zorder": 1, "label": f"{method}, {rule}"}
+            self.axes.plot(self._x(method, rule), 100 * quality, **line)
+
+    def alone(self, method: str):
+        """Both models alone as points."""
+        quality = self.curves.mean(method, self.scope, "quality")
+        large = self.curves.large(self.scope, "quality")
+        x = self.curves.large(self.scope, self.kind) / self.size if self.kind else 100
+        self.axes.plot([x], [100 * large], marker="*", label="large alone", **ALONE)
+        if quality is not None:
+            label = f"small alone ({method})"
+            self.axes.plot([self._x(method)[0]], [100 * quality[0]], marker="o", label=label, **ALONE)
+
+
+def quality_cost(summary: Summary, curves: Curves, scope: Scope) -> Figure:
+    """Left the whole picture with its bounds, right the methods alone, close enough to tell them apart."""
+    run, (size, unit) = summary.run, costs.FLOPS.unit(summary.large_cost)
+    figure = Figure(figsize=(10.5, 4.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    appearance = looks(run.methods)
+    for drawing in (_Drawing(curves, scope, left), _Drawing(curves, scope, right, costs.FLOPS.name, size)):
+        for name in run.methods:
+            drawing.method(name, appearance[name], band=True)
+        for rule in (RANDOM, ORACLE) if drawing.axes is left else (RANDOM,):
+            drawing.reference(summary.baseline, rule)
+        if scope.tasks:
+            drawing.alone(summary.baseline)
+    if run.bayes is not None:
+        left.axhline(100 * run.bayes, color=GREY, linestyle="-.", linewidth=1, label="Bayes-optimal")
+    left.set(title="Quality by share deferred", xlabel=RATE_LABEL, ylabel=f"{QUALITY_LABEL}, {_average(scope)}")
+    right.set(title="Quality by cost (closer)", xlabel=f"FLOPs per query ({unit})")
+    left.set_xlim(-2, 102)
+    right.set_xlim(left=0)
+    canvas.legend(figure, left)
+    profile = run.manifest["profile"]
+    figure.suptitle(f"{profile}: cascades of a small and a large model, deferral by {run.rule}; {_bands(summary)}")
+    return figure
+
+
+def _average(scope: Scope) -> str:
+    count, lacks = len(scope.tasks), len(scope.lacks)
+    whole = f"mean of {count} tasks" if count > 1 else scope.tasks[0] if count else "no task"
+    return f"{whole} of {count + lacks} †" if lacks else whole
+
+
+def _bands(summary: Summary) -> str:
+    seeds = " and seeds" if len(summary.run.seeds) > 1 else ""
+    return f"bands: 95 % intervals over examples{seeds}"
+
+
+def by_cost(summary: Summary, curves: Curves, scope: Scope, kinds: list[costs.Kind]) -> Figure:
+    """One panel per kind of cost: no two kinds share an axis."""
+    figure, found = canvas.grid(len(kinds), 5.2, 3.8)
+    appearance = looks(summary.run.methods)
+    for axes, kind in zip(found, kinds, strict=True):
+        size, unit = kind.unit(curves.large(scope, kind.name))
+        drawing = _Drawing(curves, scope, axes, kind.name, size)
+        for name in summary.run.methods:
+            drawing.method(name, appearance[name], band=True)
+        drawing.reference(summary.baseline, RANDOM)
+        drawing.alone(summary.baseline)
+        axes.set(xlabel=f"{kind.label} ({unit})" if unit else kind.label, ylabel=QUALITY_LABEL)
+        axes.set_xlim(left=0)
+    canvas.legend(figure, found[0])
+    figure.suptitle(f"{summary.run.manifest['profile']}: quality by other costs, {_average(scope)}; {_bands(summary)}")
+    return figure
+
+
+def panels(summary: Summary, curves: Curves, scopes: list[Scope], what: str, bands: bool) -> Figure:
+    """Small multiples over the deferral rate. Without bands where they would hide the lines."""
+    run = summary.run
+    figure, found = canvas.grid(len(scopes), 2.9, 2.4)
+    appearance = looks(run.methods)
+    for axes, scope in zip(found, scopes, strict=True):
+        drawing = _Drawing(curves, scope, axes)
+        for name in run.methods:
+            drawing.method(name, appearance[name], band=bands)
+        drawing.reference(summary.baseline, RANDOM)
+        _title(axes, summary, curves, scope)
+    _rate_axes(found, QUALITY_LABEL)
+    canvas.legend(figure, max(found, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    means = f", means of {len(run.seeds)} seeds" if len(run.seeds) > 1 else ""
+    suffix = f"; {_bands(summary)}" if bands else ""
+    figure.suptitle(f"{run.manifest['profile']}: quality by share deferred, {what} ({run.rule}{means}){suffix}")
+    return figure
+
+
+def differences(summary: Summary, curves: Curves, scopes: list[Scope]) -> Figure:
+    """Each method minus the baseline: what both share, and what seeds do to both, is out of these bands."""
+    run, base = summary.run, summary.baseline
+    figure, found = canvas.grid(len(scopes), 3.4, 2.8, most=3)
+    appearance = looks(run.methods)
+    for axes, scope in zip(found, scopes, strict=True):
+        axes.axhline(0, **appearance[base] | {"marker": ""}, label=base)
+        for name in run.methods:
+            band, look = curves.band(name, scope, versus=base), appearance[name]
+            if band:
+                low, high, x = 100 * band.low, 100 * band.high, 100 * GRID
+                axes.fill_between(x, low, high, color=look["color"], alpha=0.12, linewidth=0)
+                axes.plot(x, 100 * band.estimate, label=name, markevery=EVERY_QUARTER, markersize=4, **look)
+        _title(axes, summary, curves, scope)
+    _rate_axes(found, f"quality × 100, minus {base}", most=3)
+    canvas.legend(figure, max(found, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    figure.suptitle(f"{run.manifest['profile']}: quality minus that of {base}\n{_bands(summary)}")
+    return figure
+
+
+def _title(axes: Axes, summary: Summary, curves: Curves, scope: Scope):
+    """Name and size of the scope; † lacks a task or seed of some method."""
+    alone = scope.tasks == (scope.name,)
+    size = f"n = {len(summary.run.examples[scope.name])}" if alone else f"{len(scope.tasks)} tasks"
+    lacks = " †" if any(curves.incomplete(name, scope) for name in summary.run.methods) else ""
+    axes.set_title(f"{scope.name if alone else scope.label} ({size}){lacks}", fontsize=9)
+
+
+def _rate_axes(found: list[Axes], label: str, most: int = 4):
+    """Labels at the left and at the lowest panel of each column."""
+    for i, axes in enumerate(found):
+        axes.set_xlim(-3, 103)
+        axes.tick_params(labelbottom=i + most >= len(found))
+        if i + most >= len(found):
+            axes.set_xlabel(RATE_LABEL)
+        if i % most == 0:
+            axes.set_ylabel(label)
+
+
+def scores(summary: Summary) -> Figure:
+    """Scores of right answers upwards, of wrong ones downwards; classification and generation apart."""
+    run, choice = summary.run, set(summary.run.choice_tasks())
+    sure = run.rule.startswith(PER_TOKEN)
+    kinds = {"classification": choice, "generation": set(run.covered) - choice}
+    kinds = {name: tasks for name, tasks in kinds.items() if tasks}
+    figure = Figure(figsize=(max(6.0, 2.1 * len(run.methods)), 2.2 * len(kinds) + 0.9), layout="constrained")
+    rows = figure.subplots(len(kinds), len(run.methods), squeeze=False, sharex="row")
+    for row, (name, tasks) in zip(rows, kinds.items(), strict=True):
+        sides = {method: _scored(summary, method, tasks, sure) for method in run.methods}
+        everything = np.concatenate([side for pair in sides.values() for side in pair] or [np.zeros(0)])
+        if not len(everything):
+            continue
+        edges = np.linspace(*(SURE if sure else (np.quantile(everything, 0.01), everything.max())), BINS + 1)
+        for axes, (method, (right, wrong)) in zip(row, sides.items(), strict=True):
+            total = max(1, len(right) + len(wrong))
+            for values, sign, colour, label in ((right, 1, COLOURS[1], "right"), (wrong, -1, COLOURS[3], "wrong")):
+                heights = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] * sign * 100 / total
+                axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=colour, label=label)
+            axes.axhline(0, color="black", linewidth=0.6)
+            axes.set_title(method, fontsize=9)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+        row[0].set_ylabel(f"{name}\n% of answers")
+    for axes in rows[-1]:
+        axes.set_xlabel(f"exp({run.rule})" if sure else run.rule)
+    canvas.legend(figure, rows[0, 0])
+    figure.suptitle(f"{run.manifest['profile']}: scores of the small model's answers, all tasks and seeds together")
+    return figure
+
+
+def _scored(summary: Summary, method: str, tasks: set[str], sure: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of right and of wrong answers, as probabilities when `sure`."""
+    run, parts = summary.run, ([np.zeros(0)], [np.zeros(0)])
+    for (name, _, of), cell in summary.cells.items():
+        if name == method and of in tasks:
+            found = cell.outcomes(run.rule)
+            right = found.quality_small > run.bars[of]
+            score = np.exp(found.score) if sure else found.score
+            parts[0].append(score[right])
+            parts[1].append(score[~right])
+    return np.concatenate(parts[0]), np.concatenate(parts[1])
+
+
+def live(summary: Summary, training: Training) -> Figure:
+    """Share of live target tokens over the steps of the objective."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes, appearance = figure.subplots(), looks(summary.run.methods)
+    for name, (steps, share) in training.items():
+        every = max(1, len(steps) // 6)
+        axes.plot(steps, 100 * np.asarray(share), label=name, markevery=every, markersize=4, **appearance[name])
+    axes.set(xlabel="step of the objective", ylabel="live target tokens (%)")
+    canvas.legend(figure, axes)
+    means = f", means of {len(summary.run.seeds)} seeds" if len(summary.run.seeds) > 1 else ""
+    figure.suptitle(f"{summary.run.manifest['profile']}: tokens that the loss keeps{means}")
+    return figure

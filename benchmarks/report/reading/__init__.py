@@ -1,0 +1,1 @@
+"""A run folder read and checked: its columns, its examples, its manifest."""

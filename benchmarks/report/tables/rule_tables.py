@@ -1,0 +1,158 @@
+"""Tables of deferral rules × methods, and the rows of `rules.csv`."""
+
+from benchmarks.report.numbers.per_task import Record
+from benchmarks.report.numbers.rankings import RESAMPLES
+from benchmarks.report.numbers.rules import BOUNDS, Compared, Kind, Standing
+from benchmarks.report.numbers.summary import Summary
+from benchmarks.report.tables.main_tables import marked
+from benchmarks.report.tables.render import Table, number, signed, with_interval
+from cat_keras.evaluation.bootstrap import Interval
+
+NOTHING = Interval(*[float("nan")] * 3)
+TITLES = {
+    "audc": ("AUDC (×100) by deferral rule, with intervals", 100, 1),
+    "s_d": ("s_d by deferral rule", 1, 2),
+    "auroc_small_right": ("AUROC by deferral rule: small model right or wrong", 1, 2),
+    "auroc_large_right_small_wrong": ("AUROC by deferral rule: deferring gains", 1, 2),
+}
+
+
+def rules_table(summary: Summary) -> Table:
+    """AUDC by deferral rule, for all tasks and, where a run has both, for classification and generation."""
+
+    def cell(standing: Standing) -> str:
+        return number(100 * standing.audc.mean)
+
+    counts = "; ".join(f"{name}: {len(kind.tasks)}" for name, kind in summary.rules.items())
+    notes = (f"Averages over tasks ({counts}) and seeds. random is its exact expectation.", *_lacking(summary))
+    return _table(summary, "AUDC (×100) by deferral rule", cell, notes)
+
+
+def every_table(summary: Summary) -> list[Table]:
+    """Which rule wins where; what methods gain by each; every metric; the cost of the large model's quality."""
+    return [
+        winners_table(summary),
+        *_gain_table(summary),
+        *(_metric_table(summary, metric) for metric in TITLES),
+        _cost_table(summary),
+    ]
+
+
+def winners_table(summary: Summary) -> Table:
+    """The best rule of every method and kind of task."""
+    run, lines = summary.run, []
+    for method in run.methods:
+        best = [_best(summary, kind, method) for kind in summary.rules.values()]
+        lines.append((marked(summary.row(method)), *best))
+    notes = (
+        f"By AUDC; AUDC (×100) minus that of {run.rule} on the same answers, 95 % paired bootstrap interval, "
+        f"{RESAMPLES:,} resamples. Win: p < 0.05 after Holm's correction for all rules of the method. The best of many "
+        "is chosen with the data that judge it, so that its lead is rather too large.",
+    )
+    columns = ("method", *(f"{name} ({len(kind.tasks)})" for name, kind in summary.rules.items()))
+    return Table("Which deferral rule wins where", columns, tuple(lines), notes=notes)
+
+
+def _best(summary: Summary, kind: Kind, method: str) -> str:
+    own = {rule: found for (rule, of), found in kind.standings.items() if of == method and rule not in BOUNDS}
+    audc = {rule: found.audc.mean for rule, found in own.items()}
+    if not audc:
+        return number(float("nan"))
+    best = max(audc, key=audc.__getitem__)
+    found = own[best]
+    if best == summary.run.rule:
+        return best
+    lead = with_interval(found.compared["audc"].difference)
+    return f"{best} {lead}" + (f" {found.outcome}" if found.outcome != "tie" else "")
+
+
+def _gain_table(summary: Summary) -> list[Table]:
+    """Which rule adds to the advantage of a method and which takes it away; none for one method alone."""
+    if len(summary.run.methods) < 2:
+        return []
+
+    def cell(standing: Standing) -> str:
+        return with_interval(standing.gain or NOTHING)
+
+    title = f"Δ AUDC (×100) to {summary.baseline} by deferral rule"
+    notes = (
+        f"AUDC of each method minus that of {summary.baseline}, both by this rule, on the seeds that both have; 95 % "
+        f"paired bootstrap interval, {RESAMPLES:,} resamples. The oracle's row is what better answers alone can give.",
+    )
+    return [_table(summary, title, cell, notes, leaving=(summary.baseline,))]
+
+
+def _metric_table(summary: Summary, metric: str) -> Table:
+    title, scale, digits = TITLES[metric]
+    rule = summary.run.rule
+
+    def cell(standing: Standing) -> str:
+        return _shown(standing.compared[metric], scale, digits)
+
+    notes = (f"In brackets: 95 % paired bootstrap interval of the difference to {rule}, where there is one to see.",)
+    return _table(summary, title, cell, notes, without=() if metric in ("audc", "s_d") else BOUNDS)
+
+
+def _shown(compared: Compared, scale: float, digits: int) -> str:
+    value = number(scale * compared.own.estimate, digits)
+    low, high = (signed(scale * end, digits) for end in compared.difference[1:])
+    return f"{value} [{low}, {high}]" if low != high else value
+
+
+def _cost_table(summary: Summary) -> Table:
+    def cell(standing: Standing) -> str:
+        return f"{standing.cost:.0%}"
+
+    notes = ("Least cost (upper hull) that reaches the large model's quality, in % of the large model's cost.",)
+    return _table(summary, "Cost of the large model's quality by deferral rule", cell, notes)
+
+
+def _table(summary: Summary, title: str, cell, notes, without=(), leaving=()) -> Table:
+    """A row for each kind and rule, a column for each method; `without` some rules, `leaving` out some methods."""
+    run, lines = summary.run, []
+    methods = [method for method in run.methods if method not in leaving]
+    for name, kind in summary.rules.items():
+        suffix = "" if kind.tasks == run.covered else f", {name}"
+        for rule in kind.rules:
+            if rule not in without:
+                found = (kind.standings.get((rule, method)) for method in methods)
+                lines.append((rule + suffix, *(number(float("nan")) if one is None else cell(one) for one in found)))
+    shown = tuple(marked(summary.row(method)) for method in methods)
+    first = sum(rule not in without for rule in summary.rules["all tasks"].rules)
+    return Table(title, ("rule", *shown), tuple(lines), len(lines) - first, tuple(notes))
+
+
+def _lacking(summary: Summary) -> list[str]:
+    """Rules that no kind of task has."""
+    kinds = list(summary.rules.values())
+    nowhere = [rule for rule in kinds[0].lacks if all(rule in kind.lacks for kind in kinds)]
+    if not nowhere or not kinds[0].tasks:
+        return []
+    return [f"Not compared: {'; '.join(f'{rule} ({kinds[-1].lacks[rule]})' for rule in nowhere)}."]
+
+
+def rule_records(summary: Summary) -> list[Record]:
+    """The rows of `rules.csv`: AUDC in [0, 1] and every other metric by kind of task, rule and method.
+
+    `_low`, `_high`: 95 % bootstrap interval. `_minus_…`: the difference to the rule named, or to the baseline method.
+    """
+    return [
+        {"scope": name, "tasks": len(kind.tasks), "rule": rule, "method": method, "seeds": found.seeds}
+        | _values(found, summary.run.rule)
+        | _interval(f"audc_minus_{summary.baseline}", found.gain or NOTHING)
+        for name, kind in summary.rules.items()
+        for (rule, method), found in kind.standings.items()
+    ]
+
+
+def _values(found: Standing, versus: str) -> Record:
+    record: Record = {"audc_mean": found.audc.mean, "audc_sd": found.audc.sd}
+    for metric, compared in found.compared.items():
+        for name, interval in ((metric, compared.own), (f"{metric}_minus_{versus}", compared.difference)):
+            record |= _interval(name, interval)
+    record["share_of_large_at_large_quality"] = found.cost
+    return record | {"p_holm": found.p_holm, "outcome": found.outcome}
+
+
+def _interval(name: str, interval: Interval) -> Record:
+    return {f"{name}_{part}": value for part, value in zip(("mean", "low", "high"), interval, strict=True)}

@@ -1,0 +1,1 @@
+"""Running a plan: training, answering, and what is written while it goes on."""

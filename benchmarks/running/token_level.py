@@ -1,0 +1,139 @@
+"""Token-level cascades of a finished run: its own models answer its test examples by drafting and judging.
+
+Takes the trained models from the run's cache and writes `token_level.parquet` into the run folder: per example how good
+the answer of each rule at each α was and what it took; no text. `paper_figs` puts it beside the cascades of whole
+queries.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+from benchmarks import metrics
+from benchmarks.report.reading import load
+from benchmarks.tasks import task
+from cat_keras.data.records import Example
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.storage import store
+
+FILE = "token_level.parquet"
+# Answers are greedy, and then "token-v1" is "diff" and "lossy" is "token-v3".
+ALPHAS = {
+    "lossless": (0.0,),
+    "chow": (0.5, 0.8),
+    "chow-log": (1.0, 2.0),  # nats
+    "diff": (0.0, 0.5, 0.8),
+    "opt": (0.5, 0.8, 0.95),
+    "token-v2": (0.3, 0.6, 0.9),
+    "token-v3": (0.9, 0.99, 0.999),
+}
+METHODS = ("xent", "cat-xent")
+ROWS = 256  # answers at a time
+COUNTS = ("flops", "large_calls", "drafted", "accepted", "rejected", "seconds")
+
+
+def evaluate(folder: Path, cache: Path, progress, methods: Sequence[str] = (), seeds: int = 0,
+             rules: Sequence[str] = (), limit: int = 0, gamma: int = 4) -> pyarrow.Table:  # fmt: skip
+    """Answers of the token-level cascades of a run, one row per method, seed, rule, α and example.
+
+    Args:
+        folder: of the run, with its texts. cache: the store it was built in.
+        progress: as for `workbench.Workbench`.
+        methods, rules: default `METHODS` as far as the run has them, all of `ALPHAS`. seeds: so many, 0 for all.
+        limit: the first so many test examples of each generation task; 0 for all.
+        gamma: drafts per pass of the large model.
+
+    Raises:
+        CatKerasError: a name that the run or the rules do not have, no generation task, or models that are gone.
+    """
+    run = load.load(folder)
+    settings = run.manifest.get("settings")
+    if not settings or not run.manifest.get("cells"):
+        raise CatKerasError(f"Models of a run are found by its manifest; that of {folder} names none. Run it again")
+    methods, rules = _chosen(run, methods, rules)
+    asked = _examples(run, limit)
+    from cat_keras.decoding.speculative_cascade import SpeculativeCascade  # late: bad input loads no TensorFlow
+
+    small, large, weights = _models(run, cache, methods, run.seeds[: seeds or None])
+    limits, rows = settings["data"], []
+    cascade = SpeculativeCascade(small, large, gamma=gamma, max_length=limits["max_length"], rows=ROWS)
+    for rule in rules:
+        progress.start(f"tokens, {rule}", len(ALPHAS[rule]) * len(weights) * len(asked), "answers")
+        for (method, seed), values in weights.items():
+            small.set_weights(values)
+            for alpha in ALPHAS[rule]:
+                cascade.use(rule, alpha)
+                answers = cascade.generate([e.prompt for e in asked], limits["max_new_tokens"], progress.advance)
+                about = {"method": method, "seed": seed, "rule": rule, "alpha": alpha}
+                rows += [about | row for row in _judged(asked, answers)]
+        progress.done(f"α {', '.join(map(str, ALPHAS[rule]))}")
+    facts = {"gamma": gamma, "limit": limit, "temperature": 0, "predictions": run.manifest.get("predictions", {})}
+    return pyarrow.Table.from_pylist(rows).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
+
+
+def write(path: Path, table: pyarrow.Table):
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer, compression="zstd", compression_level=19)
+    store.write_bytes(path, buffer.getvalue())
+
+
+def _judged(asked: Sequence[Example], answers) -> Iterator[dict]:
+    judges = {t.name: metrics.of(t) for t in map(task.get, {e.task for e in asked})}
+    for example, answer in zip(asked, answers, strict=True):
+        quality = judges[example.task].per_example(answer.text, example)
+        yield {"task": example.task, "id": example.id, "quality": quality, "tokens": len(answer.tokens),
+               **{name: getattr(answer, name) for name in COUNTS}}  # fmt: skip
+
+
+def _chosen(run: load.Run, methods: Sequence[str], rules: Sequence[str]):
+    methods = methods or [name for name in METHODS if name in run.methods] or run.methods[:1]
+    for kind, names, known in (("method of the run", methods, run.methods), ("token-level rule", rules, ALPHAS)):
+        if unknown := [name for name in names if name not in known]:
+            raise unknown_name(kind, unknown[0], known)
+    return methods, rules or list(ALPHAS)
+
+
+def _examples(run: load.Run, limit: int) -> list[Example]:
+    """The examples that are to be answered freely."""
+    if not run.has_text:
+        raise CatKerasError(
+            f"Models are asked the run's own prompts; {run.folder} keeps no texts. Give the run's folder"
+        )
+    names = [name for name in run.covered if name not in run.choice_tasks()]
+    if not names:
+        raise CatKerasError(
+            f"Token-level cascades answer freely. Received: a run on {', '.join(run.tasks)} alone, whose answers are "
+            "chosen from options. Take a run with a generation task"
+        )
+    return [e for name in names for e in list(run.examples[name])[: limit or None]]
+
+
+def _models(run: load.Run, cache: Path, methods: Iterable[str], seeds: Iterable[int]):
+    """One small model, the large model, and the weights of each method and seed for the small one."""
+    from cat_keras.modeling import models
+
+    large = models.load(_preset(run, cache, "large", ("large tune", "large pretrain")))
+    weights = {}
+    for method in methods:
+        for seed in seeds:
+            small = models.load(_preset(run, cache, "small", (f"small {method} seed {seed}",)))
+            weights[method, seed] = small.get_weights()
+    return small, large, weights
+
+
+def _preset(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str | Path:
+    """Where a model of the run lies: what its last training wrote, or the preset that was not trained."""
+    cells: Iterator[dict] = (run.manifest["cells"][label] for label in labels if label in run.manifest["cells"])
+    cell = next(cells, None)
+    if cell is None:
+        return run.manifest["settings"][role]["preset"]
+    kept = store.Store(cache)
+    if not kept.has("train", cell["key"]):
+        raise CatKerasError(
+            f"The models of a run lie in its cache; {kept.path('train', cell['key'])} is gone. Run the profile again"
+        )
+    return kept.path("train", cell["key"]) / "preset"

@@ -1,0 +1,318 @@
+"""Models and compiled functions of a run, kept between its cells: a seed or a phase more costs no compilation."""
+
+import contextlib
+import gc
+import itertools
+import json
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import cat_keras as ck
+from benchmarks.planning.plan import LARGE, Cell, Model, Plan
+from cat_keras import training
+from cat_keras.errors import CatKerasError
+from cat_keras.modeling import models
+from cat_keras.storage.store import Store
+from cat_keras.training import distribution, losses
+
+
+class Workbench:
+    """Builds the results a plan names, each through the store.
+
+    Args:
+        plan: what to build.
+        store: where results lie.
+        progress: an object with `start(label, total, unit)`, `advance(n, text)`, `done(text)` and `stopping()`.
+        place: the `Distribution` that models are trained on.
+        logs: makes the logs of a training from its label: functions of a `training.Progress` with `close()`.
+    """
+
+    def __init__(self, plan: Plan, store: Store, progress, place=None, logs=lambda label: []):
+        self.plan, self.profile, self.store, self.progress = plan, plan.profile, store, progress
+        self.place, self.logs = place or distribution.choose("none"), logs
+        self._models, self._trainers, self._predictors = {}, {}, {}
+        self._encoded = self._teacher = None
+        distribution.make_deterministic(0)
+        distribution.set_precision(self.profile.precision)
+
+    def keep(self, models: list[Model]):
+        """Lets go of what none of these models, yet to be made, needs: compiled functions, and the large model."""
+        cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
+        teacher = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
+        functions = {_function(c) for c in cells}
+        self._trainers = {k: v for k, v in self._trainers.items() if k in functions}
+        if not (teacher or LARGE in models or any(c.role == "large" for c in cells)):
+            self._models.pop("large", None)
+            self._predictors.pop("large", None)
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    def tokenizer(self) -> bytes:
+        """Proto of the tokenizer that is trained on the run's own training text."""
+
+        def build(folder):
+            self.progress.start("tokenizer", 1, "")
+            texts = [part for e in self.plan.train for part in (e.prompt, e.target)]
+            proto = models.train_tokenizer(texts, self.profile.data.vocabulary_size)
+            (folder / "vocabulary.spm").write_bytes(proto)
+            self.progress.done(f"trained on {len(self.plan.train):,} examples")
+
+        return (self.store.get("tokenizer", self.plan.tokenizer, build) / "vocabulary.spm").read_bytes()
+
+    def encoded(self) -> ck.Encoded:
+        """The training examples as tokens; targets that do not fit are left out and counted."""
+        tokenizer = models.tokenizer_of(self.model("small"))  # models are made by all workers, files by the chief
+
+        def build(folder):
+            self.progress.start("encode", 1, "")
+            data = _encoded(self.plan.train, tokenizer, self.profile.data.max_length)
+            data.save(folder / "encoded.npz")
+            facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
+                     "prompts_cut": data.truncated, "targets_too_long": len(data.dropped)}  # fmt: skip
+            self.progress.done(
+                f"{len(data):,} examples, {len(data.tokens):,} tokens, {facts['target_tokens']:,} of them target; "
+                f"{data.truncated:,} prompts cut, {len(data.dropped)} examples dropped (target too long)"
+            )
+            return facts
+
+        if self._encoded is None:
+            self._encoded = ck.Encoded.load(self.store.get("encoded", self.plan.encoded, build) / "encoded.npz")
+        return self._encoded
+
+    def teacher(self) -> ck.TeacherCache:
+        """The columns of the large model over the training data."""
+        if self._teacher is None:
+            self._teacher = self._built_teacher(self.model("large"))
+        return self._teacher
+
+    def _built_teacher(self, large) -> ck.TeacherCache:
+        def build(folder):
+            data, unfinished = self.encoded(), self.store.scratch("teacher", self.plan.teacher) / "cache"
+            self.set_weights("large", self.weights("large", self.plan.large))
+            self.progress.start("teacher cache", len(data), "examples")
+            cache = ck.TeacherCache.build(
+                large,
+                data,
+                batch_size=64,
+                progress=self.progress.upto,
+                directory=unfinished,  # shards of an interrupted run are found there
+                report=self.store.report,
+                **self.profile.teacher.model_dump(),
+            )
+            unfinished.rename(folder / "cache")
+            right = float(np.asarray(cache.right).mean())
+            bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
+            self.progress.done(
+                f"large model right on {right:.1%} of target tokens; {bits:.0f} bit per token for the "
+                f"mask, {total:.0f} bytes with {self.profile.teacher.distribution} probabilities"
+            )
+            return {"right": right, "bytes_per_token": cache.bytes_per_token}
+
+        return ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
+
+    def start_columns(self, cell: Cell) -> ck.TeacherCache:
+        """Where the model of a training is right on the training data before it begins."""
+
+        def build(folder):
+            data = self.encoded()
+            self.set_weights(cell.role, self.weights(cell.role, cell.start, cell.seed))
+            self.progress.start(f"start of {cell.label}", len(data), "examples")
+            cache = ck.TeacherCache.build(
+                self.model(cell.role), data, "none", batch_size=64, progress=self.progress.upto
+            )
+            cache.save(folder / "cache")
+            self.progress.done(f"right on {float(np.asarray(cache.right).mean()):.1%} of target tokens")
+
+        return ck.TeacherCache.load(self.store.get("teacher", cell.start_columns, build) / "cache")
+
+    # -- models --------------------------------------------------------------------------------------------------
+
+    def model(self, role: str):
+        """The one model object of a role; its weights are whatever was set last."""
+        if role not in self._models:
+            with self.place.scope():
+                self._models[role] = self._new(role, 0)
+            if len(self._models) == 2:
+                models.check_same_tokenizer(self._models["small"], self._models["large"])
+        return self._models[role]
+
+    def _new(self, role, seed):
+        spec = getattr(self.profile, role)
+        if spec.preset:
+            return models.load(spec.preset)
+        return models.build(self._proto(), layers=spec.layers, width=spec.width, heads=spec.heads,
+                            feedforward=spec.feedforward, dropout=spec.dropout, seed=seed)  # fmt: skip
+
+    def _proto(self):
+        """The tokenizer of a home-made model: that of the preset beside it, or one trained on the training text."""
+        other = self.profile.small.preset or self.profile.large.preset
+        if not other:
+            return self.tokenizer()
+        tokenizer = models.tokenizer_of(models.load(other))
+        if not getattr(tokenizer, "proto", None):
+            raise CatKerasError(
+                "A model that is built here beside a preset reads the preset's SentencePiece vocabulary. Received: "
+                f"{other}, whose tokenizer is a {type(tokenizer).__name__}. Give presets for both models"
+            )
+        return tokenizer.proto
+
+    def set_weights(self, role, weights):
+        self.model(role).set_weights(weights)
+
+    def weights(self, role: str, cell: Cell | None, seed: int = 0) -> list[np.ndarray]:
+        """The weights a cell ends with; without a cell those the model begins with."""
+        source = models.load(self.trained(cell)) if cell else self._new(role, seed)
+        return source.get_weights()
+
+    def trained(self, cell: Cell) -> Path:
+        """The preset folder that a training ends with."""
+
+        def build(folder):
+            weights = self.weights(cell.role, cell.start, cell.seed)
+            trainer, batches, schedule = self.session(cell)
+            training.restart(trainer, weights)
+            self.progress.start(cell.label, schedule.steps, "steps")
+            with contextlib.ExitStack() as stack:
+                logs = [stack.enter_context(contextlib.closing(log)) for log in self.logs(cell.label)]
+                history = training.train(
+                    trainer, batches, schedule, self.store.scratch("train", cell.key) / "state.npz",
+                    accumulate=cell.training.accumulate, progress=_Shown(self.progress, logs),
+                    stop=self.progress.stopping,
+                )  # fmt: skip
+            models.save(trainer.model, folder / "preset")
+            (folder / "history.json").write_text(json.dumps(history))
+            last = max(len(history["loss"]) // 10, 1)
+            facts = {
+                "steps": schedule.steps,
+                "loss": float(np.mean(history["loss"][-last:])),
+                "live": float(np.mean(history["live"])),
+                "padding": batches.padding_share,
+            }
+            self.progress.done(f"loss {facts['loss']:.3f} nats, {facts['live']:.0%} of target tokens live")
+            return facts | {"label": cell.label}
+
+        return self.store.get("train", cell.key, build) / "preset"
+
+    def session(self, cell: Cell) -> tuple[ck.CascadeAware, ck.Batches, training.Schedule]:
+        """What a training is made of, but for the weights it starts from."""
+        batches = self._batches(cell)
+        return self._trainer(cell), batches, self._schedule(cell, batches)
+
+    def _trainer(self, cell):
+        key = _function(cell)
+        if key not in self._trainers:
+            model, loss = self.model(cell.role), losses.get(cell.objective, **cell.arguments)
+            with self.place.scope():
+                trainer = ck.CascadeAware(model, loss)
+                optimizer = keras.optimizers.AdamW(
+                    learning_rate=1e-3, weight_decay=cell.training.weight_decay, beta_2=0.98, global_clipnorm=1.0
+                )
+                trainer.compile(optimizer=optimizer, jit_compile=keras.config.backend() != "torch")
+            self._trainers[key] = trainer
+        return self._trainers[key]
+
+    def _batches(self, cell):
+        return ck.Batches(
+            self.encoded(),
+            None if cell.training.batch_tokens else cell.training.batch_size,
+            batch_tokens=cell.training.batch_tokens,
+            seed=cell.seed,
+            loss=self._trainer(cell).objective,
+            teacher=self.teacher() if cell.needs_teacher else None,
+            start=self.start_columns(cell) if cell.start_columns else None,
+            scope=cell.scope,
+            buckets=self.profile.buckets,
+        )
+
+    @staticmethod
+    def _schedule(cell, batches):
+        steps = max(round(cell.training.epochs * batches.steps_per_epoch), 1)
+        return training.Schedule(cell.training.learning_rate, steps, round(steps * cell.training.warmup))
+
+    def make(self, model: Model):
+        """Everything that predictions of a model are made with, on all workers: predicting is the chief's alone."""
+        gc.collect()  # models and their functions refer to each other
+        self.model("large" if model == LARGE else "small")
+        if cell := self.plan.last(model):
+            self.trained(cell)
+
+    def mend(self, keys: Collection[str]):
+        """Builds these entries again: they were damaged, and no prediction that is missing asks for them."""
+        plan = self.plan
+        for key, build in ((plan.tokenizer, self.tokenizer), (plan.encoded, self.encoded)):
+            if key in keys:
+                build()
+        for cell in plan.cells():
+            if cell.key in keys:
+                self.trained(cell)
+            if cell.start_columns in keys:
+                self.start_columns(cell)
+        if plan.teacher in keys:
+            self.teacher()
+
+    # -- predictions ---------------------------------------------------------------------------------------------
+
+    def predictor(self, role: str) -> ck.Predictor:
+        if role not in self._predictors:
+            data = self.profile.data
+            self._predictors[role] = ck.Predictor(
+                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens
+            )
+        return self._predictors[role]
+
+    def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
+        """Answers of one trained model to every test example."""
+        self.set_weights(role, self.weights(role, cell))
+        predictor = self.predictor(role)
+        before = predictor.truncated
+        self.progress.start(f"predict {label}", len(self.plan.test), "examples")
+        predictions = predictor(list(self.plan.test), progress=self.progress.advance)
+        cut = predictor.truncated - before
+        self.progress.done(f"{len(predictions):,} examples" + (f", {cut} prompts cut" if cut else ""))
+        return predictions
+
+
+def _function(cell: Cell) -> tuple:
+    """Trainings that share it share compiled steps."""
+    return cell.role, cell.objective, json.dumps(cell.arguments, sort_keys=True), cell.training.weight_decay
+
+
+class _Shown:
+    """What a person sees of a training, step by step, and what its logs keep."""
+
+    def __init__(self, progress, logs):
+        self.progress, self.logs, self.tokens, self.computed = progress, logs, 0, 0
+
+    def __call__(self, p: training.Progress):
+        self.tokens, self.computed = self.tokens + p.tokens, self.computed + p.computed
+        rate, padding = self.tokens / max(p.seconds, 1e-9), 1 - self.tokens / self.computed
+        self.progress.advance(
+            1, f"loss {p.loss:.3f}, {p.live:.0%} live, lr {p.learning_rate:.1e}, {rate:,.0f} tokens/s, "
+            f"{padding:.0%} padding", saves=True,
+        )  # fmt: skip
+        for log in self.logs:
+            log(p)
+
+
+def _encoded(examples: Iterable[ck.Example], tokenizer, max_length: int, at_once: int = 20_000) -> ck.Encoded:
+    """`ck.encode` piece by piece: lists of numbers on the way take ten times the memory of the arrays."""
+    parts = [ck.encode(part, tokenizer, max_length, long_targets="drop") for part in _pieces(examples, at_once)]
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return ck.Encoded(
+        tokens=np.concatenate([part.tokens for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        n_prompt=np.concatenate([part.n_prompt for part in parts]),
+        ids=tuple(itertools.chain.from_iterable(part.ids for part in parts)),
+        truncated=sum(part.truncated for part in parts),
+        dropped=tuple(itertools.chain.from_iterable(part.dropped for part in parts)),
+        tokenizer=parts[0].tokenizer,
+    )
+
+
+def _pieces(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while piece := list(itertools.islice(items, size)):
+        yield piece

@@ -1,0 +1,318 @@
+"""What a task is: a declaration without I/O, and the registry of all declarations.
+
+The contract between a prompt and its answer: prompt and target are tokenized separately and joined, so a template ends
+with `:` and a newline, a target begins with its first word, and no blank stands between them.
+"""
+
+import importlib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tasks import declaration, extensions
+from cat_keras.data.records import Example
+from cat_keras.errors import CatKerasError, unknown_name
+
+# Imported at the first look-up; each registers its tasks when it is imported.
+MODULES = tuple(f"benchmarks.tasks.{suite}" for suite in ("embedded", "superglue", "wmt22", "flan2021"))
+
+# FLAN's code has 17 clusters. Its paper draws 12: eleven of these as they are, and the other six together as "misc.".
+MISC = (
+    *("conversational_qa", "linguistic_acceptability", "math"),
+    *("question_classification", "text_formatting", "word_disambiguation"),
+)
+
+Row = Mapping[str, Any]
+Getter = str | Callable[[Row], Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """How rows of a data set become examples, and how answers to them are judged.
+
+    Wherever a field is named, a function of the row may stand instead. A function enters `identity` by its name only,
+    so a change of its body must raise `version`.
+
+    Attributes:
+        name: unique, as in the registry of the benchmark. aliases: other names that `get` and `select` accept.
+        suites: the suites it belongs to. cluster: its FLAN cluster, or the like.
+        kind: `"classification"` (one of `options`) or `"generation"`.
+        source: where rows come from (see `sources.Source`).
+        splits: `"train"`, `"validation"`, `"test"` → recipe over the source's parts, e.g. `"train[:-200]"`.
+        templates: prompts with `{field}` places, the first one canonical; places take surrounding blanks away.
+        target: the answer: text, or the index of the right option.
+        options: of a classification, in the order of the labels; or a field or function of the row that gives them.
+        labels: the data's own names of those labels in the same order, where `options` says them in other words.
+        references: all accepted answers; by default the target alone.
+        fields: a function that turns a row into the fields that templates name; by default the row itself.
+        group: the stratum that reports split by, or the question or pair a row belongs to; by default none.
+        together: whether a metric counts the rows of a group together, so that a sample holds all of them or none.
+        keep: whether a row is an example at all (it has a label, its text is not empty); by default every row is.
+        metric: a name of `metrics`. metric_args: its arguments, e.g. the positive option of F1.
+        max_lengths: tokens of prompt and of target that a full run allows.
+        trained_on: the task whose training split stands in where a diagnostic or a test set has none.
+        license, citation: of the data. version: raised with every change of what is rendered.
+    """
+
+    name: str
+    suites: tuple[str, ...]
+    cluster: str
+    kind: str
+    source: Any
+    splits: Mapping[str, str]
+    templates: tuple[str, ...]
+    target: Getter
+    metric: str
+    options: tuple[str, ...] | Getter = ()
+    labels: tuple[str, ...] = ()
+    references: Getter | None = None
+    fields: Callable[[Row], Row] | None = None
+    group: Getter | None = None
+    together: bool = False
+    keep: Callable[[Row], bool] | None = None
+    metric_args: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    max_lengths: tuple[int, int] = (512, 128)
+    trained_on: str = ""
+    license: str = ""
+    citation: str = ""
+    version: int = 1
+
+    def __post_init__(self):
+        declaration.check(self)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of more than one task that select it: `"all"`, its suites, its cluster, FLAN's `"misc"`."""
+        return ("all", *self.suites, self.cluster, *(("misc",) if self.cluster in MISC else ()))
+
+    def group_of(self, row: Row) -> str:
+        """The group of a row; "" without groups."""
+        group = self._read(self.group, row) if self.group else ""
+        return group if isinstance(group, str) else self._text("group", group)
+
+    def keeps(self, row: Row) -> bool:
+        """Whether the row is an example of this task.
+
+        Raises:
+            CatKerasError: a field that tells is missing or of the wrong type.
+        """
+        return self.keep is None or bool(self._read(self.keep, row))
+
+    def example(self, row: Row, id: str, template: int = 0) -> Example:
+        """Renders one row.
+
+        Args:
+            row: fields by name, plain Python values as JSON yields them.
+            id: of the example, unique within task and split.
+            template: index into `templates`.
+
+        Raises:
+            CatKerasError: a field is missing or of the wrong type, a label is out of range, or the target is empty.
+        """
+        options = self._options(row)
+        chooses = self.kind == "classification"
+        target = self._option(row, options) if chooses else self._text("target", self._read(self.target, row))
+        if not target.strip():
+            raise CatKerasError(f"A target of task {self.name} must not be empty. Remove the row, or fill it in")
+        references = self._references(row) if self.references else ()
+        prompt = self._prompt(row, template)
+        return Example(id, prompt, target, self.name, options, tuple(references), self.group_of(row))
+
+    def identity(self) -> dict:
+        """Everything that changes a rendered example or its score, as JSON-able values, for hashing."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "kind": self.kind,
+            "source": self.source.identity(),
+            "splits": dict(self.splits),
+            "templates": list(self.templates),
+            "fields": _identity(self.fields),
+            "target": _identity(self.target),
+            "options": list(self.options) if isinstance(self.options, tuple) else _identity(self.options),
+            "references": _identity(self.references),
+            "group": _identity(self.group),
+            "together": self.together,
+            "keep": _identity(self.keep),
+            "metric": self.metric,
+            "metric_args": dict(self.metric_args),
+        }
+
+    def declaration(self) -> dict:
+        """Everything that is declared, as JSON-able values: `identity` and what changes no example or score."""
+        return {
+            **self.identity(),
+            "aliases": list(self.aliases),
+            "suites": list(self.suites),
+            "cluster": self.cluster,
+            "template_count": len(self.templates),
+            "labels": list(self.labels),
+            "max_lengths": dict(zip(("prompt", "target"), self.max_lengths, strict=True)),
+            "trained_on": self.trained_on,
+            "license": self.license,
+            "citation": self.citation,
+        }
+
+    def _prompt(self, row: Row, template: int) -> str:
+        if not 0 <= template < len(self.templates):
+            raise CatKerasError(f"Task {self.name} has templates 0..{len(self.templates) - 1}; received {template}")
+        text = self.templates[template]
+        values = self._read(self.fields, row) if self.fields else row
+        places = declaration.places(text)
+        return text.format_map({name: self._text(name, self._read(name, values)) for name in places})
+
+    def _options(self, row: Row) -> tuple[str, ...]:
+        if isinstance(self.options, tuple):
+            return self.options
+        options = tuple(self._texts("options", self._read(self.options, row)))
+        if not options:
+            raise CatKerasError(f"A row of task {self.name} has options to choose from; received none. Remove the row")
+        return options
+
+    def _option(self, row: Row, options: tuple[str, ...]) -> str:
+        label = self._read(self.target, row)
+        if isinstance(label, str) and label in options:
+            return label
+        # A negative label is how data sets hide test labels; as an index it would quietly mean the last option.
+        if isinstance(label, int) and 0 <= label < len(options):
+            return options[label]
+        raise CatKerasError(
+            f"A label of task {self.name} is 0..{len(options) - 1} ({', '.join(options)}); received {label!r}. "
+            "Remove the row, or correct its label"
+        )
+
+    def _references(self, row: Row) -> list[str]:
+        """Without empty ones, which some corpora hold and which no answer can match."""
+        return [text for text in self._texts("references", self._read(self.references, row)) if text.strip()]
+
+    def _text(self, name: str, value: Any) -> str:
+        if isinstance(value, str):
+            return value.strip()
+        # A text that is missing is NaN in some exports.
+        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+            return str(value)
+        raise CatKerasError(f"Task {self.name} needs text in field {name!r}; received {value!r}")
+
+    def _texts(self, name: str, value: Any) -> list[str]:
+        if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+            return list(value)
+        raise CatKerasError(f"Task {self.name} needs a list of texts in field {name!r}; received {value!r}")
+
+    def _read(self, getter: Getter, row: Row) -> Any:
+        try:
+            return row[getter] if isinstance(getter, str) else getter(row)
+        except KeyError as error:
+            raise CatKerasError(
+                f"Task {self.name} needs field {error.args[0]!r}; the row has {', '.join(map(str, row))}. "
+                "Field names are those of TensorFlow Datasets"
+            ) from error
+        except CatKerasError:
+            raise
+        except Exception as error:  # whatever a function of the row runs into
+            raise CatKerasError(
+                f"Task {self.name} cannot read a row with a field of the wrong type or length: {error!r}"
+            ) from error
+
+
+def _identity(getter: Getter | None) -> str | None:
+    if not callable(getter):
+        return getter
+    # A function by its name; an instance such as `Filled(...)` by its repr, which holds its arguments.
+    if not hasattr(getter, "__qualname__"):
+        return repr(getter)
+    # Identities name our own functions as they did before the declarations stood in `tasks/`.
+    module = re.sub(r"^benchmarks\.tasks\.", "benchmarks.", getter.__module__)
+    return f"{module}.{getter.__qualname__}"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """For `Task.keep`: rows in which none of these text fields is empty. Some corpora have articles without text."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, row: Row) -> bool:
+        return all(row[name].strip() for name in self.names)
+
+
+_TASKS: dict[str, Task] = {}
+
+
+def register(task: Task) -> Task:
+    """Adds a task to the registry and returns it.
+
+    Raises:
+        CatKerasError: its name or one of its aliases is taken.
+    """
+    taken = {alias: other.name for other in _TASKS.values() for alias in (other.name, *other.aliases)}
+    for name in (task.name, *task.aliases):
+        if name in taken:
+            raise CatKerasError(f"A task name is used once; {name!r} of {task.name} belongs to {taken[name]}")
+    _TASKS[task.name] = task
+    return task
+
+
+def names() -> list[str]:
+    """Names of all tasks, in the order of their declaration."""
+    return list(_registry())
+
+
+def get(name: str) -> Task:
+    """The task of that name or alias.
+
+    Raises:
+        CatKerasError: there is none; the nearest names are given.
+    """
+    tasks = _registry()
+    canonical = _aliases(tasks).get(name, name)
+    if canonical not in tasks:
+        raise unknown_name("task", name, [*tasks, *_aliases(tasks)])
+    return tasks[canonical]
+
+
+def select(wanted: Iterable[str] | str) -> list[Task]:
+    """Tasks by names, aliases, suites or clusters (see `Task.groups`), each once, in order of declaration.
+
+    `"flan2021/translation"` names what suite and cluster have in common.
+
+    Raises:
+        CatKerasError: a word names none of these.
+    """
+    tasks = _registry()
+    chosen = {name for word in ([wanted] if isinstance(wanted, str) else wanted) for name in _meant(word, tasks)}
+    return [task for name, task in tasks.items() if name in chosen]
+
+
+def _meant(word: str, tasks: Mapping[str, Task]) -> list[str]:
+    aliases = _aliases(tasks)
+    if word in tasks or word in aliases:
+        return [aliases.get(word, word)]
+    found = [name for name, task in tasks.items() if set(word.split("/")) <= set(task.groups)]
+    if not found:
+        groups = {group for task in tasks.values() for group in task.groups}
+        raise unknown_name("task, suite or cluster", word, {*tasks, *aliases, *groups})
+    return found
+
+
+def _aliases(tasks: Mapping[str, Task]) -> dict[str, str]:
+    return {alias: task.name for task in tasks.values() for alias in task.aliases}
+
+
+def load_module(path: str | Path) -> list[str]:
+    """Runs a Python file of one's own that registers tasks, once per process; names of the tasks that it added.
+
+    Raises:
+        CatKerasError: there is no such file, it fails, or a name is taken; none of its tasks stays then.
+    """
+    return extensions.run_file(path, _registry())
+
+
+def _registry() -> dict[str, Task]:
+    for module in MODULES:
+        importlib.import_module(module)
+    extensions.load_entry_points(_TASKS)
+    return _TASKS

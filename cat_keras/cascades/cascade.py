@@ -1,0 +1,211 @@
+"""A cascade at run time: the small model answers, and what it is not sure of goes to the next model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cat_keras.cascades import calibration, deferral, saved
+from cat_keras.cascades.guarantee import Guarantee
+from cat_keras.data.records import Example, Prediction
+from cat_keras.decoding.predictor import Predictor
+from cat_keras.errors import CatKerasError
+from cat_keras.modeling import models
+
+# What a predictor is asked for, by the column of a rule.
+MEASURES = {"token_entropies": "entropy", "token_margins": "margin", "embedding": "hidden"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a cascade says to one query.
+
+    Attributes:
+        text: the answer. stage: index of the model that gave it, 0 the smallest. id: of the example.
+        score: that model's deferral score (higher = surer); NaN for the last model under a rule that was fitted, which
+            says nothing of it.
+        n_prompt, n_answer: tokens read and written (all options counted). flops, seconds: each of all stages reached;
+            one that deferred is paid for too.
+    """
+
+    text: str
+    stage: int
+    score: float
+    id: str
+    n_prompt: int
+    n_answer: int
+    flops: float
+    seconds: float
+
+
+class Cascade:
+    """N language models, smallest first; stage i defers to i + 1 iff its score is below `thresholds[i]`.
+
+    Models may have different tokenizers: a query travels as text.
+
+    Args:
+        models: two or more, each a `CausalLM`, the name of a preset or its folder.
+        rule: a deferral rule or its name, see `deferral.RULES`; `calibrate` fits one that learns.
+        thresholds: one per stage but the last; or `calibrate`.
+        arguments: of `Predictor`, e.g. max_new_tokens; `measures` that the rule reads need not be asked for.
+
+    Attributes:
+        calibration: what `calibrate` chose; None before.
+    """
+
+    def __init__(self, models, rule="chow-average", thresholds: Sequence[float] | None = None, **arguments):
+        if len(models) < 2:
+            raise CatKerasError(f"A cascade has at least two models. Received: {len(models)}")
+        self.rule = deferral.get(rule) if isinstance(rule, str) else rule
+        if not isinstance(self.rule, deferral.Rule):
+            raise CatKerasError(f"A cascade's rule is a deferral rule or its name. Received: {rule!r}")
+        self.rules = [self.rule] * (len(models) - 1)  # per stage: one that learns is fitted for each
+        self.thresholds = None if thresholds is None else _checked(thresholds, len(models))
+        self.references = [_reference(m) for m in models]
+        self.arguments = arguments
+        measures = {*arguments.get("measures", ()), *(MEASURES[c] for c in self.rule.needs if c in MEASURES)}
+        self.predictors = [Predictor(_loaded(m), **arguments | {"measures": sorted(measures)}) for m in models]
+        self.calibration: calibration.Calibration | None = None
+        self.calibrated_on: frozenset[str] = frozenset()  # digests of examples
+
+    def calibrate(
+        self,
+        examples: Sequence[Example],
+        *,
+        max_cost: float | None = None,
+        min_quality: float | None = None,
+        max_deferral: float | None = None,
+        guarantee: Guarantee | tuple | None = None,
+        quality: Callable[[str, Example], float] | None = None,
+        cost: Callable[[Prediction, int], float] = calibration.flops,
+    ) -> calibration.Calibration:
+        """Chooses the thresholds on examples like the queries to come, and fits the rule if it learns.
+
+        Every model answers every example, and the thresholds are played through: of two models all there are; of more,
+        all combinations of those on a grid. Within `max_cost` or `max_deferral` the best quality is taken, of equals
+        the cheapest; within `min_quality` the cheapest. Without references the quality is unknown: then every stage
+        passes on the same share of what it sees, as much as the limit allows.
+
+        A rule that learns is fitted on one half of the examples, and thresholds are chosen on the other. The examples
+        are remembered: answering them later is an error, since a threshold looks better on what it was chosen for.
+
+        Args:
+            examples: with references, unless only `max_cost` or `max_deferral` is asked for.
+            max_cost: of a query on average, all stages reached included, in FLOPs or the unit of `cost`.
+            min_quality: on average, in [0, 1].
+            max_deferral: share in [0, 1] that any stage passes on of the queries it sees.
+            guarantee: `Guarantee(...)` or its arguments, e.g. (alpha, delta): the loss of quality against always asking
+                the last model is at most alpha with probability 1 − delta over the draw of the examples. The choice is
+                then among the thresholds that keep it, all stages passing on the same share of what they see: the
+                cheapest, or what a limit given as well says. A fifth of the examples only plans the tests.
+            quality: of an answer, (text, example) → [0, 1]; by default 1 if it is one of the references, else 0.
+            cost: of one model's answer, (prediction, stage) → number.
+
+        Returns:
+            what was chosen, and what it gave on the examples that it was chosen on.
+
+        Raises:
+            CatKerasError: not one limit; no example, or two with one id; references missing; or a limit or guarantee
+                that no threshold keeps (the message has the best there is). The cascade is then as it was.
+        """
+        guarantee = _guarantee(guarantee)
+        limit = calibration.check_limit(
+            guarantee, max_cost=max_cost, min_quality=min_quality, max_deferral=max_deferral
+        )
+        examples = calibration.shuffled(examples)
+        predictions = [predictor(examples) for predictor in self.predictors]
+        self.rules, self.calibration = calibration.calibrate(
+            self.rule, examples, predictions, limit, guarantee, quality, cost
+        )
+        self.thresholds = list(self.calibration.thresholds)
+        self.calibrated_on = frozenset(map(calibration.digest, examples))
+        return self.calibration
+
+    def __call__(self, examples: Sequence[Example]) -> list[Answer]:
+        """Answers in the order of the examples; deferred ones are regrouped, so every model runs full batches.
+
+        Raises:
+            CatKerasError: no thresholds yet, or an example that the thresholds were calibrated on.
+        """
+        seen = [e for e in examples if calibration.digest(e) in self.calibrated_on]
+        if seen:
+            raise CatKerasError(
+                f"Calibration and test examples are disjoint. Received: {len(seen)} that were calibrated on, "
+                f"e.g. {seen[0].task}/{seen[0].id}. Split the data by id"
+            )
+        return self._answer(examples)
+
+    def generate(self, prompts: Sequence[str]) -> list[Answer]:
+        """Free answers to prompts."""
+        return self._answer([Example(f"query-{i}", p, "") for i, p in enumerate(prompts)])
+
+    def classify(self, prompts: Sequence[str], options: Sequence[str]) -> list[Answer]:
+        """The best of `options` for each prompt."""
+        return self._answer([Example(f"query-{i}", p, "", options=tuple(options)) for i, p in enumerate(prompts)])
+
+    def save(self, directory: str | Path):
+        """Writes models, rule, thresholds, arguments and calibration to a folder, whole or not at all; see `saved`."""
+        saved.save(self, Path(directory))
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "Cascade":
+        """The cascade that `save` wrote.
+
+        Raises:
+            CatKerasError: a file is missing or not what was saved; the message names it.
+        """
+        return saved.load(Path(directory), cls)
+
+    def _answer(self, examples):
+        if self.thresholds is None:
+            raise CatKerasError("A cascade needs thresholds before it answers. Call calibrate, or pass thresholds=")
+        answers: list[Answer | None] = [None] * len(examples)
+        spent = np.zeros((len(examples), 4))
+        left = np.arange(len(examples))
+        for stage, predictor in enumerate(self.predictors):
+            if not len(left):
+                break
+            predictions = predictor([examples[i] for i in left])
+            spent[left] += [(p.n_prompt, p.n_answer, p.flops, p.seconds) for p in predictions]
+            scores, keep = self._judge(stage, predictions)
+            for i, p, s in zip(left[keep], np.array(predictions, object)[keep], scores[keep], strict=True):
+                read, written, flops, seconds = spent[i].tolist()
+                answers[i] = Answer(p.text, stage, float(s), examples[i].id, int(read), int(written), flops, seconds)
+            left = left[~keep]
+        return answers
+
+    def _judge(self, stage, predictions):
+        """Scores of one stage, and which of its answers are kept."""
+        if stage < len(self.rules):
+            scores = self.rules[stage](predictions)
+            return scores, scores >= self.thresholds[stage]
+        scores = np.full(len(predictions), np.nan) if self.rule.needs_fit else self.rule(predictions)
+        return scores, np.ones(len(predictions), bool)
+
+
+def _checked(thresholds, stages):
+    if len(thresholds) != stages - 1 or np.isnan(np.asarray(thresholds, float)).any():
+        raise CatKerasError(
+            f"A cascade of {stages} models has {stages - 1} thresholds, all of them numbers. "
+            f"Received: {list(thresholds)}"
+        )
+    return [float(t) for t in thresholds]
+
+
+def _guarantee(given) -> Guarantee | None:
+    if given is None or isinstance(given, Guarantee):
+        return given
+    try:
+        return Guarantee(*given)
+    except TypeError as error:
+        raise CatKerasError(f"A guarantee is (alpha, delta) or a Guarantee. Received: {given!r} ({error})") from None
+
+
+def _reference(model) -> str | None:
+    """The name of a preset that lies elsewhere, which saving need not copy."""
+    return model if isinstance(model, str) and not Path(model).is_dir() else None
+
+
+def _loaded(model):
+    return models.load(model) if isinstance(model, str | Path) else model

@@ -1,0 +1,223 @@
+"""The rules: what they predict, from what, and how they keep apart what they have seen."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cat_keras.cascades.deferral.learned.estimators import ESTIMATORS, Layers, predicted
+from cat_keras.cascades.deferral.learned.features import features
+from cat_keras.cascades.deferral.rule import NO_ANSWER, Rule, columns, digests, reading
+from cat_keras.errors import CatKerasError, unknown_name
+
+LEAST = 10  # answers that an estimator is fitted to
+QUALITIES, PROBABILITIES = ("quality_small", "quality_large"), ("probability_small", "probability_large")
+TARGETS = {"quality": QUALITIES, "diff-01": QUALITIES, "diff-prob": PROBABILITIES}
+Columns = Mapping[str, Sequence]
+
+
+class _Table(NamedTuple):
+    """Rows to fit to or to score: digests of (task, id), whether there is an answer, features, and the target."""
+
+    keys: np.ndarray
+    answered: np.ndarray
+    features: np.ndarray
+    target: np.ndarray
+
+    def rows(self, chosen: np.ndarray) -> "_Table":
+        return _Table(*(column[chosen] for column in self))
+
+
+@dataclass(frozen=True)
+class LearnedRule(Rule):
+    """A rule that `fit` makes usable. Score: minus the predicted gain of asking the large model.
+
+    Args:
+        target: what is predicted. `"quality"`: q_large − q_small. `"diff-01"`: 1[large right] − 1[small right], right
+            meaning a quality above `bar`. `"diff-prob"`: p_large(y) − p_small(y) of the reference y, see
+            `reference_probability`; classification.
+        estimator: `"ridge"`, linear, its penalty chosen by leave-one-out; `"mlp"`, 16 hidden units; `"trees"`, gradient
+            boosting, which cannot be stored.
+        embedding: whether the column `embedding` (mean last hidden state, (n, d)) is a feature too.
+        bar: see `target`.
+    """
+
+    target: str = "quality"
+    estimator: str = "ridge"
+    embedding: bool = False
+    bar: float = 0.5
+    needs_fit = True
+
+    def __post_init__(self):
+        if self.target not in TARGETS:
+            raise unknown_name("target of a learned rule", self.target, TARGETS)
+        if self.estimator not in ESTIMATORS:
+            raise unknown_name("estimator of a learned rule", self.estimator, ESTIMATORS)
+
+    @property
+    def name(self):
+        estimator = "" if self.estimator == "ridge" else f"-{self.estimator}"
+        return f"learned-{self.target}{estimator}{'-embedding' * self.embedding}"
+
+    @property
+    def needs(self):
+        return ("task", "token_logprobs", "option_logprobs", *(("embedding",) if self.embedding else ()))
+
+    @property
+    def fit_needs(self) -> tuple[str, str]:
+        """The columns that `fit` reads besides `needs`."""
+        return TARGETS[self.target]
+
+    def score(self, columns):
+        raise CatKerasError(f"A learned rule scores after it was fitted; {self.name!r} was not. Call fit first")
+
+    def fit(self, predictions: Columns) -> "FittedRule":
+        """A rule fitted to these rows; the same rows give the same rule.
+
+        Args:
+            predictions: columns with `id`, all of `needs` and all of `fit_needs`, (n,) rows.
+
+        Raises:
+            CatKerasError: a column is missing, NaN or infinite, or fewer than 10 rows have an answer.
+        """
+        with reading(self):
+            return self._fit(self._table(predictions))
+
+    def _table(self, predictions: Columns) -> _Table:
+        table = columns(predictions)
+        ids = self._ids(table, self.fit_needs)
+        small, large = (np.asarray(table[name], dtype=np.float64) for name in self.fit_needs)
+        if self.target == "diff-01":
+            small, large = (np.where(np.isnan(q), q, q > self.bar) for q in (small, large))
+        answered, found = features(table, self.embedding)
+        whole = _Table(_keys(table["task"], ids), answered, found, large - small)
+        bad = np.flatnonzero(answered & ~np.isfinite(found.sum(axis=1) + whole.target))
+        if bad.size:
+            raise CatKerasError(
+                f"A learned rule is fitted to finite numbers; the log-probabilities or qualities of example "
+                f"{ids[bad[0]]!r} are not ({bad.size} such of {len(ids)}). Look for NaN or infinity there"
+            )
+        return whole
+
+    def _fit(self, table: _Table) -> "FittedRule":
+        if table.answered.sum() < LEAST:
+            raise CatKerasError(
+                f"A learned rule is fitted to at least {LEAST} answers; received {table.answered.sum()}. "
+                "Calibrate on more examples, or use a rule that is not learned"
+            )
+        own = table.rows(table.answered)
+        return FittedRule(self, ESTIMATORS[self.estimator](own.features, own.target), frozenset(table.keys.tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRule(Rule):
+    """A learned rule at work; `LearnedRule.fit` makes it.
+
+    Attributes:
+        rule: what was fitted. model: what was found: layers of weights and biases, or a scikit-learn estimator.
+        fitted_on: digests of the (task, id) it has seen, which it refuses to score.
+    """
+
+    rule: LearnedRule
+    model: Layers | Any
+    fitted_on: frozenset[str]
+
+    @property
+    def name(self):
+        return self.rule.name
+
+    @property
+    def needs(self):
+        return self.rule.needs
+
+    def score(self, columns):
+        ids = list(columns["id"])
+        answered, found = features(columns, self.rule.embedding)
+        return self._score(_Table(_keys(columns["task"], ids), answered, found, np.zeros(len(ids))))
+
+    def _score(self, table: _Table) -> np.ndarray:
+        seen = self.fitted_on.intersection(table.keys.tolist())
+        if seen:
+            raise CatKerasError(
+                f"A learned rule scores examples that it was not fitted on; {len(seen)} of {len(table.keys)} it was "
+                "fitted on. Split the data by id, or use cross_fitted"
+            )
+        scores = np.full(len(table.keys), NO_ANSWER)
+        if table.answered.any():
+            scores[table.answered] = -predicted(self.model, table.features[table.answered])
+        return scores
+
+    def config(self) -> dict:
+        """As `Rule.config`, with the weights and the digests of the examples it was fitted on.
+
+        Raises:
+            CatKerasError: its estimator cannot be written as plain numbers.
+        """
+        if not isinstance(self.model, tuple):
+            raise CatKerasError(f"{self.name!r} cannot be stored, as its trees are no plain numbers. Use ridge or mlp")
+        layers = [{"weights": weights.tolist(), "bias": bias.tolist()} for weights, bias in self.model]
+        return self.rule.config() | {"layers": layers, "fitted_on": sorted(self.fitted_on)}
+
+
+def from_config(config: Mapping) -> LearnedRule | FittedRule:
+    """The learned rule, fitted or not, that `config` described; see `deferral.from_config`.
+
+    Raises:
+        CatKerasError: an argument is missing.
+    """
+    absent = [field.name for field in fields(LearnedRule) if field.name not in config]
+    if absent:
+        raise CatKerasError(f"A stored learned rule has all its arguments; {', '.join(absent)} missing. Store it again")
+    rule = LearnedRule(**{field.name: config[field.name] for field in fields(LearnedRule)})
+    if "layers" not in config:
+        return rule
+    layers = tuple((np.array(each["weights"]), np.array(each["bias"])) for each in config["layers"])
+    return FittedRule(rule, layers, frozenset(config["fitted_on"]))
+
+
+def named(name: str) -> LearnedRule:
+    """The learned rule, not fitted, of a name such as `learned-diff-01-mlp-embedding`."""
+    every = itertools.product(TARGETS, ESTIMATORS, (False, True))
+    rules = {rule.name: rule for rule in itertools.starmap(LearnedRule, every)}
+    if name not in rules:
+        raise unknown_name("deferral rule", name, rules)
+    return rules[name]
+
+
+def cross_fitted(rule: LearnedRule, predictions: Columns, folds: int = 5, seed: int = 0, by: str = "id") -> np.ndarray:
+    """Scores of a learned rule on the examples it learns from, each by a model that never saw that example.
+
+    Every model's mean over its own examples is taken out and that of all is put in: a fold in which deferring gains
+    much leaves less of it to the others, so that their models would otherwise rank the fold the wrong way round.
+
+    Args:
+        rule: to be fitted, once per fold. predictions: as `LearnedRule.fit` reads them, n rows.
+        folds: an example's fold is a hash of (seed, task, id) alone: methods, seeds and subsets share folds.
+        by: the column that is hashed in place of `id` where several rows belong together, such as questions on one
+            text; all rows of one value are in one fold.
+
+    Returns:
+        (n,) float64, higher = keep.
+
+    Raises:
+        CatKerasError: as `fit`, or fewer than two folds.
+    """
+    if folds < 2:
+        raise CatKerasError(f"Cross-fitting takes at least two folds; received {folds}. Try 5")
+    table = columns(predictions)
+    whole = rule._table(table)
+    fold = np.array([int(key, 16) % folds for key in _keys(table["task"], table[by], seed)], dtype=np.int64)
+    scores = np.full(len(fold), NO_ANSWER)
+    for each in np.unique(fold):
+        train, test = whole.rows((fold != each) & whole.answered), (fold == each) & whole.answered
+        fitted = rule._fit(train)
+        scores[test] = fitted._score(whole.rows(test)) + predicted(fitted.model, train.features).mean()
+    scores[whole.answered] -= whole.target[whole.answered].mean() if whole.answered.any() else 0
+    return scores
+
+
+def _keys(tasks: Sequence[str], ids: Sequence[str], seed: int = 0) -> np.ndarray:
+    """(n,) str: digests in hex digits."""
+    return np.array([digest.hex() for digest in digests(seed, tasks, ids)], dtype=object)

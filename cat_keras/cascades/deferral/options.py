@@ -1,0 +1,82 @@
+"""Rules that read the likelihoods of all options of a classification; a row without options raises."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from cat_keras.cascades.deferral.rule import Rule, reduce_rows, row_lengths
+from cat_keras.errors import CatKerasError
+
+
+def softmax(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Probabilities of the options of every row, (total,); NaN where all options of a row are impossible."""
+    with np.errstate(invalid="ignore"):  # −inf − −inf, which `Rule.__call__` reports
+        odds = np.exp(values - np.repeat(np.maximum.reduceat(values, starts), lengths))
+        return odds / np.repeat(np.add.reduceat(odds, starts), lengths)
+
+
+class _OptionRule(Rule):
+    needs = ("option_logprobs",)
+
+    def score(self, columns):
+        lengths = row_lengths(columns["option_logprobs"])
+        if not lengths.all():
+            example = list(columns["id"])[int(np.argmin(lengths))]
+            raise CatKerasError(
+                f"{self.name} needs the log-likelihood of every option; example {example!r} has none. "
+                "Use a chow rule for generation"
+            )
+        return reduce_rows(columns["option_logprobs"], self._of_rows)
+
+    def _of_rows(self, values, starts, lengths):
+        return self.reduce(softmax(values, starts, lengths), starts, lengths)
+
+    @staticmethod
+    @abstractmethod
+    def reduce(probabilities: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """One score per row from the options' probabilities, row after row."""
+
+
+@dataclass(frozen=True)
+class MaxProbability(_OptionRule):
+    """`max p` with `p = softmax(option_logprobs)`, in (0, 1]: the share that the chosen option takes of all options'
+    likelihood.
+
+    Gaps beyond 36 nats all round to 1 and become ties.
+    """
+
+    name = "max-probability"
+
+    @staticmethod
+    def reduce(probabilities, starts, lengths):
+        return np.maximum.reduceat(probabilities, starts)
+
+
+@dataclass(frozen=True)
+class Margin(_OptionRule):
+    """Difference of the two largest of `softmax(option_logprobs)`, in [0, 1]; 1 where there is only one option.
+
+    With two options it orders as `MaxProbability` does.
+    """
+
+    name = "margin"
+
+    @staticmethod
+    def reduce(probabilities, starts, lengths):
+        rows = np.repeat(np.arange(len(starts)), lengths)
+        ordered = probabilities[np.lexsort((probabilities, rows))]
+        last = starts + lengths - 1
+        return ordered[last] - np.where(lengths > 1, ordered[np.maximum(last - 1, 0)], 0)
+
+
+@dataclass(frozen=True)
+class Entropy(_OptionRule):
+    """`Σ p log p` with `p = softmax(option_logprobs)`: the negative entropy over the options (nats), at most 0."""
+
+    name = "entropy"
+
+    @staticmethod
+    def reduce(probabilities, starts, lengths):
+        logs = np.log(np.where(probabilities == 0, 1, probabilities))  # 0 log 0 = 0; NaN stays, to be reported
+        return np.add.reduceat(probabilities * logs, starts)

@@ -1,0 +1,187 @@
+"""What a deferral rule is, and the columns it reads: checked, and fast also where rows are lists of numbers."""
+
+import contextlib
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import ClassVar
+
+import numpy as np
+
+from cat_keras.data.ragged import Ragged
+from cat_keras.data.records import Prediction
+from cat_keras.errors import CatKerasError
+
+NO_ANSWER = float(np.finfo(np.float64).min)
+"""Score of an empty answer under the token rules: below every other score, so it is deferred first.
+
+The empty sum would be 0, the log-probability of certainty, and the cascade would keep exactly the queries that the
+small model said nothing to (an answer that only ends at once is not empty: its end-of-sequence token counts). Finite,
+so that it survives JSON and the curves, which refuse infinities. [U]
+"""
+
+
+def columns(predictions: Iterable[Prediction] | Mapping[str, Sequence], **extra: Sequence) -> Mapping[str, Sequence]:
+    """The column mapping that rules read.
+
+    Args:
+        predictions: `Prediction` records, or a mapping of columns (a DataFrame too), which is passed on as it is.
+        **extra: further columns, e.g. `quality_small` and `quality_large` for `Oracle`.
+
+    Returns:
+        column name → sequence with one entry per prediction, in the order given.
+    """
+    if not hasattr(predictions, "keys"):
+        predictions = list(predictions)
+        names = [field.name for field in fields(Prediction)]
+        predictions = {name: list(map(attrgetter(name), predictions)) for name in names}
+    return {**predictions, **extra} if extra else predictions
+
+
+class Rule(ABC):
+    """A deferral rule. Subclasses set `name` and `needs` and write `score`; calling the rule checks what it returns.
+
+    Attributes:
+        name: what `get` finds it by and what reports call it.
+        needs: the columns that `score` reads.
+        needs_fit: whether it scores only after `fit`, see `deferral.learned`.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    needs_fit: ClassVar[bool] = False
+
+    @abstractmethod
+    def score(self, columns: Mapping[str, Sequence]) -> np.ndarray:
+        """One score per row of `columns`, shape (n,); higher = keep."""
+
+    def __call__(self, predictions: Iterable[Prediction] | Mapping[str, Sequence]) -> np.ndarray:
+        """Scores of the predictions.
+
+        Args:
+            predictions: `Prediction` records or a mapping of columns that has `id` and all of `needs`.
+
+        Returns:
+            (n,) float64, finite, higher = keep.
+
+        Raises:
+            CatKerasError: a column is missing or of another length, or a score is NaN or infinite (the message names
+                the rule and the example).
+        """
+        table = columns(predictions)
+        with reading(self):
+            ids = self._ids(table)
+            scores = np.asarray(self.score(table), dtype=np.float64)
+        if scores.shape != (len(ids),):
+            raise CatKerasError(
+                f"Deferral rule {self.name!r} must return one score per prediction, shape ({len(ids)},); "
+                f"received shape {scores.shape}. Mend its `score`"
+            )
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if bad.size:
+            raise CatKerasError(
+                f"A deferral score must be finite; rule {self.name!r} gave {scores[bad[0]]} for example "
+                f"{ids[bad[0]]!r} ({bad.size} such of {len(ids)}). Look for NaN or infinite log-probabilities there"
+            )
+        return scores
+
+    def config(self) -> dict:
+        """What `from_config` makes the same rule from, as JSON values: its name and, of a dataclass, its arguments."""
+        return {"name": self.name} | (asdict(self) if is_dataclass(self) else {})
+
+    def _ids(self, table: Mapping[str, Sequence], further: tuple[str, ...] = ()) -> list:
+        needs = ("id", *self.needs, *further)
+        missing = [name for name in needs if name not in table]
+        if missing:
+            raise CatKerasError(
+                f"Deferral rule {self.name!r} reads the columns {', '.join(needs)}; missing: {', '.join(missing)}. "
+                "Add them, e.g. columns(predictions, quality_small=..., quality_large=...)"
+            )
+        lengths = {name: len(table[name]) for name in needs}
+        if len(set(lengths.values())) > 1:
+            raise CatKerasError(
+                f"Columns must be equally long; received {lengths}. Take all of them from the same rows"
+            )
+        return list(table["id"])
+
+
+@contextlib.contextmanager
+def reading(rule: Rule):
+    """Makes an error of ours of what numpy says of entries that are no numbers; what is not finite is its caller's."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            yield
+    except CatKerasError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CatKerasError(
+            f"Deferral rule {rule.name!r} reads numbers, and lists of them where there are many; received others "
+            f"({error}). Look for texts, nulls and lists in lists in {', '.join(rule.needs)}"
+        ) from error
+
+
+def row_lengths(column: Sequence[Sequence[float]]) -> np.ndarray:
+    """Number of entries in each row of a ragged column, shape (n,), int64.
+
+    Raises:
+        CatKerasError: a row is not a list of numbers (a null of a Parquet file, say).
+    """
+    if isinstance(column, Ragged):
+        return column.lengths
+    try:
+        return np.fromiter(map(len, column), dtype=np.int64, count=len(column))
+    except TypeError as error:
+        row = next(i for i, entry in enumerate(column) if not hasattr(entry, "__len__"))
+        raise CatKerasError(
+            f"Every row must be a list of log-probabilities; row {row} is not one ({error}). "
+            "Write an empty list where there are none"
+        ) from None
+
+
+def flatten(column: Sequence[Sequence[float]]) -> np.ndarray:
+    """All entries of a ragged column, row after row, shape (sum of `row_lengths`,), float64."""
+    if isinstance(column, Ragged):
+        return column.values.astype(np.float64)
+    rows = list(column)
+    if any(isinstance(row, np.ndarray) for row in rows):  # iterating arrays would box every number
+        return np.concatenate(rows).astype(np.float64)
+    return np.fromiter(chain.from_iterable(rows), dtype=np.float64)
+
+
+def reduce_rows(
+    column: Sequence[Sequence[float]],
+    reduce: Callable[..., np.ndarray],
+    empty: float = NO_ANSWER,
+    shape: tuple[int, ...] = (),
+) -> np.ndarray:
+    """`reduce(values, starts, lengths)` over the rows that hold something, `empty` for those that do not.
+
+    `ufunc.reduceat` has no empty segments; leaving out empty rows moves no start, because they hold no value.
+
+    Args:
+        column: n rows. reduce: gives (rows that hold something, *shape).
+
+    Returns:
+        (n, *shape) float64.
+    """
+    lengths = row_lengths(column)
+    found = np.full((len(lengths), *shape), empty)
+    full = lengths > 0
+    if full.any():
+        starts = (np.cumsum(lengths) - lengths)[full]
+        found[full] = reduce(flatten(column), starts, lengths[full])
+    return found
+
+
+def row_means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Mean of each row, for `reduce_rows`."""
+    return np.add.reduceat(values, starts) / lengths
+
+
+def digests(seed: int, tasks: Sequence[str], ids: Sequence[str]) -> list[bytes]:
+    """Eight bytes for each (seed, task, id), which say nothing of an id that is text of the data."""
+    keys = (f"{seed}\x1f{task}\x1f{id}".encode() for task, id in zip(tasks, ids, strict=True))
+    return [hashlib.blake2b(key, digest_size=8).digest() for key in keys]

@@ -1,0 +1,122 @@
+"""Rules that read the tokens of the answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cat_keras.cascades.deferral.rule import Rule, reduce_rows, row_lengths, row_means
+from cat_keras.errors import CatKerasError
+
+
+@dataclass(frozen=True)
+class ChowSum(Rule):
+    """`Σ l_i`, the log-probability of the whole answer (nats); favours short answers. arXiv 2404.10136.
+
+    An empty answer scores `NO_ANSWER`.
+    """
+
+    name = "chow-sum"
+    needs = ("token_logprobs",)
+
+    def score(self, columns):
+        return reduce_rows(columns["token_logprobs"], lambda values, starts, _: np.add.reduceat(values, starts))
+
+
+@dataclass(frozen=True)
+class ChowAverage(Rule):
+    """`Σ l_i / n`, the mean token log-probability (nats per token). arXiv 2404.10136; CAT's default [S].
+
+    An empty answer scores `NO_ANSWER`.
+    """
+
+    name = "chow-average"
+    needs = ("token_logprobs",)
+
+    def score(self, columns):
+        return reduce_rows(columns["token_logprobs"], row_means)
+
+
+@dataclass(frozen=True)
+class ChowQuantile(Rule):
+    """The α-quantile of `{l_i}` (nats): how sure the small model was of its least sure tokens. arXiv 2404.10136.
+
+    An empty answer scores `NO_ANSWER`. The quantile interpolates linearly between order statistics, as `numpy.quantile`
+    does by default [U].
+
+    Args:
+        alpha: in [0, 1]; 0 is the minimum, 1 the maximum.
+    """
+
+    alpha: float
+    needs = ("token_logprobs",)
+
+    def __post_init__(self):
+        if not 0 <= self.alpha <= 1:
+            raise CatKerasError(f"The alpha of chow-quantile must be in [0, 1]; received {self.alpha}. Try 0.1")
+
+    @property
+    def name(self):
+        return f"chow-quantile-{self.alpha:.15g}"
+
+    def score(self, columns):
+        return reduce_rows(columns["token_logprobs"], self._quantiles)
+
+    def _quantiles(self, values, starts, lengths):
+        if self.alpha == 0:
+            return np.minimum.reduceat(values, starts)
+        return quantiles(values, starts, lengths, (self.alpha,))[:, 0]
+
+
+def quantiles(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+    """Quantiles of rows that all hold something, (rows, alphas); NaN where infinities are interpolated."""
+    found = np.empty((len(starts), len(alphas)))
+    # Rows of one length form a matrix: one vectorised quantile per distinct length, and no padding.
+    by_length = np.argsort(lengths, kind="stable")
+    distinct, first = np.unique(lengths[by_length], return_index=True)
+    for length, rows in zip(distinct, np.split(by_length, first[1:]), strict=True):
+        matrix = values[starts[rows, None] + np.arange(length)]
+        with np.errstate(invalid="ignore"):  # `Rule.__call__` reports it
+            found[rows] = np.quantile(matrix, alphas, axis=1).T
+    return found
+
+
+class _MeasuredRule(Rule):
+    """A mean over the tokens of what `Prediction` holds of each when it was asked for."""
+
+    sign: ClassVar[int]
+
+    def score(self, columns):
+        measured, answers = columns[self.needs[0]], columns["token_logprobs"]
+        bad = np.flatnonzero(row_lengths(measured) != row_lengths(answers))
+        if bad.size:
+            raise CatKerasError(
+                f"{self.name} needs {self.needs[0]} of every answer token; example {list(columns['id'])[bad[0]]!r} has "
+                "them not. Ask the predictor to measure them"
+            )
+        return reduce_rows(measured, lambda *rows: self.sign * row_means(*rows))
+
+
+@dataclass(frozen=True)
+class TokenEntropy(_MeasuredRule):
+    """Negative mean entropy of the small model's distribution at each answer token (nats), at most 0.
+
+    An empty answer scores `NO_ANSWER`.
+    """
+
+    name = "token-entropy"
+    needs = ("token_entropies", "token_logprobs")
+    sign = -1
+
+
+@dataclass(frozen=True)
+class TokenMargin(_MeasuredRule):
+    """Mean difference of the two largest probabilities at each answer token, in [0, 1].
+
+    An empty answer scores `NO_ANSWER`.
+    """
+
+    name = "token-margin"
+    needs = ("token_margins", "token_logprobs")
+    sign = 1

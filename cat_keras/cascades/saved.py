@@ -1,0 +1,106 @@
+"""A cascade as a folder: `cascade.json`, a preset per model, and a manifest with the checksum of every file.
+
+A model that was given by the name of a preset is kept as that name, with the hashes of its weights and its tokenizer.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from cat_keras.cascades import deferral
+from cat_keras.cascades.calibration import Calibration
+from cat_keras.decoding.sampling import Sampler
+from cat_keras.errors import CatKerasError
+from cat_keras.modeling import models
+from cat_keras.storage import store
+
+FORMAT = 1
+
+
+def save(cascade, directory: Path):
+    """Writes the folder; replaces a saved cascade, and nothing else.
+
+    Raises:
+        CatKerasError: no thresholds yet, an argument or a rule that cannot be stored, or a folder of something else.
+    """
+    if cascade.thresholds is None:
+        raise CatKerasError("A cascade is saved with its thresholds. Received: none. Call calibrate first")
+    if directory.exists() and not (directory / "cascade.json").exists():
+        raise CatKerasError(f"A cascade is saved to a new folder, or over a saved one. Received: {directory}")
+    facts = _as_json(_facts(cascade))
+    for config in (facts["rule"], *facts["rules"]):
+        deferral.from_config(config)  # better now than when it is loaded
+    with store.replaced(directory) as temporary:
+        for stage, (predictor, name) in enumerate(zip(cascade.predictors, cascade.references, strict=True)):
+            if name is None:
+                models.save(predictor.model, temporary / f"stage-{stage}")
+        store.write_json(temporary / "cascade.json", facts)
+        store.seal(temporary, {})
+
+
+def _facts(cascade):
+    thresholds = list(map(str, cascade.thresholds))  # JSON has no infinity
+    return {
+        "format": FORMAT,
+        "models": [
+            name and {"preset": name, **_hashes(predictor.model)}
+            for predictor, name in zip(cascade.predictors, cascade.references, strict=True)
+        ],
+        "arguments": {k: asdict(v) if isinstance(v, Sampler) else v for k, v in cascade.arguments.items()},
+        "rule": cascade.rule.config(),
+        "rules": [rule.config() for rule in cascade.rules],
+        "thresholds": thresholds,
+        "calibration": cascade.calibration and asdict(cascade.calibration) | {"thresholds": thresholds},
+        "calibrated_on": sorted(cascade.calibrated_on),
+    }
+
+
+def _as_json(facts):
+    """The facts as they will be read back."""
+    try:
+        return json.loads(json.dumps(facts, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise CatKerasError(
+            f"A cascade is saved with arguments and rules that JSON can hold. Received: others ({error}). "
+            "Give numbers, text and lists of them"
+        ) from error
+
+
+def _hashes(model):
+    return {
+        "weights": models.weights_fingerprint(model),
+        "tokenizer": models.tokenizer_fingerprint(models.tokenizer_of(model)),
+    }
+
+
+def load(directory: Path, make: Callable):
+    """The cascade of a folder; see `Cascade.load`.
+
+    Args:
+        make: the class of it, called as `make(models, rule, thresholds, **arguments)`.
+    """
+    wrong = store.damage(directory)
+    if wrong:
+        raise CatKerasError(f"A saved cascade is as it was saved. Received: {directory}: {wrong}. Save it again")
+    facts = store.read_json(directory / "cascade.json")
+    if facts["format"] != FORMAT:
+        raise CatKerasError(f"This version reads cascades of format {FORMAT}. Received: {facts['format']}")
+    thresholds = list(map(float, facts["thresholds"]))
+    stages = [directory / f"stage-{i}" if kept is None else kept["preset"] for i, kept in enumerate(facts["models"])]
+    arguments = facts["arguments"]
+    if "sampler" in arguments:
+        arguments["sampler"] = Sampler(**arguments["sampler"])
+    cascade = make(stages, deferral.from_config(facts["rule"]), thresholds, **arguments)
+    for predictor, kept in zip(cascade.predictors, facts["models"], strict=True):
+        if kept and kept != {"preset": kept["preset"], **_hashes(predictor.model)}:
+            raise CatKerasError(
+                f"The preset of a saved cascade has the weights and tokenizer that it was saved with. Received: others "
+                f"under {kept['preset']!r}. Calibrate again and save"
+            )
+    cascade.rules = list(map(deferral.from_config, facts["rules"]))
+    cascade.calibrated_on = frozenset(facts["calibrated_on"])
+    if kept := facts["calibration"]:
+        lists = {key: tuple(value) for key, value in kept.items() if isinstance(value, list)}
+        cascade.calibration = Calibration(**kept | lists | {"thresholds": tuple(thresholds)})
+    return cascade

@@ -1,0 +1,1 @@
+"""Examples and predictions, and the way from text to arrays of fixed shapes."""

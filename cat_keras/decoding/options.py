@@ -1,0 +1,90 @@
+"""Log-likelihoods of the options of a classification, with the prompt that they share computed once."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from keras import ops
+
+from cat_keras.decoding.cache import CachedModel
+from cat_keras.training.losses import label_logprob
+
+# Prompts of one batch differ by so many tokens at most: what one is longer is computed anew for each option.
+SPREAD = 4
+
+
+class OptionScorer:
+    """Scores continuations of a prompt; keeps its compiled functions, so reuse it.
+
+    Prompts of about equal length make a batch. They are read once up to the last but one token of the shortest; the
+    rest of each prompt and an option make one row on top of that cache.
+
+    Args:
+        model: a `CachedModel`.
+        rows: at most so many options at a time.
+        logits: at most so many numbers in the logits of a batch; bounds the memory under a large vocabulary.
+    """
+
+    def __init__(self, model: CachedModel, rows: int = 256, logits: int = 1 << 26):
+        self.cached, self.limit, self.logits = model, rows, logits
+        self.vocabulary = model.model.backbone.vocabulary_size
+        self._score = model.function(self._logprobs, ((None, None), "int32"), ((None, None), "int32"), ((), "int32"))
+
+    def _logprobs(self, tokens, labels, index, cache):
+        logits, _, _ = self.cached.read(tokens, cache, index)
+        return label_logprob(ops.cast(logits, "float32"), labels)
+
+    def __call__(self, prompts: Sequence[Sequence[int]], options: Sequence[Sequence[Sequence[int]]],
+                 progress: Callable[[int], None] | None = None) -> list[list[np.ndarray]]:  # fmt: skip
+        """Log-probabilities of the tokens of each option after its prompt.
+
+        Args:
+            prompts: token ids, at least one each. options: per prompt the token ids of each option, at least one each.
+            progress: gets the number of prompts newly done.
+
+        Returns:
+            per prompt and option (tokens,) float32, nats.
+        """
+        found = [[] for _ in prompts]
+        for batch in self._batches(prompts, options):
+            for i, row in zip(batch, self._scored(batch, prompts, options), strict=True):
+                found[i] = row
+            if progress:
+                progress(len(batch))
+        return found
+
+    def _batches(self, prompts, options) -> Iterator[list[int]]:
+        """Numbers of prompts, those of about one length and one number of options together, as many as fit."""
+        order = sorted(range(len(prompts)), key=lambda i: (len(options[i]), len(prompts[i])))
+        batch, rows, width = [], 0, 0
+        for i in order:
+            longest = max(map(len, options[i])) + SPREAD
+            wider = max(width, longest)
+            rows_fit = rows + len(options[i]) <= self.limit
+            logits_fit = (rows + len(options[i])) * wider * self.vocabulary <= self.logits
+            alike = batch and len(prompts[i]) - len(prompts[batch[0]]) in range(SPREAD + 1)
+            if batch and not (rows_fit and logits_fit and alike):
+                yield batch
+                batch, rows, wider = [], 0, longest
+            batch.append(i)
+            rows, width = rows + len(options[i]), wider
+        if batch:
+            yield batch
+
+    def _scored(self, batch, prompts, options):
+        shared = min(len(prompts[i]) for i in batch) - 1
+        sequences = [(n, prompts[i][shared:], option) for n, i in enumerate(batch) for option in options[i]]
+        longest = max(len(rest) + len(option) - 1 for _, rest, option in sequences)
+        # With static shapes a few lengths serve all; a cache is written at the last positions of the context too.
+        width = min(-(-longest // 8) * 8, self.cached.context - shared) if self.cached.static else longest
+        tokens, labels = np.zeros((2, self.cached.rows(len(sequences)), width), np.int32)
+        for row, (_, rest, option) in enumerate(sequences):
+            read = [*rest, *option]
+            tokens[row, : len(read) - 1], labels[row, : len(read) - 1] = read[:-1], read[1:]
+        cache = self.cached.prefix([prompts[i][:shared] for i in batch], self.cached.room(shared + width))
+        owner = [n for n, _, _ in sequences] + [0] * (len(tokens) - len(sequences))
+        arguments = map(ops.convert_to_tensor, (tokens, labels, np.int32(shared)))
+        logprobs = ops.convert_to_numpy(self._score(*arguments, self.cached.take(cache, owner)))
+        per_prompt = [[] for _ in batch]
+        for (n, rest, option), row in zip(sequences, logprobs, strict=False):
+            per_prompt[n].append(row[len(rest) - 1 : len(rest) - 1 + len(option)])
+        return per_prompt

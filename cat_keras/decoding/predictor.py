@@ -1,0 +1,171 @@
+"""Answers of one model: generated ones and chosen options, with the log-probability of every answer token."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cat_keras.data.encoding import join, prompts_within, tokenize
+from cat_keras.data.records import Example, Prediction
+from cat_keras.decoding.cache import CachedModel, supported
+from cat_keras.decoding.generation import MEASURES, Generator
+from cat_keras.decoding.options import OptionScorer
+from cat_keras.decoding.sampling import GREEDY, Sampler
+from cat_keras.errors import CatKerasError
+from cat_keras.modeling import costs, models
+
+
+class Predictor:
+    """Answers examples with one `CausalLM`; keeps its compiled functions, so reuse it.
+
+    Classification (examples with options): every option is scored by its log-likelihood after the prompt, end token
+    included, without length normalisation (as FLAN does); the best is the answer. Everything else is generated.
+
+    Args:
+        model: a KerasHub `CausalLM` with its preprocessor.
+        max_length: context, tokens; longer prompts lose their beginning, see `truncated`.
+        max_new_tokens: at most so many tokens per generated answer, the end token included.
+        batch_size: answers or options at a time; bounds memory.
+        sampler: how answers are generated, see `sampling.Sampler`.
+        measures: further facts per generated answer, of `generation.MEASURES`.
+        beams: more than 1 for beam search, by KerasHub.
+
+    Attributes:
+        truncated: prompts cut so far.
+    """
+
+    def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
+                 measures: Sequence[str] = (), beams: int = 1):  # fmt: skip
+        self.model, self.tokenizer = model, models.tokenizer_of(model)
+        if max_new_tokens >= max_length:
+            raise CatKerasError(
+                f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
+                f"max_length={max_length}"
+            )
+        self.max_length, self.max_new_tokens = max_length, max_new_tokens
+        self.flops = costs.count(model)
+        self.truncated = 0
+        self._end = models.special_id(self.tokenizer, "end")
+        self._generator, self._scorer = _engines(model, self._end, batch_size, sampler, measures, beams)
+
+    def __call__(self, examples: Sequence[Example], progress: Callable[[int], None] | None = None) -> list[Prediction]:
+        """Predictions in the order of the examples; `progress` gets the number of examples newly done."""
+        empty = [f"{e.task}/{e.id}" for e in examples if not e.prompt]
+        if empty:
+            raise CatKerasError(f"A prompt is not empty. Received: an empty prompt in example {empty[0]}")
+        with_options = [i for i, e in enumerate(examples) if e.options]
+        without = [i for i, e in enumerate(examples) if not e.options]
+        out: list[Prediction | None] = [None] * len(examples)
+        for where, answer in ((with_options, self._classify), (without, self._generate)):
+            if where:
+                for i, prediction in zip(where, answer([examples[i] for i in where], progress), strict=True):
+                    out[i] = prediction
+        return out
+
+    # -- classification ------------------------------------------------------------------------------------------
+
+    def _classify(self, examples, progress):
+        prompts, options = self._tokenized(examples)
+        started = time.perf_counter()
+        logprobs = self._scorer(prompts, options, progress)
+        seconds = time.perf_counter() - started
+        flops = [float(self.flops.classify(len(p), [len(o) for o in mine]))
+                 for p, mine in zip(prompts, options, strict=True)]  # fmt: skip
+        shares = _shares(seconds, flops)
+        return [
+            _chosen(e, len(p), found, f, s)
+            for e, p, found, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
+        ]
+
+    def _tokenized(self, examples):
+        """Token ids of prompts, with what of them fits beside the longest option, and of options with their end."""
+        prompts, options = [], []
+        texts = tokenize(self.tokenizer, [o for e in examples for o in e.options])
+        for example, prompt in zip(examples, tokenize(self.tokenizer, [e.prompt for e in examples]), strict=True):
+            mine, texts = texts[: len(example.options)], texts[len(example.options) :]
+            if len({tuple(o) for o in mine}) < len(mine) or not all(mine):
+                raise CatKerasError(
+                    "Options differ and are not empty, as tokens too. "
+                    f"Received: {list(example.options)} in {example.task}/{example.id}"
+                )
+            # One length of prompt for all options of an example, or the options would see different contexts.
+            longest = max(mine, key=len)
+            joined = join(prompt, longest, self.tokenizer, self.max_length)
+            if joined is None:
+                raise CatKerasError(
+                    f"An option fits the context. Received: {len(longest)} tokens in {example.task}/{example.id}, "
+                    f"context {self.max_length}"
+                )
+            self.truncated += joined[2]
+            prompts.append(joined[0][: joined[1]])
+            options.append([o + [self._end] for o in mine])
+        return prompts, options
+
+    # -- generation ----------------------------------------------------------------------------------------------
+
+    def _generate(self, examples, progress):
+        room = self.max_length - self.max_new_tokens
+        prompts, cut = prompts_within([e.prompt for e in examples], self.tokenizer, room)
+        self.truncated += cut
+        started = time.perf_counter()
+        answers = self._generator(prompts, self.max_new_tokens, progress)
+        seconds = time.perf_counter() - started
+        flops = [float(self.flops.forward(len(p), len(a.tokens))) for p, a in zip(prompts, answers, strict=True)]
+        shares = _shares(seconds, flops)
+        return [
+            Prediction(
+                id=e.id,
+                task=e.task,
+                text=self._text(a.tokens),
+                token_logprobs=tuple(a.logprobs),
+                n_prompt=len(p),
+                n_answer=len(a.tokens),
+                flops=f,
+                seconds=s,
+                token_entropies=tuple(a.entropy),
+                token_margins=tuple(a.margin),
+                embedding=() if a.hidden is None else tuple(map(float, a.hidden)),
+            )
+            for e, p, a, f, s in zip(examples, prompts, answers, flops, shares, strict=True)
+        ]
+
+    def _text(self, tokens):
+        kept = [t for t in tokens if t != self._end]
+        return str(self.tokenizer.detokenize(kept)) if kept else ""
+
+
+def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
+    """The time of a call, shared out by FLOPs."""
+    return (seconds * np.asarray(flops) / sum(flops)).tolist()
+
+
+def _chosen(example, n_prompt, logprobs, flops, seconds) -> Prediction:
+    totals = [float(lp.sum()) for lp in logprobs]
+    best = int(np.argmax(totals))
+    return Prediction(
+        id=example.id,
+        task=example.task,
+        text=example.options[best],
+        token_logprobs=tuple(map(float, logprobs[best])),
+        option_logprobs=tuple(totals),
+        n_prompt=n_prompt,
+        n_answer=sum(map(len, logprobs)),
+        flops=flops,
+        seconds=seconds,
+    )
+
+
+def _engines(model, end, batch_size, sampler, measures, beams):
+    """What generates and what scores options: with a cache of ours where the model allows, else KerasHub's own way."""
+    if supported(model) and beams == 1:
+        cached = CachedModel(model, tight=True)
+        return Generator(cached, [end], sampler, batch_size, measures), OptionScorer(cached, batch_size)
+    if not sampler.greedy or measures:
+        raise CatKerasError(
+            "Sampling and measures need a model whose cache can be written at a position, and no beams. Received: "
+            f"{type(model).__name__}, beams={beams}, {sampler}, measures={list(measures)} of {', '.join(MEASURES)}"
+        )
+    from cat_keras.decoding import uncached
+
+    scorer = uncached.WholeScorer(model, batch_size)
+    return uncached.WholeGenerator(model, end, scorer, batch_size, beams), scorer.options

@@ -1,0 +1,159 @@
+"""Token-level cascades executed by speculation: target distributions, acceptance, and what to expect of them.
+
+Two models say what may come next: q the small one, p the large one. A rule names the tokens T that the small model is
+trusted with, and every answer token is drawn from the target
+
+    π(v) = q(v) 1[v ∈ T] + p(v) (1 − Σ_{u ∈ T} q(u)).
+
+A rule that looks at the position alone trusts either the whole vocabulary, then π = q, or nothing, then π = p. Lossless
+speculative decoding (arXiv 2211.17192) trusts nothing; the rules are those of speculative cascades (arXiv 2405.19261).
+Drawing from π costs one pass of the large model for several tokens: the small model drafts from q, a token v stands
+with probability `min(1, π(v) / q(v))`, and the first that does not is replaced by a draw from `norm(max(0, π − q))`.
+
+Everything here is `keras.ops` on arrays with the vocabulary last, and runs inside a compiled function.
+
+    >>> q, p = np.array([0.7, 0.2, 0.1]), np.array([0.5, 0.1, 0.4])
+    >>> np.round(target("token-v2", q, p, 0.2), 2).tolist()
+    [0.8, 0.02, 0.18]
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from keras import ops
+
+from cat_keras.decoding.sampling import draw
+from cat_keras.errors import CatKerasError, unknown_name
+
+TINY = 1e-30
+
+
+def _largest(probs):
+    return ops.max(probs, axis=-1, keepdims=True)
+
+
+def entropy(probs):
+    """(..., 1) nats, of distributions (..., vocabulary)."""
+    return -ops.sum(probs * ops.log(ops.maximum(probs, TINY)), axis=-1, keepdims=True)
+
+
+def total_variation(q, p):
+    """`Σ max(0, q − p)`, (..., 1), of distributions (..., vocabulary)."""
+    return ops.sum(ops.maximum(q - p, 0.0), axis=-1, keepdims=True)
+
+
+# Rule → the tokens it trusts the small model with: (…, vocabulary) bool, or (…, 1) where it takes all or none.
+TRUSTED: dict[str, Callable] = {
+    "lossless": lambda q, p, alpha: _largest(q) < 0,
+    "chow": lambda q, p, alpha: _largest(q) >= 1 - alpha,
+    "chow-log": lambda q, p, alpha: entropy(q) <= alpha,
+    "diff": lambda q, p, alpha: _largest(q) >= _largest(p) - alpha,
+    "opt": lambda q, p, alpha: _largest(q) >= _largest(p) - alpha * total_variation(q, p),
+    "token-v1": lambda q, p, alpha: q >= _largest(p) - alpha,
+    "token-v2": lambda q, p, alpha: p >= _largest(p) - alpha,
+    "token-v3": lambda q, p, alpha: p >= (1 - alpha) * _largest(p),
+}
+RULES = ("lossy", *TRUSTED)
+
+
+def check(rule: str, alpha: float):
+    """Raises CatKerasError for a rule that does not exist or an α outside its range.
+
+    α grows with the trust in the small model. "lossless" has none. In [0, 1]: "lossy" and "chow"; at 0 both are the
+    large model (unless the small one is certain), at 1 the small one. "chow-log", Chow's rule under the log loss, takes
+    nats ≥ 0: keep iff the entropy of q is at most α; at log(vocabulary) that is always (our reading of its name, the
+    paper could not be read in full). In [−1, 1]: the others; at 1 they are the small model, and all but "opt" are the
+    large one at −1.
+    """
+    if rule not in RULES:
+        raise unknown_name("rule of a token-level cascade", rule, RULES)
+    low, high = {"lossy": (0, 1), "chow": (0, 1), "chow-log": (0, np.inf)}.get(rule, (-1, 1))
+    if not low <= alpha <= high:
+        raise CatKerasError(f"alpha of {rule} lies in [{low}, {high}]. Received: {alpha}")
+
+
+def target(rule: str, q, p, alpha=0.0, drawn=None):
+    """The distribution π of every answer token.
+
+    Args:
+        rule: of `RULES`. q, p: (..., vocabulary) float32, the models' own distributions, which the rule looks at.
+        alpha: scalar, see `check`.
+        drawn: the pair that tokens are drawn from where that is another one (a temperature, top-k, top-p); default
+            (q, p). With the rule on these, greedy decoding would make the small model look certain of everything.
+
+    Returns:
+        (..., vocabulary), sums to 1.
+    """
+    q_drawn, p_drawn = drawn or (q, p)
+    if rule == "lossy":
+        return lossy(q_drawn, p_drawn, alpha)
+    share = ops.where(TRUSTED[rule](q, p, alpha), q_drawn, 0.0)
+    # 1 − Σ may be negative by rounding.
+    return share + p_drawn * ops.maximum(1 - ops.sum(share, axis=-1, keepdims=True), 0.0)
+
+
+def lossy(q, p, alpha):
+    """What comes out when draft v stands with probability `min(1, p(v) / ((1 − α) q(v)))`, in closed form.
+
+    Draft and acceptance give v with probability `m(v) = min(q(v), p(v) / (1 − α))`; what is missing is drawn as in
+    lossless decoding (our choice), so `π = m + (1 − Σ m) norm(max(0, p − q))`. Acceptance and residual follow from this
+    π as from any other: where p < q, π is m, and elsewhere π ≥ q with `π − q ∝ p − q`.
+    """
+    kept = ops.minimum(q, p / ops.maximum(1.0 - alpha, TINY))
+    rest = ops.maximum(p - q, 0.0)
+    missing = ops.maximum(1 - ops.sum(kept, axis=-1, keepdims=True), 0.0)
+    return kept + missing * rest / ops.maximum(ops.sum(rest, axis=-1, keepdims=True), TINY)
+
+
+def verify(drafts, q, pi, uniforms):
+    """Which drafts stand, and the token that comes after them.
+
+    Args:
+        drafts: (rows, γ) int32, drawn from q.
+        q, pi: (rows, γ + 1, vocabulary), at the place of each draft and after the last.
+        uniforms: (rows, γ + 1) in [0, 1): one per draft and one for the token after them.
+
+    Returns:
+        accepted: (rows,) int32 in 0 … γ, the drafts that stand before the first that does not.
+        token: (rows,) int32: in place of the first that does not, from `norm(max(0, π − q))`; when all stand, one more,
+        from π.
+    """
+    gamma = drafts.shape[1]
+    of_q, of_pi = (ops.take_along_axis(x[:, :gamma], drafts[..., None], axis=-1)[..., 0] for x in (q, pi))
+    stands = ops.cast(uniforms[:, :gamma] * of_q < of_pi, "int32")
+    accepted = ops.sum(ops.cumprod(stands, axis=1), axis=1)
+    here = ops.one_hot(accepted, gamma + 1)[..., None]
+    of_q, of_pi = (ops.sum(x * here, axis=1) for x in (q, pi))
+    rest = ops.maximum(of_pi - of_q, 0.0)
+    # After the last draft nothing was rejected; and a rejection by mere rounding leaves no rest.
+    replaced = ops.logical_and(accepted[:, None] < gamma, ops.sum(rest, axis=-1, keepdims=True) > 0)
+    return accepted, draw(ops.where(replaced, rest, of_pi), uniforms[:, gamma])
+
+
+def acceptance(q, pi):
+    """Probability that a draft from q stands, `Σ min(q, π)`: (...,)."""
+    return ops.sum(ops.minimum(q, pi), axis=-1)
+
+
+def expected_tokens(acceptance, gamma: int):
+    """Tokens per pass of the large model, `(1 − a^(γ+1)) / (1 − a)`, where every draft stands with probability a alike.
+
+    Fast inference from transformers via speculative decoding, arXiv 2211.17192, equation 1.
+
+    Args:
+        acceptance: a in [0, 1], scalar or array. gamma: drafts per pass.
+    """
+    return np.power.outer(np.asarray(acceptance, np.float64), np.arange(gamma + 1)).sum(-1)
+
+
+def expected_speedup(acceptance, gamma: int, small_cost: float):
+    """How many times as fast as the large model alone, one token at a time.
+
+    A round of `SpeculativeCascade` is γ + 1 steps of the small model, the last of which gives q after the last draft,
+    and one pass of the large one: `expected_tokens / ((γ + 1) c + 1)`. (In arXiv 2211.17192, theorem 3.8, γ steps.)
+
+    Args:
+        acceptance: see `expected_tokens`. gamma: drafts per pass.
+        small_cost: c, time of a step of the small model over that of a pass of the large one.
+    """
+    return expected_tokens(acceptance, gamma) / ((gamma + 1) * small_cost + 1)

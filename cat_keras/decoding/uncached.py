@@ -1,0 +1,116 @@
+"""Decoding by a model's own `generate` and scoring by whole passes: for beams, and where no cache is to be had."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from cat_keras.data.encoding import Encoded
+from cat_keras.data.padding import bucket_lengths, windows
+from cat_keras.decoding.generation import Generated
+from cat_keras.training import distribution, losses
+
+
+class LabelLogprob(keras.Model):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def call(self, inputs):
+        logits = self.model({"token_ids": inputs["token_ids"], "padding_mask": inputs["padding_mask"]})
+        return losses.label_logprob(ops.cast(logits, "float32"), inputs["labels"])
+
+
+class WholeScorer:
+    """Log-probabilities of tokens by forward passes over whole sequences, `batch_size` at a time."""
+
+    def __init__(self, model, batch_size: int = 64):
+        self.model, self.batch_size = LabelLogprob(model), batch_size
+        self.model.compile(jit_compile=False)  # one pass per shape: XLA would compile longer than it runs
+        self.edges = _Edges()
+
+    def __call__(self, sequences, progress=None) -> list[np.ndarray]:
+        """(tokens after the prompt,) float32 per (tokens, length of the prompt)."""
+        data = Encoded(
+            tokens=np.concatenate([np.asarray(s, np.int32) for s, _ in sequences]),
+            offsets=np.concatenate([[0], np.cumsum([len(s) for s, _ in sequences])]).astype(np.int64),
+            n_prompt=np.asarray([n for _, n in sequences], np.int32),
+            ids=(),
+            truncated=0,
+            dropped=(),
+            tokenizer="",
+        )
+        out = [np.zeros(0, np.float32)] * len(sequences)
+        for rows, arrays in windows(data, self.batch_size, edges=self.edges(data.lengths)):
+            found = self.model.predict_on_batch(arrays)
+            for i, r in enumerate(rows):
+                out[r] = found[i][arrays["weights"][i].astype(bool)]
+            if progress:
+                progress(len(rows))
+        return out
+
+    def options(self, prompts, options, progress=None) -> list[list[np.ndarray]]:
+        """As `options.OptionScorer`, each option with its prompt."""
+        share = len(prompts) / sum(map(len, options))
+        found = iter(self([(p + o, len(p)) for p, mine in zip(prompts, options, strict=True) for o in mine],
+                          progress and (lambda rows: progress(rows * share))))  # fmt: skip
+        return [[next(found) for _ in mine] for mine in options]
+
+
+class WholeGenerator:
+    """As `generation.Generator`, by the model's own `generate`: greedy, or the best of `beams`."""
+
+    def __init__(self, model, end: int, scorer: WholeScorer, batch_size: int = 64, beams: int = 1):
+        self.model, self.end, self.scorer, self.batch_size, self.beams = model, end, scorer, batch_size, beams
+        self.edges = _Edges()
+
+    def __call__(self, prompts, max_new_tokens: int, progress=None) -> list[Generated]:
+        generate, lengths = _generate_function(self.model, self.beams), np.array([len(p) for p in prompts])
+        answers = [[] for _ in prompts]
+        for rows, edge in self._batches(lengths):
+            filled = [prompts[r] for r in rows] + [prompts[rows[0]]] * (self.batch_size - len(rows))
+            width = int(edge) + max_new_tokens
+            tokens = np.array([p + [0] * (width - len(p)) for p in filled], np.int32)
+            mask = np.arange(width)[None] < np.array([len(p) for p in filled])[:, None]
+            inputs = {"token_ids": ops.convert_to_tensor(tokens), "padding_mask": ops.convert_to_tensor(mask)}
+            out = ops.convert_to_numpy(generate(inputs, stop_token_ids=[self.end])["token_ids"])
+            for r, row in zip(rows, out, strict=False):
+                new = row[lengths[r] : lengths[r] + max_new_tokens].tolist()
+                answers[r] = new[: new.index(self.end) + 1] if self.end in new else new
+            if progress:
+                progress(len(rows))
+        logprobs = self.scorer([(p + a, len(p)) for p, a in zip(prompts, answers, strict=True)])
+        return [Generated(a, lp.tolist()) for a, lp in zip(answers, logprobs, strict=True)]
+
+    def _batches(self, lengths):
+        edges = self.edges(lengths)
+        order = np.argsort(lengths, kind="stable")  # equal lengths together: a batch starts at its shortest prompt
+        bucket = np.searchsorted(edges, lengths[order])
+        for b, edge in enumerate(edges):
+            members = order[bucket == b]
+            for start in range(0, len(members), self.batch_size):
+                yield members[start : start + self.batch_size], edge
+
+
+class _Edges:
+    """Padded lengths; those of an earlier call are kept while they cover the next one, and so is what was compiled."""
+
+    def __init__(self):
+        self.known = np.zeros(1, np.int64)
+
+    def __call__(self, lengths, count=3):
+        if lengths.max() > self.known[-1]:
+            self.known = np.asarray(bucket_lengths(lengths, count))
+        return self.known
+
+
+def _generate_function(model, beams):
+    """The model's own compiled generation function, set to greedy decoding or beam search under XLA."""
+    from keras_hub.samplers import BeamSampler, GreedySampler
+
+    wanted = GreedySampler if beams == 1 else BeamSampler
+    current = getattr(model, "sampler", None)
+    if not isinstance(current, wanted) or getattr(current, "num_beams", 1) != beams:
+        model.sampler = GreedySampler() if beams == 1 else BeamSampler(num_beams=beams)
+        distribution.force_jit(model)
+        model.generate_function = None
+    return model.make_generate_function()

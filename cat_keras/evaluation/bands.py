@@ -1,0 +1,178 @@
+"""Confidence bands of whole deferral curves and of their differences, by the paired bootstrap of `bootstrap`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.evaluation import resampling
+from cat_keras.evaluation.bootstrap import draw_seeds, seed_columns
+from cat_keras.evaluation.curves import Outcomes, tie_groups
+
+GRID = np.linspace(0, 1, 101)
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A curve over the deferral rate, or the difference of two, with what sampling could have made of it.
+
+    Attributes:
+        rate: (K,) float64, deferral rates.
+        estimate: (K,) float64, mean quality over tasks and seeds at each rate, from the exact curves.
+        low, high: (K,) float64, percentile interval of each rate by itself.
+        all_low, all_high: (K,) float64, simultaneous band: holds the whole curve with the probability of the level.
+        p_value: of "the curve is 0 at every rate", by the same maximum; says something about differences only.
+    """
+
+    rate: np.ndarray
+    estimate: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    all_low: np.ndarray
+    all_high: np.ndarray
+    p_value: float
+
+
+def bootstrap_bands(
+    outcomes: Mapping[str, Mapping[str, Outcomes]],
+    rng: np.random.Generator,
+    *,
+    scopes: Mapping[str, Sequence[str]] | None = None,
+    models: Mapping[str, Sequence[str]] | None = None,
+    versus: str | None = None,
+    grid: np.ndarray = GRID,
+    resamples: int = 1000,
+    level: float = 0.95,
+    threads: int | None = None,
+) -> dict[str, dict[str, Band]]:
+    """Bands of every method's curve, averaged over each of several sets of tasks.
+
+    The resamples are those of `bootstrap_audc` for the same state of `rng`. Memory is bounded by
+    `scopes × resamples × methods × K` numbers, whatever the number of tasks and examples.
+
+    Args:
+        outcomes: task → model → `Outcomes` with ids, as in `bootstrap_audc`.
+        scopes: name → tasks that are averaged, each deferring the same share; default: one, "all", of all tasks.
+        models: method → its models, one per seed, paired by seed; default: each model is a method.
+        versus: a method that is subtracted from each of the others: the bands are then of differences.
+        grid: (K,) deferral rates in [0, 1], increasing.
+        resamples, level: of the bootstrap and of the bands.
+        threads: cores to use, by default all; changes no number.
+
+    Returns:
+        scope → method → its band.
+
+    Raises:
+        CatKerasError: what `bootstrap_audc` and `pool_seeds` refuse, an unknown task or method, a bad grid or level.
+    """
+    tasks, names = resampling.names(outcomes, rng, resamples)
+    scopes = {name: frozenset(own) for name, own in (scopes or {"all": tasks}).items()}
+    models = models or {name: [name] for name in names}
+    _check(grid, level, scopes, tasks, models, versus)
+    columns, streams = seed_columns(models, names), resampling.Streams(rng)
+    seeds = draw_seeds(rng, columns.shape[1], resamples)
+    bands, sums = {}, {}
+    for task in (task for task in tasks if any(task in own for own in scopes.values())):
+        rows = resampling.paired(task, names, outcomes[task])
+        estimates = np.array([each.curve().quality_at(grid) for each in rows])
+        samples = streams.map(task, len(rows[0]), resamples, _Resampled(rows, grid), threads)
+        pooled = estimates[columns].mean(axis=1), np.einsum("rmsk,rs->rmk", samples[:, columns], seeds)
+        for name in (name for name, own in scopes.items() if task in own):
+            sums[name] = [a + b for a, b in zip(sums[name], pooled, strict=True)] if name in sums else pooled
+            if task == max(scopes[name]):  # its last one: only the bands are kept
+                means = (each / len(scopes[name]) for each in sums.pop(name))
+                bands[name] = _of_methods(list(models), versus, grid, *means, level)
+    return {name: bands[name] for name in scopes}
+
+
+def _check(grid, level, scopes, tasks, models, versus):
+    if not 0 < level < 1:
+        raise CatKerasError(f"level must be between 0 and 1; received {level}. Try 0.95")
+    if np.ndim(grid) != 1 or not len(grid) or np.min(grid) < 0 or np.max(grid) > 1 or np.any(np.diff(grid) <= 0):
+        raise CatKerasError(f"grid must be deferral rates increasing within [0, 1]; received {grid}. Try bands.GRID")
+    if versus is not None and versus not in models:
+        raise unknown_name("method", versus, models)
+    for name, own in scopes.items():
+        if not own:
+            raise CatKerasError(f"A band is over at least one task; {name!r} has none. Leave it out")
+        for task in own - set(tasks):
+            raise unknown_name("task", task, tasks)
+
+
+class _Resampled:
+    """Quality on the grid of each model's curve, all on the same resamples: counts (B, n) → (B, models, K)."""
+
+    def __init__(self, rows: list[Outcomes], grid: np.ndarray):
+        self._grid = np.asarray(grid, dtype=np.float64)
+        self._small = [each.quality_small for each in rows]
+        self._gain = [each.quality_large - each.quality_small for each in rows]
+        self._groups = [tie_groups(each.score) for each in rows]
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        each = zip(self._groups, self._small, self._gain, strict=True)
+        return np.stack([self._curve(counts, *groups, small, gain) for groups, small, gain in each], axis=1)
+
+    def _curve(self, counts, order, last, small, gain) -> np.ndarray:
+        ordered = counts.take(order, axis=1)
+        deferred, gained = (_sums_at(column, last) for column in (ordered, ordered * gain[order]))
+        n = counts.shape[1]
+        gain_at = _interpolated(self._grid * n, deferred, gained, n)
+        return (np.einsum("rn,n->r", counts, small)[:, None] + gain_at) / n
+
+
+def _sums_at(columns: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Running sums of (B, n) at the end of each group, with the 0 before the first: (B, groups + 1)."""
+    sums = np.zeros((len(columns), len(last) + 1))
+    np.cumsum(columns, axis=1).take(last, axis=1, out=sums[:, 1:], mode="clip")
+    return sums
+
+
+def _interpolated(at: np.ndarray, x: np.ndarray, y: np.ndarray, top: float) -> np.ndarray:
+    """`numpy.interp(at, x[r], y[r])` for every row r at once; rows of x rise from 0 to `top`. (B, len(at))."""
+    rows, size = np.arange(len(x))[:, None], x.shape[1]
+    apart = rows * (top + 1.0)  # shifts each row beyond the one before, so that one search serves all
+    right = np.searchsorted((x + apart).ravel(), (at + apart).ravel()).reshape(len(x), -1)
+    right = np.maximum(right, rows * size + 1)
+    (x0, x1), (y0, y1) = ((column.ravel()[right - 1], column.ravel()[right]) for column in (x, y))
+    share = np.divide(at - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
+    return y0 + share * (y1 - y0)
+
+
+def _of_methods(methods, versus, grid, estimates, samples, level) -> dict[str, Band]:
+    """Bands from pooled curves, estimates (M, K) and samples (R, M, K); without `versus` itself when that is given."""
+    if versus is not None:
+        base = methods.index(versus)
+        estimates, samples = estimates - estimates[base], samples - samples[:, base : base + 1]
+    found = {name: _band(grid, estimates[m], samples[:, m], level) for m, name in enumerate(methods)}
+    found.pop(versus, None)
+    return found
+
+
+def _band(grid: np.ndarray, estimate: np.ndarray, sample: np.ndarray, level: float) -> Band:
+    low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    spread = sample.std(axis=0)
+    farthest = _largest(sample - estimate, spread)
+    reach = _reach(np.abs(sample - estimate), spread, level)
+    beyond = np.sum(farthest >= _largest(estimate, spread))
+    p_value = float((1 + beyond) / (1 + len(sample)))
+    return Band(np.asarray(grid), estimate, low, high, estimate - reach, estimate + reach, p_value)
+
+
+def _reach(size: np.ndarray, spread: np.ndarray, level: float) -> np.ndarray:
+    """Half the width of the band at each rate: of deviations in units of their spread, the share `level` is within.
+
+    Where resamples agree with one another and not with the estimate, as one alone does, it is how far they are.
+    """
+    varies = spread > _ROUNDING
+    within = np.where(varies, size / np.where(varies, spread, 1), 0.0).max(axis=-1)
+    alike = ~varies & (size.max(axis=0) > _ROUNDING)
+    return np.where(alike, size.max(axis=0), np.quantile(within, level) * spread)
+
+
+def _largest(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Largest deviation over the grid in units of its spread; where nothing varies, 0 or infinite."""
+    size = np.abs(deviation)
+    fixed = np.where(size > _ROUNDING, np.inf, 0.0)
+    return np.where(spread > _ROUNDING, size / np.where(spread > _ROUNDING, spread, 1), fixed).max(axis=-1)

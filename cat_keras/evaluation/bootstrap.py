@@ -1,0 +1,226 @@
+"""Intervals of areas under deferral curves: a paired bootstrap over examples, and over seeds as a second level."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.evaluation import resampling, significance
+from cat_keras.evaluation.curves import Outcomes, tie_groups
+
+_RUN = 8  # neighbours in the order of deferral that are summed by vector additions
+
+
+class Sweep:
+    """The order in which a method defers n examples: sorted once, then weighed by any number of resamples.
+
+    A running sum over all n is a chain of dependent additions. Here every `_RUN` neighbours are a column of a matrix,
+    rows are added to one another, and only one column in `_RUN` examples is left to chain.
+
+    A tied group is one straight piece of the curve, under which the area is the mean of those of deferring the group
+    one by one in some order and in the reverse. Either order of the tied examples alone, between which nothing but
+    their groups differs, gives what the mean adds: few ties cost little.
+    """
+
+    def __init__(self, outcomes: Outcomes):
+        order, last = tie_groups(outcomes.score)
+        self._small, gain = outcomes.quality_small, outcomes.quality_large - outcomes.quality_small
+        sizes = np.diff(last, prepend=-1)
+        tied = np.repeat(sizes > 1, sizes)
+        passes = [(1.0, order)]
+        if tied.any():
+            backwards = np.argsort(-outcomes.score, kind="stable")[::-1]
+            few = [(1.0, order), (-0.5, order[tied]), (0.5, backwards[tied])]
+            passes = few if tied.mean() < 0.5 else [(0.5, order), (0.5, backwards)]
+        self._passes = [(share, *_columns(each, gain)) for share, each in passes]
+
+    def audc(self, weights: np.ndarray) -> np.ndarray:
+        """See `weighted_audc`; einsum, as the last digit of a matrix product depends on the number of threads."""
+        alone, total = np.einsum("rn,n->r", weights, self._small), weights.sum(axis=1)
+        area = sum(share * _area(weights, *each) for share, *each in self._passes)
+        return alone / total + area / total**2
+
+
+def _columns(order: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Neighbours below one another, columns side by side, and their gains, (_RUN · columns,); how many are padded."""
+    padding = -len(order) % _RUN
+    columns = np.append(order, np.zeros(padding, dtype=order.dtype)).reshape(-1, _RUN).T.ravel()
+    return columns, gain[columns], padding
+
+
+def _area(weights: np.ndarray, order: np.ndarray, gain: np.ndarray, padding: int) -> np.ndarray:
+    """`Σ_i w_i (Σ_{j<i} w_j g_j + w_i g_i / 2)` over i, j in the order of deferral; (R,)."""
+    ordered, gained = (np.empty((len(weights), _RUN, len(order) // _RUN)) for _ in range(2))
+    flat = ordered.reshape(len(weights), -1)
+    weights.take(order, axis=1, out=flat, mode="clip")  # other modes copy
+    ordered[:, _RUN - padding :, -1] = 0
+    np.multiply(flat, gain, out=gained.reshape(flat.shape))
+    own = np.einsum("rjc,rjc->r", ordered, gained)
+    for j in range(1, _RUN):
+        gained[:, j] += gained[:, j - 1]
+    before = np.cumsum(gained[:, -1], axis=1) - gained[:, -1]
+    chained = np.einsum("rc,rc->r", ordered.sum(axis=1), before)
+    return chained + np.einsum("rjc,rjc->r", ordered, gained) - own / 2
+
+
+def weighted_audc(outcomes: Outcomes, weights: np.ndarray) -> np.ndarray:
+    """AUDC when example i counts `weights[r, i]` times: what `outcomes.curve().audc` gives on the repeated rows.
+
+    Args:
+        outcomes: n examples.
+        weights: (R, n) ≥ 0, each row with a positive sum; multinomial counts for a bootstrap.
+
+    Returns:
+        (R,) float64.
+    """
+    return Sweep(outcomes).audc(np.atleast_2d(np.asarray(weights, dtype=np.float64)))
+
+
+class Interval(NamedTuple):
+    """A point estimate and its percentile interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class AudcBootstrap:
+    """Bootstrap samples of the AUDC of T tasks and M methods; sample r used the same examples for every method.
+
+    Attributes:
+        tasks, methods: names, in the order of the arrays.
+        task_estimates: (T, M) float64, AUDC on the data itself.
+        task_samples: (T, R, M) float64, AUDC of each resample.
+    """
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    task_estimates: np.ndarray
+    task_samples: np.ndarray
+
+    def estimates(self, task: str | None = None) -> np.ndarray:
+        """(M,) AUDC per method, of one task or averaged over all."""
+        return self.task_estimates[self._task(task)].mean(axis=0)
+
+    def samples(self, task: str | None = None) -> np.ndarray:
+        """(R, M) resampled AUDC, of one task or averaged over all; columns may be subtracted, they are paired."""
+        return self.task_samples[self._task(task)].mean(axis=0)
+
+    def interval(
+        self, method: str, versus: str | None = None, task: str | None = None, level: float = 0.95
+    ) -> Interval:
+        """Percentile interval of a method's AUDC, or of its difference to the method `versus`.
+
+        Raises:
+            CatKerasError: a method or task that is not here, or a level outside (0, 1).
+        """
+        if not 0 < level < 1:
+            raise CatKerasError(f"level must be between 0 and 1; received {level}. Try 0.95")
+        estimate, sample = self._column(self.estimates(task), method), self._column(self.samples(task), method)
+        if versus is not None:
+            estimate = estimate - self._column(self.estimates(task), versus)
+            sample = sample - self._column(self.samples(task), versus)
+        low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
+        return Interval(float(estimate), float(low), float(high))
+
+    def p_value(self, method: str, versus: str, task: str | None = None) -> float:
+        """Two-sided p-value of "both methods have the same AUDC": < 1 − level where the interval leaves out 0.
+
+        A paired test: every resample draws the same examples for both. See `significance.two_sided`.
+        """
+        estimates, samples = self.estimates(task), self.samples(task)
+        difference = self._column(samples, method) - self._column(samples, versus)
+        return significance.two_sided(difference, scale=self._column(estimates, versus))
+
+    def _column(self, values: np.ndarray, method: str) -> np.ndarray:
+        return values[..., _position("method", method, self.methods)]
+
+    def _task(self, task):
+        return slice(None) if task is None else [_position("task", task, self.tasks)]
+
+
+def _position(kind: str, name: str, names: tuple[str, ...]) -> int:
+    if name not in names:
+        raise unknown_name(kind, name, names)
+    return names.index(name)
+
+
+def bootstrap_audc(
+    outcomes: Mapping[str, Mapping[str, Outcomes]],
+    rng: np.random.Generator,
+    resamples: int = 10_000,
+    threads: int | None = None,
+) -> AudcBootstrap:
+    """Paired bootstrap of the AUDC over example ids, stratified by task, all methods on the same resamples.
+
+    Args:
+        outcomes: task → method → its `Outcomes` with ids. Every task has the same methods, and all methods of a task
+            the same ids; the order of rows, tasks and methods changes no number, nor do other tasks.
+        rng: where the resamples come from; the same state gives the same samples to the last digit.
+        resamples: R. Correcting p-values over many tasks needs many: none is below 2 / (1 + R).
+        threads: cores to use, by default all; changes no number.
+
+    Returns:
+        estimates and samples per task and method, averages over tasks, intervals of methods and of differences.
+
+    Raises:
+        CatKerasError: a method missing in a task, ids missing or different between methods, no generator.
+    """
+    tasks, methods = resampling.names(outcomes, rng, resamples)
+    streams = resampling.Streams(rng)
+    estimates, samples = [], []
+    for task in tasks:
+        rows = resampling.paired(task, methods, outcomes[task])
+        sweeps = [Sweep(each) for each in rows]
+        estimates.append([each.curve().audc for each in rows])
+
+        def areas(weights, sweeps=sweeps):
+            return np.stack([sweep.audc(weights) for sweep in sweeps], axis=1)
+
+        samples.append(streams.map(task, len(rows[0]), resamples, areas, threads))
+    return AudcBootstrap(tasks, methods, np.array(estimates), np.array(samples))
+
+
+def pool_seeds(result: AudcBootstrap, seeds: Mapping[str, Sequence[str]], rng: np.random.Generator) -> AudcBootstrap:
+    """The second level: each method's mean over its seeds, with seeds drawn anew in every resample.
+
+    A resample draws the same seeds for every method, so that methods that share a seed's starting point stay paired.
+    It draws S − 1 of S (see `draw_seeds`), so the variance between seeds enters in full; that so few seeds may
+    misjudge it, an interval of percentiles cannot show: with few seeds, intervals are rather narrow still.
+
+    Args:
+        result: the first level; its methods are single trained models.
+        seeds: method → its models in `result.methods`, one per seed, in the same order of seeds for every method.
+        rng: where the draws come from. One seed leaves nothing to draw.
+
+    Raises:
+        CatKerasError: no seeds, a different number of them between methods, or a model that `result` does not have.
+    """
+    columns = seed_columns(seeds, result.methods)
+    weights = draw_seeds(rng, columns.shape[1], result.task_samples.shape[1])
+    samples = np.einsum("trms,rs->trm", result.task_samples[:, :, columns], weights)
+    return AudcBootstrap(result.tasks, tuple(seeds), result.task_estimates[:, columns].mean(axis=2), samples)
+
+
+def seed_columns(seeds: Mapping[str, Sequence[str]], models: tuple[str, ...]) -> np.ndarray:
+    """Positions in `models` of each method's seeds, (methods, S) int; refused when they cannot be paired."""
+    counts = {method: len(own) for method, own in seeds.items()}
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        raise CatKerasError(
+            f"Methods are paired by seed, so all need the same number of seeds, at least 1; received {counts}. "
+            "Pool the seeds that all of them have"
+        )
+    return np.array([[_position("model", model, models) for model in own] for own in seeds.values()])
+
+
+def draw_seeds(rng: np.random.Generator, seeds: int, resamples: int) -> np.ndarray:
+    """Weights of the seeds in each resample, (R, S) float64, each row summing to 1.
+
+    S − 1 draws of S: their mean has the variance s² / S of the mean of S independent seeds, where S draws would have
+    (S − 1) / S of it. Rao and Wu, JASA 83 (1988).
+    """
+    draws = max(seeds - 1, 1)
+    return rng.multinomial(draws, np.full(seeds, 1 / seeds), size=resamples) / draws

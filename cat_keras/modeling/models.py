@@ -1,0 +1,216 @@
+"""Language models as KerasHub presets: build a small one, load any, name its weights and tokenizer by hash."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from cat_keras.errors import CatKerasError
+from cat_keras.storage import store, untrusted
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters: Iterable[str] = ()) -> bytes:
+    """Trains a lossless SentencePiece unigram model and returns its proto.
+
+    Lossless (byte fallback, no normalisation, no dummy prefix), so that decoding gives back exactly the text and
+    tokens(prompt) + tokens(target) equals what generation continues. The same texts give the same bytes.
+
+    Args:
+        texts: the training text of the run, and nothing else.
+        vocabulary_size: an upper limit; a small corpus may support fewer pieces. At least 300 (256 bytes + specials).
+
+    Raises:
+        CatKerasError: for a vocabulary that cannot hold the bytes, or no text.
+    """
+    import sentencepiece
+
+    if vocabulary_size < 300:
+        raise CatKerasError(f"vocabulary_size is at least 300: 256 bytes and specials. Received: {vocabulary_size}")
+    texts = [line for text in texts for line in text.splitlines() if line]
+    if not texts:
+        raise CatKerasError("A tokenizer is trained on text. Received: no non-empty line")
+    proto = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=proto,
+        vocab_size=vocabulary_size,
+        hard_vocab_limit=False,
+        model_type="unigram",
+        character_coverage=0.9995,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=False,
+        max_sentence_length=100_000,
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=3,
+        pad_piece="<pad>",
+        eos_piece="<eos>",
+        bos_piece="<bos>",
+        unk_piece="<unk>",
+        user_defined_symbols=["\n"],
+        num_threads=1,
+        minloglevel=2,
+    )
+    return proto.getvalue()
+
+
+def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedforward: int, dropout: float = 0.0,
+          seed: int = 0, dtype=None):  # fmt: skip
+    """A new decoder-only LM of the Gemma architecture (tied embeddings), with random weights.
+
+    Args:
+        tokenizer_proto: from `train_tokenizer`.
+        layers, width, heads: depth, residual width, attention heads (head size = width / heads).
+        feedforward: inner width of the gated feed-forward block.
+        dropout: share of activations dropped in training.
+        seed: of the initial weights.
+
+    Returns:
+        A `keras_hub.models.GemmaCausalLM` with its preprocessor.
+    """
+    import keras
+    import keras_hub
+
+    if width % heads:
+        raise CatKerasError(f"width is a multiple of heads. Received: width={width}, heads={heads}")
+    tokenizer = keras_hub.models.GemmaTokenizer(proto=tokenizer_proto)
+    keras.utils.set_random_seed(seed)
+    backbone = keras_hub.models.GemmaBackbone(
+        vocabulary_size=tokenizer.vocabulary_size(),
+        num_layers=layers,
+        num_query_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=width // heads,
+        hidden_dim=width,
+        intermediate_dim=2 * feedforward,  # KerasHub counts both halves of the gate
+        dropout=dropout,
+        dtype=dtype,
+    )
+    _scale_embedding(backbone, width, seed)
+    return keras_hub.models.GemmaCausalLM(
+        backbone=backbone, preprocessor=keras_hub.models.GemmaCausalLMPreprocessor(tokenizer)
+    )
+
+
+def _scale_embedding(backbone, width, seed):
+    """Embeddings of standard deviation width^-1/2.
+
+    KerasHub initialises them for loading a checkpoint, with a variance for which the tied output layer starts with
+    logits of the order of sqrt(width); from scratch that costs the first epochs.
+    """
+    import keras
+
+    table = backbone.token_embedding.embeddings
+    table.assign(keras.random.normal(table.shape, stddev=width**-0.5, seed=seed))
+
+
+def load(preset: str | Path, dtype=None):
+    """Any KerasHub `CausalLM` from a preset name or a directory.
+
+    Raises:
+        CatKerasError: when the directory holds no preset, or one that `untrusted.check_preset` refuses, or the name
+            cannot be resolved.
+    """
+    if isinstance(preset, Path) and not (preset / "config.json").exists():
+        raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
+    if Path(preset).is_dir():
+        untrusted.check_preset(Path(preset))
+    import keras_hub
+
+    try:
+        return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _policy(preset))
+    except Exception as error:  # damage has as many exceptions as there are bytes
+        raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
+
+
+def _policy(preset):
+    """The numeric policy to load with, where KerasHub cannot tell: it takes the name of a mixed one for a type."""
+    import keras
+
+    current, config = keras.config.dtype_policy(), Path(preset) / "config.json"
+    stored = json.loads(config.read_text())["config"].get("dtype") if config.exists() else None
+    mixed = isinstance(stored, dict) and "mixed" in stored.get("config", {}).get("name", "")
+    return current if mixed or "mixed" in current.name else None
+
+
+def save(model, directory: Path):
+    """Writes a `CausalLM` as a KerasHub preset, whole or not at all; replaces what was there.
+
+    Raises:
+        CatKerasError: the disk has no room for it.
+    """
+    with store.replaced(directory) as temporary:
+        _check_room(temporary, 4 * model.count_params())
+        model.save_to_preset(str(temporary))
+
+
+def _check_room(folder: Path, weights: int):
+    """HDF5 ends the process (a segmentation fault) where the disk is full, so it must not come to that."""
+    needed, free = weights * 11 // 10 + 2**20, shutil.disk_usage(folder).free
+    if needed > free:
+        raise CatKerasError(
+            f"A model is saved where there is room for it, {needed:,} bytes. Received: {folder.parent} with {free:,} "
+            "bytes free. Free some, and call again"
+        )
+
+
+def tokenizer_of(model):
+    """The tokenizer of a `CausalLM`.
+
+    Raises:
+        CatKerasError: when the model was built without a preprocessor.
+    """
+    preprocessor = getattr(model, "preprocessor", None)
+    if preprocessor is None:
+        raise CatKerasError(
+            f"A model of a cascade carries its tokenizer. Received: {model.name} with preprocessor=None"
+        )
+    return preprocessor.tokenizer
+
+
+def weights_fingerprint(model) -> str:
+    """sha256 (hex) of a model's configuration and weights, the same on every backend."""
+    digest = hashlib.sha256(repr(sorted(_plain(model.backbone.get_config()).items())).encode())
+    for weight in model.backbone.weights:
+        value = weight.numpy() if hasattr(weight, "numpy") else weight
+        digest.update(f"{value.shape}{value.dtype}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _plain(config):
+    # A frozen model is the same model.
+    return {
+        k: v for k, v in config.items() if isinstance(v, int | float | str | bool) and k not in ("name", "trainable")
+    }
+
+
+def tokenizer_fingerprint(tokenizer) -> str:
+    """sha256 (hex) of the vocabulary in order and of the special tokens."""
+    pieces = tokenizer.get_vocabulary()
+    if isinstance(pieces, dict):
+        pieces = [f"{i}\t{p}" for p, i in sorted(pieces.items(), key=lambda kv: kv[1])]
+    specials = [special_id(tokenizer, kind) for kind in ("start", "end", "pad")]
+    return hashlib.sha256("\n".join([*map(str, pieces), str(specials)]).encode()).hexdigest()
+
+
+def special_id(tokenizer, kind: str) -> int | None:
+    """Id of the "start", "end" or "pad" token; None where the family has none (Qwen3 has no start token)."""
+    return getattr(tokenizer, f"{kind}_token_id", None)
+
+
+def check_same_tokenizer(small, large):
+    """Raises CatKerasError, naming both, unless the two models map text to the same ids."""
+    ours, theirs = tokenizer_of(small), tokenizer_of(large)
+    if tokenizer_fingerprint(ours) != tokenizer_fingerprint(theirs):
+        raise CatKerasError(
+            "Small and large model share one tokenizer, since the large model's bits and probabilities are per token. "
+            f"Received: {ours.name} of {ours.vocabulary_size()} pieces (small model {small.name}) and "
+            f"{theirs.name} of {theirs.vocabulary_size()} pieces (large model {large.name}). "
+            "Take two presets of one family"
+        )

@@ -1,0 +1,245 @@
+"""Files that survive a kill: content hashes, atomic writes, verified folders.
+
+A result is a folder whose `manifest.json` lists the sha256 of every other file. The folder is filled under a temporary
+name beside its place, synced, and renamed last, so at any instant its name holds either all of it or nothing.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cat_keras.errors import CatKerasError
+from cat_keras.storage import processes
+
+HASH_SCHEME = 1  # part of every identity: raise it when `identity` itself changes
+JSON_BYTES = 256 * 2**20  # a manifest of 2,000 models has 20 MiB; Python's objects take ten times that
+
+
+def identity(**parts) -> str:
+    """sha256 (hex) over everything that changes an output; `parts` must be JSON-able.
+
+    Raises:
+        CatKerasError: when a part is not JSON-able, since then equal inputs could hash differently.
+    """
+    try:
+        text = json.dumps({"scheme": HASH_SCHEME, **parts}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CatKerasError(f"The parts of an identity are JSON values. Received: {error}") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, content: bytes):
+    """Writes a whole file or none of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = processes.beside(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:  # a full disk is not to keep the half that did fit
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value):
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path):
+    path = Path(path)
+    try:
+        if (size := path.stat().st_size) > JSON_BYTES:
+            raise ValueError(f"{size:,} bytes, of {JSON_BYTES:,} at most")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CatKerasError(
+            f"Expected a readable JSON file. Received: {path} ({error}). Delete it to rebuild it"
+        ) from error
+
+
+def write_manifest(path: Path, facts: dict):
+    """Writes a JSON object that carries its own checksum, since no other file could."""
+    facts = json.loads(json.dumps(facts))  # as it will be read
+    write_json(path, facts | {"checksum": _checksum(facts)})
+
+
+def read_manifest(path: Path) -> dict:
+    """What `write_manifest` wrote; manifests of earlier versions carry no checksum and are read as they are.
+
+    Raises:
+        CatKerasError: it is missing, not readable, or not what was written.
+    """
+    facts = read_json(path)
+    if not isinstance(facts, dict):
+        raise CatKerasError(f"A manifest is a JSON object. Received: {path}, which is none. Delete it to rebuild it")
+    stated = facts.pop("checksum", None)
+    # Damage may also fall into the word "checksum": the value tells that there was one.
+    earlier = stated is None and not any(str(value).startswith("sha256:") for value in facts.values())
+    if not earlier and stated != _checksum(facts):
+        raise CatKerasError(f"A manifest is as it was written. Received: {path}, changed since. Delete it")
+    return facts
+
+
+def _checksum(facts: dict) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def write_together(folder: Path, contents: dict[str, bytes], manifest: dict):
+    """Writes files that belong together, and last the manifest with the sha256 of each under `files`.
+
+    Who opens them under `processes.locked` sees old or new. A kill between two of them leaves a manifest that does not
+    list the files as they are: to be written again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    processes.sweep(folder)
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    with processes.locked(folder):
+        for name, content in contents.items():
+            write_bytes(folder / name, content)
+        write_manifest(folder / "manifest.json", manifest | {"files": files})
+
+
+def seal(folder: Path, facts: dict):
+    """Writes the manifest of a filled folder: `facts` plus the size and sha256 of every file under it."""
+    folder = Path(folder)
+    files = {
+        str(p.relative_to(folder)): {"sha256": sha256_file(p), "bytes": p.stat().st_size}
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p != folder / "manifest.json"
+    }
+    write_manifest(folder / "manifest.json", {**facts, "files": files})
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, in words; None when every listed file has its checksum."""
+    folder = Path(folder)
+    if not (folder / "manifest.json").exists():
+        return "manifest.json is missing"
+    try:
+        files = read_manifest(folder / "manifest.json")["files"]
+        for name, entry in files.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                return f"manifest.json names {name!r}, which lies elsewhere"
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if (folder / name).stat().st_size != entry["bytes"] or sha256_file(folder / name) != entry["sha256"]:
+                return f"{name} has another checksum than the manifest"
+    except (CatKerasError, KeyError, TypeError, AttributeError) as error:
+        return f"manifest.json is not readable ({error})"
+    except FileNotFoundError as error:  # another process found the damage first, and removes the folder meanwhile
+        return f"{Path(error.filename).name} is missing"
+    return None
+
+
+@contextlib.contextmanager
+def replaced(folder: Path):
+    """A new folder to fill; at the end of the block it takes the place of `folder`, after an error nothing changes."""
+    folder = Path(folder)
+    temporary, old = processes.beside(folder), processes.beside(folder, "old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        # A rename cannot replace a folder that holds something; killed here, the old one lies beside, whole.
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _wrong(entry: Path, key: str) -> str | None:
+    """What is wrong with an entry of a store, in words."""
+    wrong = damage(entry)
+    if wrong is None and read_manifest(entry / "manifest.json").get("key") != key:
+        wrong = "its manifest names another key"
+    return wrong
+
+
+class Store:
+    """Results by identity: `<root>/<stage>/<first 16 hex digits>/`.
+
+    Args:
+        root: the folder; made on first write.
+        report: called with one line when a damaged entry is found and rebuilt.
+    """
+
+    def __init__(self, root: Path, report: Callable[[str], None] = print):
+        self.root, self.report = Path(root), report
+        self._verified: set[Path] = set()
+        self._swept: set[Path] = set()
+
+    def path(self, stage: str, key: str) -> Path:
+        if not re.fullmatch("[0-9a-f]{16,64}", str(key)):  # entries are removed when they are damaged
+            raise CatKerasError(f"A key is a hash in hex digits. Received: {key!r:.60}")
+        return self.root / stage / key[:16]
+
+    def scratch(self, stage: str, key: str) -> Path:
+        """Where an unfinished entry keeps its checkpoints; removed when the entry is complete."""
+        return self.root / "unfinished" / f"{stage}-{key[:16]}"
+
+    def has(self, stage: str, key: str) -> bool:
+        """Whether a complete, undamaged entry exists; a damaged one is removed and reported."""
+        path = self.path(stage, key)
+        if path in self._verified:
+            return True
+        if not path.exists():
+            return False
+        if _wrong(path, key) and self._remove_damaged(path, key):
+            return False
+        self._verified.add(path)
+        return True
+
+    def _remove_damaged(self, path: Path, key: str) -> bool:
+        """Whether it is gone: of several that find it, one removes it, and none what another has built since."""
+        with processes.locked(path.parent):
+            wrong = path.exists() and _wrong(path, key)
+            if wrong:
+                self.report(f"{path}: {wrong}; building it again")
+                aside = processes.beside(path.with_name(f"{path.name}.damaged"))
+                path.rename(aside)
+                processes.remove(aside)
+        return bool(wrong) or not path.exists()
+
+    def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:
+        """The folder of an entry, built by `build(folder)` when it is not there.
+
+        `build` fills the folder it is given and returns facts for the manifest. If two processes build the same entry,
+        the first rename wins and the other's copy, equal by construction, is dropped.
+        """
+        path = self.path(stage, key)
+        if self.has(stage, key):
+            return path
+        temporary = processes.beside(path)
+        if path.parent not in self._swept:  # once: a folder of thousands of entries takes its time
+            processes.sweep(path.parent)
+            self._swept.add(path.parent)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        started = time.monotonic()
+        try:
+            facts = build(temporary) or {}
+            seal(temporary, {"stage": stage, "key": key, "seconds": round(time.monotonic() - started, 2), **facts})
+            with contextlib.suppress(OSError):  # the other process was first
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if not self.has(stage, key):
+            raise CatKerasError(f"Could not put {path} in place; is the folder writable?")
+        shutil.rmtree(self.scratch(stage, key), ignore_errors=True)
+        return path

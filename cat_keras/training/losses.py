@@ -1,0 +1,302 @@
+"""Training objectives for the small model of a cascade.
+
+`S` is the small model being trained, `L` the frozen large one, `y` the target tokens. Every function is pure
+`keras.ops`, takes whole batches and counts **target tokens only**: positions with weight 0 (prompt, padding) never
+change a value or a gradient. Logarithms are natural, losses are in nats per target token.
+
+Sources: Cascade-Aware Training, arXiv 2406.00060 (CAT); Gatekeeper, arXiv 2502.19335; sparse teachers after
+arXiv 2503.16870. What is our own choice is said where it stands.
+"""
+
+import keras
+from keras import ops
+
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.training import masks
+
+
+def log1mexp(log_p):
+    """log(1 − exp(log_p)) for log_p ≤ 0, with a finite gradient where exp(log_p) reaches 1."""
+    return ops.log(ops.maximum(-ops.expm1(log_p), 1e-6))
+
+
+def target_mean(values, weights, normalizer=None):
+    """Σ values·weights / normalizer.
+
+    Args:
+        values: (batch, length) float.
+        weights: (batch, length) numbers, 1 on target tokens and 0 elsewhere.
+        normalizer: scalar; None means the number of target tokens in this batch. Pass the count of the *global*
+            batch when the batch is a slice of it: the sum over slices then equals the loss of the whole.
+    """
+    weights = ops.cast(weights, values.dtype)
+    count = ops.sum(weights) if normalizer is None else ops.cast(normalizer, values.dtype)
+    # where, not a product: 0 · inf on a padding position would be NaN.
+    return ops.sum(ops.where(weights > 0, values * weights, 0.0)) / ops.maximum(count, 1.0)
+
+
+def only_target(values, weights):
+    """`values` as float32, zero off the target tokens; (batch, length) or (batch, length, K).
+
+    The weight 0 alone does not keep an infinite or NaN logit of a prompt or padding position out of the gradient: there
+    the chain rule multiplies 0 by it.
+    """
+    values = ops.cast(values, "float32")
+    live = ops.convert_to_tensor(weights) > 0
+    return ops.where(live if values.ndim == 2 else live[..., None], values, ops.zeros_like(values))
+
+
+def label_logprob(logits, labels):
+    """log p(label): (batch, length) float from logits (batch, length, vocabulary) and labels (batch, length) int."""
+    picked = ops.squeeze(ops.take_along_axis(logits, labels[..., None], axis=-1), -1)
+    return picked - ops.logsumexp(logits, axis=-1)
+
+
+def is_right(logits, labels, k=1):
+    """Whether the label is among the k tokens of largest logit (ties go to the lowest id, our choice).
+
+    Args:
+        logits: (batch, length, vocabulary). labels: (batch, length) int. k: 1 is the arg-max.
+
+    Returns:
+        (batch, length) bool.
+    """
+    labels = ops.cast(labels, "int32")
+    if k == 1:
+        return ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+    own = ops.take_along_axis(logits, labels[..., None], axis=-1)
+    lower = ops.arange(ops.shape(logits)[-1], dtype="int32") < labels[..., None]
+    before = ops.logical_or(logits > own, ops.logical_and(ops.equal(logits, own), lower))
+    return ops.sum(ops.cast(before, "int32"), axis=-1) < k
+
+
+def kl_to_uniform(logits):
+    """KL(p ‖ uniform) = log V − H(p) in nats: (batch, length) float."""
+    log_p = ops.log_softmax(logits, axis=-1)
+    return ops.log(ops.cast(ops.shape(logits)[-1], logits.dtype)) + ops.sum(ops.exp(log_p) * log_p, axis=-1)
+
+
+def distillation_cross_entropy(logits, teacher_probs, teacher_ids=None):
+    """−Σ_v p_L(v) log p_S(v), from the whole distribution of `L` or from a sparse one.
+
+    A sparse teacher stores K entries per token. Mass it does not name (top-k) is compared as one tail bucket,
+    −(1 − Σ p_L)·log(1 − Σ p_S), so that `S` is not pushed to be over-confident; unbiased samples
+    (arXiv 2503.16870) sum to 1 and have no tail.
+
+    Args:
+        logits: (batch, length, vocabulary) of the small model.
+        teacher_probs: (batch, length, vocabulary), or (batch, length, K) with `teacher_ids`.
+        teacher_ids: (batch, length, K) int, distinct where the probability is positive.
+
+    Returns:
+        (batch, length) float, nats.
+    """
+    log_p = logits - ops.logsumexp(logits, axis=-1, keepdims=True)
+    if teacher_ids is None:
+        return -ops.sum(teacher_probs * log_p, axis=-1)
+    named = ops.take_along_axis(log_p, teacher_ids, axis=-1)
+    # Unused slots (probability 0) may repeat an id: they must not count towards the named mass.
+    used = teacher_probs > 0
+    named_mass = ops.sum(ops.where(used, ops.exp(named), 0.0), axis=-1)
+    tail = ops.maximum(1.0 - ops.sum(teacher_probs, axis=-1), 0.0)
+    log_tail = log1mexp(ops.log(ops.clip(named_mass, 1e-30, 1.0)))
+    return -ops.sum(ops.where(used, teacher_probs * named, 0.0), axis=-1) - tail * log_tail
+
+
+class CascadeLoss:
+    """Base of the objectives: arguments and the teacher columns they read; the mathematics is in `per_token`.
+
+    Not a `keras.losses.Loss`: that sees labels and predictions only, and averages before weights are known.
+
+    Subclasses return per-token losses, masked already, and the mask from `per_token`; this class takes global means.
+
+    Args:
+        normalize: "tokens" divides by the number of target tokens (our default), "live" by the tokens the mask keeps.
+    """
+
+    def __init__(self, normalize="tokens"):
+        if normalize not in ("tokens", "live"):
+            raise unknown_name("normalization", normalize, ("tokens", "live"))
+        self.normalize = normalize
+
+    # Teacher columns that `Batches` must deliver, besides labels and weights.
+    columns: tuple[str, ...] = ()
+    # Whether a token's loss and mask ignore which other tokens stand in its row: then target tokens may be regrouped.
+    tokenwise = False
+
+    def per_token(self, labels, logits, weights, columns):
+        """Returns (losses with the mask applied, mask), both (batch, length) float32."""
+        raise NotImplementedError
+
+    def __call__(self, labels, logits, weights, columns=None, normalizer=None):
+        """The loss of a batch.
+
+        Args:
+            labels: (batch, length) int, the next token at each position.
+            logits: (batch, length, vocabulary) of the small model, any float dtype; computed in float32.
+            weights: (batch, length), 1 on target tokens, 0 on prompt and padding.
+            columns: dict of the teacher columns named by `self.columns`, each (batch, length) or (batch, length, K).
+            normalizer: see `target_mean`.
+
+        Returns:
+            (loss, live): scalar float32, nats per target token; and the mean of the mask over target tokens.
+        """
+        loss, live = self.share(labels, logits, weights, columns, normalizer)
+        return (loss / ops.maximum(live, 1e-9) if self.normalize == "live" else loss), live
+
+    def share(self, labels, logits, weights, columns=None, normalizer=None):
+        """What a slice of a batch adds to (Σ a·ℓ / N, Σ a / N), whatever `normalize` is; arguments as in `__call__`."""
+        missing = [c for c in self.columns if c not in (columns or {})]
+        if missing:
+            raise CatKerasError(
+                f"{type(self).__name__} needs the columns {list(self.columns)} of the large model; missing {missing}. "
+                "Give Batches a teacher=TeacherCache that holds them (start=TeacherCache of the starting checkpoint "
+                "for start_right), or CascadeAware a live teacher"
+            )
+        columns = {**(columns or {}), **{c: only_target(columns[c], weights) for c in self.columns}}
+        losses, mask = self.per_token(labels, only_target(logits, weights), weights, columns)
+        return target_mean(losses, weights, normalizer), target_mean(mask, weights, normalizer)
+
+    def get_config(self):
+        return {"normalize": self.normalize}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("cat_keras")
+class CascadeAwareLoss(CascadeLoss):
+    """Σ a_i · −[w log p_S(y_i) + (1−w) Σ_v p_L(v) log p_S(v)] / N, arXiv 2406.00060.
+
+    One class serves four objectives: `xent` (mask="all", w=1), `dist` (mask="all"), `cat-xent` (w=1) and `cat-dist`;
+    and `rho-1`, Σ over the tokens with the largest excess loss over `L` (arXiv 2404.07965), as many as CAT keeps.
+    The defaults w = 0.5, temperature 1 and N = number of target tokens are ours; so are `k`, `floor` and `beta`, three
+    ways to keep the small model from confirming its own wrong guesses.
+
+    Args:
+        mask: one of `masks.MASKS`, see `masks.token_mask`.
+        w: weight of the label against the distribution of the large model, in [0, 1].
+        temperature: both distributions of the second term are taken at this temperature; a cached teacher must have
+            been built at the same one.
+        k: a model counts as right where the label is among its k most probable tokens; a cached teacher must hold
+            that many (distribution="topk").
+        floor: a_i of the tokens that the mask drops, in [0, 1): a ∈ {floor, 1}.
+        beta: adds β · (1 − a_i) · KL(p_S ‖ uniform), ≥ 0: unsure where neither model can know.
+        normalize: see `CascadeLoss`.
+    """
+
+    def __init__(self, mask="either", w=1.0, temperature=1.0, k=1, floor=0.0, beta=0.0, normalize="tokens"):
+        super().__init__(normalize=normalize)
+        if mask not in masks.MASKS:
+            raise unknown_name("mask", mask, masks.MASKS)
+        if not 0.0 <= w <= 1.0:
+            raise CatKerasError(f"w weighs the label against the large model and lies in [0, 1]. Received: w={w}")
+        if not temperature > 0:
+            raise CatKerasError(f"temperature is positive. Received: temperature={temperature}")
+        if int(k) != k or k < 1:
+            raise CatKerasError(f"k counts most probable tokens, a whole number from 1. Received: k={k}")
+        if not 0.0 <= floor < 1.0:
+            raise CatKerasError(f"floor is what a dropped token still counts, in [0, 1). Received: floor={floor}")
+        if not beta >= 0.0:
+            raise CatKerasError(f"beta weighs the pull to uniform and is not negative. Received: beta={beta}")
+        self.mask, self.w, self.temperature = mask, float(w), float(temperature)
+        self.k, self.floor, self.beta = int(k), float(floor), float(beta)
+
+    @property
+    def columns(self):
+        needed = masks.columns(self.mask)
+        if self.k > 1:
+            needed = tuple("teacher_rank" if c == "teacher_right" else c for c in needed)
+        return needed + (("teacher_probs",) if self.w < 1 else ())
+
+    @property
+    def tokenwise(self):
+        return self.mask != "sequence"
+
+    def per_token(self, labels, logits, weights, columns):
+        logprob = label_logprob(logits, labels)
+        losses = -self.w * logprob
+        if self.w < 1:
+            scaled = logits if self.temperature == 1 else logits / self.temperature
+            probs = ops.cast(columns["teacher_probs"], "float32")
+            losses = losses + (1 - self.w) * distillation_cross_entropy(scaled, probs, columns.get("teacher_ids"))
+        mask = self._mask(labels, logits, logprob, weights, columns)
+        losses = mask * losses
+        if self.beta:
+            losses = losses + self.beta * (1 - mask) * kl_to_uniform(logits)
+        return losses, mask
+
+    def _mask(self, labels, logits, logprob, weights, columns):
+        right = columns["teacher_rank"] < self.k if "teacher_rank" in self.columns else columns.get("teacher_right")
+        mask = masks.token_mask(
+            self.mask,
+            weights,
+            small_right=is_right(logits, labels, self.k) if masks.reads_small(self.mask) else None,
+            teacher_right=right,
+            small_logprob=logprob,
+            teacher_logprob=columns.get("teacher_logprob"),
+            uniform=columns.get("uniform"),
+            start_right=columns.get("start_right"),
+        )
+        return self.floor + (1 - self.floor) * mask if self.floor else mask
+
+    def get_config(self):
+        own = ("mask", "w", "temperature", "k", "floor", "beta")
+        return super().get_config() | {name: getattr(self, name) for name in own}
+
+
+@keras.saving.register_keras_serializable("cat_keras")
+class Gatekeeper(CascadeLoss):
+    """(1/N) Σ_i [ α·1{S right}·−log p_S(y_i) + (1−α)·1{S wrong}·KL(p_S ‖ uniform) ], arXiv 2502.19335.
+
+    Confident where `S` is right, uniform where it is wrong; never looks at the large model.
+
+    Args:
+        alpha: weight of the right tokens, in [0, 1]; the paper sweeps .1 … .9.
+    """
+
+    tokenwise = True
+
+    def __init__(self, alpha=0.5, normalize="tokens"):
+        super().__init__(normalize=normalize)
+        if not 0.0 <= alpha <= 1.0:
+            raise CatKerasError(f"alpha weighs right against wrong tokens and lies in [0, 1]. Received: alpha={alpha}")
+        self.alpha = float(alpha)
+
+    def per_token(self, labels, logits, weights, columns):
+        right = ops.stop_gradient(ops.cast(is_right(logits, labels), "float32"))
+        losses = -self.alpha * right * label_logprob(logits, labels)
+        losses = losses + (1 - self.alpha) * (1 - right) * kl_to_uniform(logits)
+        return losses, ops.ones_like(losses)
+
+    def get_config(self):
+        return super().get_config() | {"alpha": self.alpha}
+
+
+OBJECTIVES: dict[str, tuple[type, dict]] = {
+    "xent": (CascadeAwareLoss, {"mask": "all", "w": 1.0}),
+    "dist": (CascadeAwareLoss, {"mask": "all", "w": 0.5}),
+    "cat-xent": (CascadeAwareLoss, {"mask": "either", "w": 1.0}),
+    "cat-dist": (CascadeAwareLoss, {"mask": "either", "w": 0.5}),
+    "gatekeeper": (Gatekeeper, {}),
+    "rho-1": (CascadeAwareLoss, {"mask": "excess", "w": 1.0}),
+}
+
+
+def get(objective, **arguments):
+    """An objective by name, e.g. `get("cat-dist", w=0.25)` or `get("cat-xent", mask="gap")`.
+
+    Args:
+        objective: one of `OBJECTIVES`, or a `CascadeLoss`, which is returned as it is.
+        arguments: override the named objective's own.
+    """
+    if isinstance(objective, CascadeLoss):
+        return objective
+    if objective not in OBJECTIVES:
+        raise unknown_name("objective", objective, OBJECTIVES)
+    cls, defaults = OBJECTIVES[objective]
+    try:
+        return cls(**defaults | arguments)
+    except TypeError as error:
+        raise CatKerasError(f"{objective} does not take these arguments. Received: {arguments} ({error})") from error

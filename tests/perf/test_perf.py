@@ -1,0 +1,93 @@
+"""Measurements of inference run and compare what is equal; how fast it is, is for a quiet machine to say."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from benchmarks.perf import cascades, decoding, load, paired, peer, scoring, workload, writers
+from benchmarks.tasks import loading, task
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """What makes a measurement small: tiny shapes, one setting of the peers, few options, drafts and tokens."""
+    with pytest.MonkeyPatch.context() as patch:
+        for shape, sizes in {"1M": {"layers": 1, "width": 16}, "6M": {"layers": 2, "width": 32}}.items():
+            patch.setitem(workload.SHAPES, shape, sizes | {"heads": 2, "feedforward": 16})
+            patch.setitem(writers.STEPS, shape, 2)
+        for module in (writers, decoding, scoring, cascades):
+            patch.setattr(module, "NEW", 8)
+        patch.setattr(decoding, "SETTINGS", {"batches of 4, by length": (4, True)})
+        patch.setattr(scoring, "COUNTS", (3,))
+        patch.setattr(cascades, "GAMMAS", (2,))
+        patch.setattr(cascades, "BATCHES", {4: 4})
+        yield
+
+
+@pytest.fixture(scope="module")
+def work(proto):
+    """Models that have learned nothing."""
+    examples = loading.load(task.get(writers.TASK), "train", source="samples")[:4]
+    return writers.asked({shape: workload.model(proto, shape) for shape in workload.SHAPES}, examples)
+
+
+@pytest.mark.long
+def test_models_are_trained_once(tmp_path, monkeypatch):
+    first = writers.prepare(tmp_path, count=2)
+    assert first.prompts[0][0] == first.models["1M"].preprocessor.tokenizer.start_token_id
+    monkeypatch.setattr(writers.training, "train", None)
+    assert writers.prepare(tmp_path, count=2).prompts == first.prompts
+
+
+def test_answers_end_at_the_end_token():
+    assert writers.cut([7, 5, 1, 5, 1], end=1) == [7, 5, 1]
+    assert writers.cut([7] * 100, end=1) == [7] * writers.NEW
+
+
+@pytest.mark.long
+def test_libraries_give_equal_answers(work):
+    table, note = decoding.generation(work, 1)
+    libraries = {"ours", "KerasHub"} | ({"transformers"} if find_spec("transformers") and find_spec("torch") else set())
+    for shape, rows in table.groupby("model"):
+        assert {name.split(",")[0] for name in rows["decoding"]} == libraries, shape
+        assert (rows["equal answers"] == 1).all(), shape
+        assert (rows["promise"] != "").sum() == len(libraries) - 1
+    assert "Answers of 6M" in note
+
+
+def test_shared_prompts_choose_as_whole_strings_do(work):
+    table, _ = scoring.scoring(work, 1)
+    assert table["options"].tolist() == [3, 3]
+    assert (table["equal choices"] == 1).all()
+    assert (table["by FLOPs"] > 1).all()
+
+
+def test_speculation_is_lossless_and_counted(work):
+    table, _ = cascades.speculative(work, 1)
+    (row,) = table.to_dict("records")
+    assert row["equal answers"] == 1
+    assert 0 <= row["a"] <= 1 <= row["tokens per pass"] <= 3
+    assert row["expected tokens"] == pytest.approx(1 + row["a"] + row["a"] ** 2)
+
+
+def test_the_command_keeps_the_table_of_a_cascade(work, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paired, "RESULTS", tmp_path)
+    monkeypatch.setattr(writers, "prepare", lambda *arguments: work)
+    decoding.main(["cascade"], rounds=1)
+    text = (tmp_path / "cascade.md").read_text()
+    assert "25.0% deferred" in text and "| cascade | 4 |" in text
+    assert text in capsys.readouterr().out
+
+
+def test_a_peer_that_ends_early_is_an_error():
+    with pytest.raises(RuntimeError, match="ended with status 1"), peer.started("nowhere", {}):
+        pass
+
+
+@pytest.mark.long
+def test_load_is_measured_of_what_is_planned_trained_and_reported(tmp_path):
+    assert load.write(tmp_path, 2000) > 1500
+    found = [load.measured(what, value) for what, value in (("plan", 20), ("train", 2), ("report", str(tmp_path)))]
+    assert all({*each} == {"seconds", "CPU seconds", "MiB"} and each["CPU seconds"] > 0 for each in found)

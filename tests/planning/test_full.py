@@ -1,0 +1,390 @@
+"""The full benchmark: its models, its estimate, and its shares for several machines."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.planning import estimate, examples, hardware, methods, plan, profile, shards, sizes
+from benchmarks.running import leases
+from benchmarks.tasks import task
+from cat_keras.data.records import Example
+from cat_keras.errors import CatKerasError
+from cat_keras.modeling import costs, models
+
+SMALL = {"data.train": 20, "data.test": 8}
+OFFLINE = os.environ | {"HF_HUB_OFFLINE": "1"}
+
+
+def make(name="embedded", **changes):
+    return plan.make(profile.read(name, SMALL | changes))
+
+
+# -- the profile -----------------------------------------------------------------------------------------------------
+
+
+def test_full_is_every_task_of_the_registry_through_tfds_with_presets():
+    full = profile.read("full")
+    registry = {t.name for t in task.select("all") if "embedded" not in t.suites}
+    assert {t.name for t in task.select(full.data.tasks)} == registry
+    assert full.data.source == "tfds"
+    assert set(full.methods) == set(methods.OBJECTIVES)
+    assert full.small.preset and full.large.preset
+
+
+def test_tasks_without_pairs_in_tfds_are_tested_only():
+    from benchmarks.sources.direction import CORPORA_OF_TFDS
+
+    full = profile.read("full")
+    wmt = task.select("wmt22")
+    absent = {t.name for t in wmt if tuple(sorted((t.source.source, t.source.target))) not in CORPORA_OF_TFDS}
+    assert absent == set(full.data.test_only)
+
+
+def test_a_model_is_taken_from_another_profile_with_its_phases():
+    full, tiny = profile.read("full", models={"small": "tiny", "large": "nano"}), profile.read("tiny")
+    assert full.small == tiny.small
+    assert full.objective == tiny.objective
+    assert full.large == profile.read("nano").large
+    assert full.data.train == profile.read("full").data.train
+
+
+def test_a_preset_in_the_place_of_a_new_model_is_fine_tuned_as_one():
+    mixed, full = profile.read("embedded", models={"small": "gemma3_1b"}), profile.read("full")
+    assert mixed.small.preset == "gemma3_1b"
+    assert mixed.small.pretrain is None
+    assert mixed.small.tune == full.small.tune
+    assert mixed.objective == full.objective
+
+
+def test_tasks_are_skipped_and_tested_only():
+    todo = make(**{"data.skip": ["embedded_lookup"], "data.test_only": ["embedded_classify"]})
+    assert "embedded_lookup" not in {t.name for t in todo.tasks}
+    assert "embedded_classify" in todo.test.lengths
+    assert "embedded_classify" not in todo.train.lengths
+
+
+def test_noise_without_an_embedded_task_is_an_error(tmp_path):
+    with pytest.raises(CatKerasError, match=r"data\.noise .* 0\.3 without one"):
+        plan.make(profile.read("nano", {"data.noise": 0.3}), tmp_path)
+
+
+def test_all_examples_are_as_many_as_there_are():
+    todo = make(**{"data.tasks": ["embedded_lookup"], "data.test": "all"})
+    assert len(todo.test) == 500
+
+
+def test_data_that_is_not_there_is_an_error_that_says_how_to_go_on(tmp_path):
+    with pytest.raises(CatKerasError, match=r"prepare.*--skip wmt22_enliv|no training pairs.*--skip wmt22_enliv"):
+        plan.make(profile.read("full", {"data.tasks": ["wmt22_enliv"], "data.test_only": []}), tmp_path)
+
+
+# -- examples --------------------------------------------------------------------------------------------------------
+
+
+def _rows(t):
+    return [Example(f"{i}", f"prompt {i}", "é", t.name, ("é", "yes")) for i in range(5)]
+
+
+def test_examples_that_are_not_kept_are_read_again():
+    tasks = [task.get("bool_q"), task.get("cb")]
+    kept, read = examples.Examples(tasks, _rows), examples.Examples(tasks, _rows, keep=3)
+    assert list(kept) == list(read) == [e for t in tasks for e in _rows(t)]
+    assert len(kept) == len(read) == 10
+    assert kept.fingerprint == read.fingerprint
+    lengths = read.lengths["cb"]
+    assert (lengths.prompt[0], lengths.target[0], lengths.options[0], lengths.n_options[0]) == (8, 2, 5, 2)
+
+
+def test_examples_that_changed_meanwhile_are_an_error():
+    calls = []
+
+    def read(t):
+        calls.append(t)
+        return [Example("0", f"prompt {len(calls)}", "x", t.name)]
+
+    changed = examples.Examples([task.get("cb")], read, keep=0)
+    with pytest.raises(CatKerasError, match="Data stay as they are while a run reads them"):
+        list(changed)
+
+
+# -- the estimate ----------------------------------------------------------------------------------------------------
+
+
+def test_the_size_of_a_shape_is_that_of_the_model_built_from_it(proto):
+    shape = {"layers": 3, "width": 24, "heads": 3, "feedforward": 40}
+    model = models.build(proto, **shape)
+    told = sizes.of(profile.Model(**shape), models.tokenizer_of(model).vocabulary_size())
+    assert told.flops == costs.count(model)
+    assert told.parameters == model.count_params()
+
+
+def test_the_size_of_a_preset_folder_is_that_of_its_model(new_model, tmp_path):
+    model = new_model("large")
+    models.save(model, tmp_path / "preset")
+    told = sizes.of(profile.Model(preset=str(tmp_path / "preset")), 0)
+    assert told.flops == costs.count(model)
+    assert told.parameters == model.count_params()
+
+
+def test_the_size_of_a_named_preset_comes_from_keras_hub():
+    told = sizes.of(profile.Model(preset="gemma3_270m"), 0)
+    assert told.flops.per_token == 2 * told.parameters > 5e8
+    with pytest.raises(CatKerasError, match=r"told by its folder or by KerasHub's list\. Received: gemma3_271m"):
+        sizes.of(profile.Model(preset="gemma3_271m"), 0)
+
+
+def test_stages_are_all_that_a_run_builds():
+    todo = make(seeds=[0, 1])
+    stages = estimate.Estimate(todo).stages()
+    assert {s.key for s in stages if s.kind == "train"} == {c.key for c in todo.cells()}
+    assert sum(s.kind == "predict" for s in stages) == 1 + 5 * 2
+    assert [s.key for s in stages if s.kind == "teacher"] == [todo.teacher]
+    assert all(s.flops > 0 and s.disk > 0 for s in stages)
+
+
+def test_training_takes_three_forward_passes_over_every_epoch():
+    todo = make()
+    found = estimate.Estimate(todo, 1.0)
+    flops, lengths = found.size["large"].flops, found.train_lengths
+    forward = (flops.per_token + flops.per_logit) * lengths.sum() + flops.per_context * (lengths**2).sum() / 2
+    tune = next(s for s in found.stages() if s.label == "large tune")
+    assert tune.flops == pytest.approx(3 * todo.profile.large.tune.epochs * forward)
+
+
+def test_steps_and_tokens_are_near_those_of_the_encoded_data(tokenizer):
+    import cat_keras as ck
+
+    todo = make(**{"data.max_length": 64})
+    texts = sum(len((e.prompt + e.target).encode()) for e in todo.train)
+    data = ck.encode(list(todo.train), tokenizer, 64)
+    each = texts / (len(data.tokens) - 2 * len(data))
+    assert estimate.Estimate(todo, each).train_lengths.sum() == pytest.approx(len(data.tokens), rel=0.05)
+
+
+def test_rows_that_are_not_here_are_taken_at_the_limits(tmp_path):
+    todo = plan.make(profile.read("nano"), tmp_path, assume=True)
+    assert len(todo.train) == 12 * 3000
+    assert len(todo.train.assumed) == 12
+    found = estimate.Estimate(todo)
+    assert found.train_lengths.max() == todo.profile.data.max_length
+    assert np.isfinite(sum(s.flops for s in found.stages()))
+
+
+def test_hardware_is_a_row_of_the_table_or_this_machine():
+    assert hardware.get("h100").rate > hardware.get("cpu2").rate
+    assert hardware.get("v5e-8").devices == 8
+    assert 1e9 < hardware.get("measure").flops < 1e14
+    with pytest.raises(CatKerasError, match="Unknown hardware 'h10'; did you mean h100"):
+        hardware.get("h10")
+
+
+def dry_run(*arguments):
+    code = (
+        "import sys; from benchmarks import cli; sys.argv = ['benchmarks', 'run', '--dry-run', *sys.argv[1:]]\n"
+        "try: cli.main()\n"
+        "except SystemExit as e: assert not e.code\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_dry_run_prints_plan_and_estimate_and_leaves_nothing(tmp_path):
+    output = dry_run("tiny", "--out", str(tmp_path / "runs"), "--hardware", "v5e-8", "--shard", "0/2")
+    for text in ("large tune", "predict large", "to do", "first to come", "Estimate for 8 TPU v5e chips", "disk"):
+        assert text in output
+    assert not (tmp_path / "runs").exists()
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+
+
+def test_shards_divide_the_models_evenly():
+    todo = make(seeds=[0, 1, 2])
+    shares = shards.assign(todo, 3)
+    assert sorted(m for share in shares for m in share) == sorted(todo.models())
+    assert shares == shards.assign(make(seeds=[0, 1, 2]), 3)
+    alone = next(share for share in shares if plan.LARGE in share)
+    assert alone[0] == plan.LARGE
+    assert len(alone) < min(len(share) for share in shares if share is not alone)
+
+
+def test_work_is_ordered_by_method_and_what_waits_for_the_teacher_comes_last():
+    todo = make(seeds=[0, 1])
+    order = shards.ordered(todo, todo.models())
+    waits = [m != plan.LARGE and todo.small[m].needs_teacher for m in order]
+    assert waits == sorted(waits)
+    assert order[:3] == [plan.LARGE, ("xent", 0), ("xent", 1)]
+
+
+def test_more_shards_than_models_leave_some_without_work():
+    assert [len(share) for share in shards.assign(make(methods=["xent"]), 4)].count(0) == 2
+
+
+@pytest.mark.parametrize("text", ["2/2", "1", "a/b", "-1/2", "0/0"])
+def test_a_shard_that_does_not_exist_is_an_error(text):
+    with pytest.raises(CatKerasError, match="A shard is i/n, the first one 0/n"):
+        shards.parse(text)
+
+
+# -- leases ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def shared(tmp_path, said, monkeypatch):
+    monkeypatch.setattr(leases, "POLL", 0.01)
+    monkeypatch.setattr(leases, "BEAT", 0.02)
+    monkeypatch.setattr(leases, "STALE", 0.3)
+    return lambda: leases.SharedStore(tmp_path, report=said.append)
+
+
+def _lease_of_another_machine(store, name):
+    path = store.root / "leases" / f"{name}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"host": "elsewhere", "process": 1, "since": 0}))
+    return path
+
+
+def test_two_that_need_an_entry_build_it_once(shared, said):
+    built = []
+
+    def build(folder):
+        built.append(folder)
+        time.sleep(0.5)  # longer than STALE: the lease is touched meanwhile
+        (folder / "content").write_text("x")
+
+    threads = [threading.Thread(target=lambda: shared().get("stage", "a" * 64, build)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1
+    assert any("waiting for stage-aaaa" in line for line in said)
+    assert not list(shared().root.glob("leases/*"))
+
+
+def test_a_lease_that_is_not_touched_is_taken_over(shared, said):
+    store = shared()
+    path = _lease_of_another_machine(store, "stage-" + "a" * 16)
+    store.get("stage", "a" * 64, lambda folder: (folder / "content").write_text("x") and {})
+    assert store.has("stage", "a" * 64)
+    assert any("process 1 on elsewhere does not answer any more; taking over" in line for line in said)
+    assert not path.exists()
+
+
+def test_the_lease_of_a_process_of_this_machine_that_died_is_taken_at_once(shared, monkeypatch):
+    monkeypatch.setattr(leases, "STALE", 1000.0)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    store = shared()
+    path = _lease_of_another_machine(store, "collect")
+    path.write_text(json.dumps({"host": leases.platform.node(), "process": dead.pid, "since": 0}))
+    with store.lease("collect"):
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_a_failed_build_gives_its_lease_back(shared):
+    store = shared()
+
+    def fail(folder):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        store.get("stage", "a" * 64, fail)
+    assert not list(store.root.glob("leases/*"))
+
+
+# -- presets ---------------------------------------------------------------------------------------------------------
+
+
+def _gemma3(proto, layers, width):
+    import keras_hub
+
+    tokenizer = keras_hub.models.Gemma3Tokenizer(proto=proto, has_vision_tokens=False)
+    backbone = keras_hub.models.Gemma3Backbone(
+        vocabulary_size=tokenizer.vocabulary_size(),
+        image_size=16,
+        num_layers=layers,
+        num_query_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        hidden_dim=width,
+        intermediate_dim=32,
+        use_sliding_window_attention=True,
+        sliding_window_size=16,
+        vision_encoder=None,
+    )
+    preprocessor = keras_hub.models.Gemma3CausalLMPreprocessor(tokenizer, image_converter=None)
+    return keras_hub.models.Gemma3CausalLM(backbone=backbone, preprocessor=preprocessor)
+
+
+def _gpt2(layers, width):
+    import keras_hub
+
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [*map(chr, printable), *(chr(256 + i) for i in range(len(others)))]
+    vocabulary = {piece: i for i, piece in enumerate(["<|endoftext|>", *letters, "th"])}
+    tokenizer = keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=["t h"])
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=len(vocabulary),
+        num_layers=layers,
+        num_heads=2,
+        hidden_dim=width,
+        intermediate_dim=32,
+        max_sequence_length=256,
+    )
+    return keras_hub.models.GPT2CausalLM(
+        backbone=backbone, preprocessor=keras_hub.models.GPT2CausalLMPreprocessor(tokenizer)
+    )
+
+
+def run_full(folder, *arguments, status=0):
+    sizes = ("data.max_length=128", "data.max_new_tokens=8", "buckets=1", "teacher.k=4")
+    changes = [word for size in sizes for word in ("--set", size)]
+    command = [sys.executable, "-m", "benchmarks", "run", "full", "--source", "samples", "--tasks", "sst2,common_gen"]
+    done = subprocess.run(
+        [*command, "--methods", "xent,cat-dist", "--out", str(folder / "runs"), *changes, *arguments],
+        capture_output=True,
+        text=True,
+        env=OFFLINE,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["gemma3", pytest.param("gpt2", marks=pytest.mark.long)])
+def test_a_pair_of_presets_goes_the_whole_way(family, proto, tmp_path):
+    import pandas
+
+    for role, shape in {"small": (1, 16), "large": (2, 32)}.items():
+        model = _gemma3(proto, *shape) if family == "gemma3" else _gpt2(*shape)
+        models.save(model, tmp_path / role)
+    run_full(tmp_path, "--small", str(tmp_path / "small"), "--large", str(tmp_path / "large"))
+    table = pandas.read_parquet(tmp_path / "runs" / "full" / "predictions.parquet")
+    assert table.groupby(["model", "method"]).size().nunique() == 1
+    assert table.task.nunique() == 2
+    assert table.token_logprobs.map(lambda lp: len(lp) > 0 and np.isfinite(lp).all()).all()
+    assert table.quality.between(0, 1).all()
+
+
+@pytest.mark.slow
+def test_a_new_model_beside_a_preset_without_sentencepiece_is_one_error(tmp_path):
+    models.save(_gpt2(1, 16), tmp_path / "gpt2")
+    output = run_full(tmp_path, "--small", "tiny", "--large", str(tmp_path / "gpt2"), status=2)
+    assert "reads the preset's SentencePiece vocabulary" in output
+    assert "Traceback" not in output

@@ -1,0 +1,433 @@
+"""Declarations of the registry, rendered on rows written for these tests."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from benchmarks import metrics, sources
+from benchmarks.sources import Dataset
+from benchmarks.tasks import extensions, task
+from benchmarks.tasks.loading import load
+from benchmarks.tasks.task import Task
+from cat_keras.errors import CatKerasError
+
+# Per task a row in the schema of its data set, and where its label stands.
+ROWS = {
+    "sst2": {"sentence": "a warm and clever film ", "label": 1, "idx": 0},
+    "trec": {"text": "Who painted the ceiling ?", "label-coarse": 3, "label-fine": 4},
+    "glue_qqp": {"question1": "How do I cook rice?", "question2": "How is rice cooked?", "label": 1, "idx": 0},
+    "mnli_matched": {"premise": "The shop closes at six.", "hypothesis": "It is open at five.", "label": 0, "idx": 0},
+    "cola": {"sentence": "The door opened slowly.", "label": 1, "idx": 0},
+    "ag_news_subset": {
+        "title": "Striker signs",
+        "description": "The club\\paid #36;5 million to <b>both</b>.",
+        "label": 1,
+    },
+    "bool_q": {"passage": "Tea -- Tea is a drink.", "question": "is tea a drink", "label": 1, "idx": 0},
+    "wic": {
+        "word": "bank",
+        "sentence1": "We sat on the bank of the river.",
+        "sentence2": "The bank is closed today.",
+        **{"start1": 14, "end1": 18, "start2": 4, "end2": 8, "label": 0, "idx": 0},
+    },
+    "common_gen": {"concepts": ["boat", "lake", "row"], "target": "They row a boat on the lake.", "references": []},
+    "web_nlg_en": {
+        "input": ["Green_Bridge | crossesRiver | Elm_River", 'Green_Bridge | nickname | "Old Lady"'],
+        "target": "The Green Bridge, the Old Lady, crosses the Elm River.",
+        "references": ["The Green Bridge crosses the Elm River.", "The Old Lady crosses the Elm."],
+    },
+    "wmt22_ende": {"en": "The train is late.", "de": "Der Zug hat Verspätung.", "references": ["Der Zug ist spät."]},
+    "wmt22_deen": {"de": "Der Zug hat Verspätung.", "en": "The train is late.", "references": ["The train is late."]},
+}
+ANSWERS = {
+    "sst2": "positive",
+    "trec": "person",
+    "glue_qqp": "yes",
+    "mnli_matched": "true",
+    "cola": "acceptable",
+    "ag_news_subset": "sports",
+    "bool_q": "yes",
+    "wic": "no",
+}
+# Fields that hold the answer, where `target` is not simply one of them.
+ANSWER_FIELDS = {
+    "bool_q": ("answer",),
+    "record": ("answers",),
+    "story_cloze": ("label",),
+    "arc_easy": ("answerKey",),
+    "arc_challenge": ("answerKey",),
+    "natural_questions": ("answer",),
+    "trivia_qa": ("answer",),
+    "stsb": ("label",),
+    "sentiment140": ("polarity",),
+    "squad_v1": ("answers",),
+    "squad_v2": ("answers", "is_impossible", "plausible_answers"),
+    "drop": ("answer", "validated_answers"),
+    "quac": ("answers", "orig_answer", "yesno", "followup"),
+    "cnn_dailymail": ("highlights",),
+    "xsum": ("target", "references"),
+}
+SIZES = {"superglue": 10, "wmt22": 21, "flan2021": 70}
+CLUSTERS = {
+    "translation": 29,
+    "summarization": 11,
+    "entailment": 10,
+    "reading_comprehension": 6,
+    "structure_to_text": 4,
+    "open_domain_qa": 4,
+    "paraphrase": 4,
+    "sentiment": 4,
+    "common_sense": 4,
+    "coreference": 4,
+    "text_formatting": 3,
+    "conversational_qa": 2,
+    "read_comp_and_common_sense": 2,
+    "diagnostic": 2,
+    "math": 1,
+    "word_disambiguation": 1,
+    "linguistic_acceptability": 1,
+    "question_classification": 1,
+}
+# Text formatting takes its question from its answer; what CoQA asks depends on the turns before the last.
+DERIVED = ("true_case", "fix_punct", "word_segment", "coqa")
+
+REAL = [name for name in task.names() if "embedded" not in task.get(name).suites]
+each_task = pytest.mark.parametrize("name", REAL)
+each_template = pytest.mark.parametrize(
+    ("name", "template"), [(name, i) for name in ROWS for i in range(len(task.get(name).templates))]
+)
+
+
+def samples(name):
+    declared = task.get(name)
+    return [(id, row) for id, row in sources.samples.rows(declared) if declared.keeps(row)]
+
+
+@each_template
+def test_a_row_renders_to_a_prompt_that_the_target_follows(name, template):
+    declared, row = task.get(name), ROWS[name]
+    example = declared.example(row, "id", template)
+    assert example.task == declared.name and example.id == "id"
+    assert "{" not in example.prompt and "None" not in example.prompt
+    assert example.target == ANSWERS.get(declared.name, row.get("target", example.target))
+    assert len(example.prompt) < 300
+
+
+@each_task
+def test_samples_render_with_every_template(name):
+    declared = task.get(name)
+    assert len(declared.templates) >= 3
+    for id, row in samples(name):
+        examples = [declared.example(row, id, template) for template in range(len(declared.templates))]
+        assert len({example.prompt for example in examples}) == len(examples)
+        for example in examples:
+            assert example.prompt.endswith(":\n") and example.prompt == example.prompt.lstrip()
+            assert example.target and example.target == example.target.strip()
+            assert all(reference.strip() for reference in example.references)
+            assert len(set(example.options)) == len(example.options)
+
+
+@each_task
+def test_no_prompt_tells_the_answer(name):
+    declared = task.get(name)
+    if name in DERIVED:
+        pytest.skip("its question is made from its answer")
+    fields = ANSWER_FIELDS.get(name) or (declared.target, "references")
+    assert all(isinstance(field, str) for field in fields), "name the fields of the answer in ANSWER_FIELDS"
+    assert not any(f"{{{field}}}" in template for field in fields for template in declared.templates)
+    rows = [row for _, row in samples(name)]
+    for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
+        exchanged = row | {field: other[field] for field in fields if field in other}
+        for template in range(len(declared.templates)):
+            assert declared._prompt(exchanged, template) == declared._prompt(row, template)
+
+
+@pytest.mark.parametrize("name", [n for n in REAL if isinstance(task.get(n).options, tuple) and task.get(n).options])
+def test_options_stand_in_the_order_of_the_labels(name):
+    declared = task.get(name)
+    if not isinstance(declared.target, str):
+        pytest.skip("its label is no index; see test_tfds")
+    _, row = samples(name)[0]
+    answers = [declared.example(row | {declared.target: index}, "0").target for index in range(len(declared.options))]
+    assert tuple(answers) == declared.options
+
+
+def test_every_task_has_what_a_user_looks_for():
+    identities = [json.dumps(task.get(name).identity(), sort_keys=True) for name in task.names()]
+    assert len(set(identities)) == len(identities)
+    for declared in map(task.get, task.names()):
+        assert declared.suites and declared.cluster and declared.license and declared.version >= 1
+        assert declared.citation or "embedded" in declared.suites
+        assert "test" in declared.splits
+        learned_from = task.get(declared.trained_on) if declared.trained_on else declared
+        assert {"train", "validation", "test"} <= set(learned_from.splits)
+        assert metrics.of(declared).name == declared.metric
+        assert all(length > 0 for length in declared.max_lengths)
+
+
+def test_the_registry_is_whole():
+    declared = [task.get(name) for name in REAL]
+    assert len(declared) == 93
+    assert {suite: len(task.select(suite)) for suite in SIZES} == SIZES
+    assert Counter(t.cluster for t in declared) == CLUSTERS
+    assert [t.name for t in declared if set(t.suites) == {"superglue", "flan2021"}] == [
+        t.name for t in task.select("superglue") if t.cluster != "diagnostic"
+    ]
+
+
+def test_both_forms_of_boolq_render_alike():
+    new = {"passage": "Tea -- Tea is a drink.", "question": "is tea a drink", "label": 1, "idx": 0}
+    old = {"title": "Tea", "passage": "Tea is a drink.", "question": "is tea a drink", "answer": True}
+    assert task.get("bool_q").example(new, "0") == task.get("bool_q").example(old, "0")
+
+
+def test_rendering_of_structures_and_artefacts():
+    assert task.get("web_nlg_en").example(ROWS["web_nlg_en"], "0").prompt == (
+        "Facts:\nGreen Bridge | crosses river | Elm River\nGreen Bridge | nickname | Old Lady\nIn words:\n"
+    )
+    assert "The club paid $5 million to both." in task.get("ag_news").example(ROWS["ag_news_subset"], "0").prompt
+    assert "boat, lake, row" in task.get("common_gen").example(ROWS["common_gen"], "0").prompt
+
+
+def test_names_aliases_suites_and_clusters_select():
+    assert task.get("qqp") is task.get("glue_qqp") and task.get("wmt22_en-de") is task.get("wmt22_ende")
+    assert {alias: task.get(alias).name for alias in ("mnli", "ag_news", "boolq")} == {
+        "mnli": "mnli_matched",
+        "ag_news": "ag_news_subset",
+        "boolq": "bool_q",
+    }
+    superglue = ["bool_q", "cb", "copa", "multirc", "record", "rte", "wic", "wsc", "axb", "axg"]
+    assert [t.name for t in task.select("superglue")] == superglue
+    assert [t.name for t in task.select(["sst2", "superglue", "boolq"])] == [*superglue, "sst2"]
+    assert [t.name for t in task.select(["structure_to_text"]) if "flan2021" in t.suites] == [
+        "common_gen",
+        "web_nlg_en",
+        "e2e_nlg",
+        "dart",
+    ]
+    assert [t.name for t in task.select("all")] == task.names()
+
+
+def test_unknown_names_come_with_near_ones():
+    with pytest.raises(CatKerasError, match="Unknown task 'sst'; did you mean sst2"):
+        task.get("sst")
+    with pytest.raises(CatKerasError, match="Unknown task, suite or cluster 'superglu'; did you mean superglue"):
+        task.select(["sst2", "superglu"])
+
+
+def declare(**changes):
+    declaration = {
+        "name": "new",
+        "suites": ("mine",),
+        "cluster": "mine",
+        "kind": "generation",
+        "source": Dataset("new", "1.0.0"),
+        "splits": {"test": "test"},
+        "templates": ("{a}\nB:\n", "{a}?\n"),
+        "target": "b",
+        "metric": "rouge",
+    }
+    return Task(**declaration | changes)
+
+
+def test_declarations_are_checked():
+    with pytest.raises(CatKerasError, match="Unknown kind of task new: 'generating'; did you mean generation"):
+        declare(kind="generating")
+    with pytest.raises(CatKerasError, match="none may end with a blank"):
+        declare(templates=("{a} ",))
+    with pytest.raises(CatKerasError, match="needs a template"):
+        declare(templates=())
+    with pytest.raises(CatKerasError, match="a generation has none"):
+        declare(options=("x",))
+    with pytest.raises(CatKerasError, match="a classification has options"):
+        declare(kind="classification")
+    with pytest.raises(CatKerasError, match="'qqp' of new belongs to glue_qqp"):
+        task.names()
+        task.register(declare(aliases=("qqp",)))
+
+
+def test_rows_are_checked():
+    new = declare()
+    assert new.example({"a": " {x} ", "b": "y\n"}, "0", 1).prompt == "{x}?\n"
+    with pytest.raises(CatKerasError, match=r"has templates 0\.\.1; received 2"):
+        new.example({"a": "x", "b": "y"}, "0", 2)
+    with pytest.raises(CatKerasError, match="A target of task new must not be empty"):
+        new.example({"a": "x", "b": " "}, "0")
+    with pytest.raises(CatKerasError, match="needs field 'concepts'; the row has target, references"):
+        task.get("common_gen").example({"target": "x", "references": []}, "0")
+    with pytest.raises(CatKerasError, match="field of the wrong type"):
+        task.get("common_gen").example({"target": "x", "references": [], "concepts": None}, "0")
+    per_row = declare(kind="classification", options=lambda row: row["choices"], target="b")
+    assert per_row.example({"a": "x", "choices": ["u", "v"], "b": 1}, "0").target == "v"
+    assert per_row.example({"a": "x", "choices": ["u", "v"], "b": "u"}, "0").target == "u"
+
+
+def test_identity_is_json_and_sees_every_change():
+    changes = [
+        {"name": "other"},
+        {"version": 2},
+        {"templates": ("{a}:\n",)},
+        {"splits": {"test": "test[:5]"}},
+        {"metric": "bleu+chrf"},
+        {"metric_args": {"positive": "x"}},
+        {"source": Dataset("new", "2.0.0")},
+        {"kind": "classification", "options": ("x", "y")},
+        {"kind": "classification", "options": ("y", "x")},
+        {"target": "c"},
+        {"references": "refs"},
+        {"group": "c"},
+        {"group": "c", "together": True},
+        {"keep": task.Filled(("a",))},
+        {"keep": task.Filled(("b",))},
+    ]
+    identities = {json.dumps(declare(**change).identity(), sort_keys=True) for change in [{}, *changes]}
+    assert len(identities) == 1 + len(changes)
+    assert declare(license="MIT").identity() == declare().identity()
+
+
+def test_the_registry_loads_no_framework():
+    heavy = "{'tensorflow', 'keras', 'numpy', 'pandas', 'sklearn', 'sacrebleu', 'rouge_score'}"
+    code = f"import sys; from benchmarks import metrics, sources, task; task.names(); print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_labels_are_one_per_option():
+    with pytest.raises(CatKerasError, match="do not match options"):
+        declare(kind="classification", options=("x", "y"), labels=("a",))
+
+
+def test_structures_become_text():
+    def prompt(name, row, template=0):
+        return task.get(name).example(row, "0", template).prompt
+
+    e2e = {"meaning_representation": "name[The Eagle], eatType[coffee shop], near[Burger King]", "target": "x"}
+    e2e["references"] = []
+    assert "name: The Eagle\neat type: coffee shop\nnear: Burger King\n" in prompt("e2e_nlg", e2e)
+    dart = {"tripleset": ["[TABLECONTEXT] [TITLE] Derby", "Derby BUILT_IN 1890"], "target": "x", "references": []}
+    assert "Derby\nDerby BUILT IN 1890\n" in prompt("dart", dart)
+    wsc = {
+        "text": "Mark told Pete, and he left.",
+        "span2_index": 4,
+        "span2_text": "he",
+        "span1_text": "Mark",
+        "label": 0,
+    }
+    assert "Mark told Pete, and *he* left." in prompt("wsc", wsc)
+    assert "Mark told Pete, and he left." in prompt("wsc", wsc | {"span2_index": 1})  # a wrong position marks nothing
+    copa = {
+        "premise": "The glass fell.",
+        "choice1": "It broke.",
+        "choice2": "It rose.",
+        "question": "effect",
+        "label": 0,
+    }
+    assert prompt("copa", copa, 1).startswith("The glass fell, so ...")
+    paragraph = "<b>Sent 1: </b>She left.<br><b>Sent 2: </b>He stayed.<br>"
+    multirc = {"paragraph": paragraph, "question": "Who?", "answer": "She", "label": 1}
+    example = task.get("multirc").example(multirc | {"idx": {"paragraph": 3, "question": 7, "answer": 0}}, "0")
+    assert example.prompt.startswith("She left. He stayed.\n") and example.group == "3-7"
+
+
+def test_winogender_pairs_differ_in_a_pronoun_only():
+    pair = task.get("axg").group_of
+    hypothesis = "The visitor lost her key."
+    she = {"premise": "The visitor said she hurt herself and lost her key.", "hypothesis": hypothesis}
+    he = {
+        "premise": "The visitor said he hurt himself and lost his key.",
+        "hypothesis": hypothesis.replace("her", "his"),
+    }
+    assert pair(she) == pair(he) != pair(he | {"hypothesis": "The visitor lost nothing."})
+
+
+def test_answers_that_the_data_leave_empty():
+    drop = task.get("drop")
+    row = {"passage": "p", "question": "q", "answer": "", "validated_answers": ["", "4 June"], "query_id": "0"}
+    assert drop.keeps(row) and drop.example(row, "0").target == "4 June"
+    assert not drop.keeps(row | {"validated_answers": []})
+    squad = {"context": "c", "question": "q", "is_impossible": True, "answers": {"text": [], "answer_start": []}}
+    assert task.get("squad_v2").example(squad, "0").references == ("unanswerable",)
+    assert not task.get("snli").keeps({"premise": "a", "hypothesis": "b", "label": -1})
+    assert not task.get("sentiment140").keeps({"text": "a", "polarity": 2})
+
+
+MINE = """
+from benchmarks.sources import Dataset
+from benchmarks.task import Task, register
+
+register(Task(name="{name}", suites=("mine",), cluster="mine", kind="generation", source=Dataset("mine", "1.0.0"),
+              splits={{"test": "test"}}, templates=("{{a}}:\\n",), target="b", metric="rouge"))
+"""
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    task.names()
+    monkeypatch.setattr(task, "_TASKS", dict(task._TASKS))
+
+
+def test_a_file_adds_tasks(registry, tmp_path):
+    path = tmp_path / "my_tasks.py"
+    path.write_text(MINE.format(name="mine_1"))
+    assert task.load_module(path) == ["mine_1"] == task.load_module(str(path))
+    assert [t.name for t in task.select("mine")] == ["mine_1"]
+
+
+def test_a_file_that_fails_adds_nothing(registry, tmp_path):
+    before = task.names()
+    with pytest.raises(CatKerasError, match=r"no such file"):
+        task.load_module(tmp_path / "absent.py")
+    for text, message in (
+        (MINE.format(name="mine_2") + "1 / 0", "ZeroDivisionError"),
+        (MINE.format(name="sst2"), "'sst2' of sst2 belongs to sst2"),
+        ("def", "SyntaxError"),
+    ):
+        (tmp_path / "bad.py").write_text(text)
+        with pytest.raises(CatKerasError, match=message):
+            task.load_module(tmp_path / "bad.py")
+        assert task.names() == before
+
+
+def test_entry_points_add_tasks(registry, tmp_path, monkeypatch):
+    (tmp_path / "their_tasks.py").write_text(MINE.format(name="theirs"))
+    (tmp_path / "their_broken_tasks.py").write_text("raise RuntimeError('broken')")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(module):
+        point = EntryPoint("tasks", module, extensions.GROUP)
+        monkeypatch.setattr(extensions, "_entry_points", lambda: (point,))
+
+    install("their_tasks")
+    assert "theirs" in task.names() and task.get("theirs").cluster == "mine"
+    install("their_broken_tasks")
+    with pytest.raises(CatKerasError, match=r"Entry point tasks = their_broken_tasks .*RuntimeError: broken"):
+        task.names()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CAT_KERAS_DATA" not in os.environ, reason="CAT_KERAS_DATA names no folder of real data")
+@each_task
+def test_every_real_row_renders(name):
+    declared, root = task.get(name), Path(os.environ["CAT_KERAS_DATA"])
+    ids = {}
+    for split in declared.splits:
+        try:
+            examples = load(declared, split, root, template="mixture")
+        except CatKerasError as error:
+            # Part of the data set is not in that folder, or so small that other splits take all of it.
+            if "missing" in str(error) or "is empty" in str(error) or "Training pairs lie in" in str(error):
+                continue
+            raise
+        ids[split] = {example.id for example in examples}
+        assert len(ids[split]) == len(examples)
+        assert all(e.prompt.endswith(":\n") and e.prompt == e.prompt.lstrip() for e in examples)
+        assert all(e.target in (e.options or (e.target,)) and e.target for e in examples)
+        if name in ROWS and declared.options:
+            assert {example.target for example in examples} == set(declared.options)
+    assert sum(map(len, ids.values())) == len(set().union(*ids.values()))
