@@ -12,8 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import sources
-from benchmarks.tasks import loading, task
+from benchmarks.tasks import loading, sample_rows, task
 
 ROWS = 20_000
 FILES = {
@@ -47,7 +46,7 @@ def listing(*words: str) -> float:
 def rendering(name: str, root: Path) -> tuple[float, int]:
     """Seconds to read and render `ROWS` rows of a task, and the bytes of its file."""
     declared, path = task.get(name), root / f"{FILES[name]}.jsonl"
-    rows = [json.dumps(row) + "\n" for _, row in sources.samples.rows(declared)]
+    rows = [json.dumps(row) + "\n" for _, row in sample_rows.rows(declared)]
     path.parent.mkdir(parents=True)
     path.write_text("".join(rows[i % len(rows)] for i in range(ROWS)), encoding="utf-8")
     started = time.process_time()

@@ -109,7 +109,7 @@ def test_seeds_share_the_large_model():
 
 def test_a_plan_loads_no_framework():
     code = (
-        "import sys; from benchmarks import plan, profile\n"
+        "import sys; from benchmarks.planning import plan, profile\n"
         "plan.make(profile.read('embedded', {'data.train': 10, 'data.test': 4}), None).cells()\n"
         "assert not {'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
@@ -130,8 +130,8 @@ def test_a_profile_lies_over_its_base(tmp_path):
     assert (above.name, above.seeds, above.small.width, above.small.layers) == ("above", (3,), 32, below.small.layers)
     assert above.large == below.large and above.objective == below.objective
     (tmp_path / "own.toml").write_text('base = "embedded_small"\nseeds = [3]\n')
-    own = profile.load(str(tmp_path / "own.toml"))
-    assert own.seeds == (3,) and own.small == profile.load("embedded_small").small
+    own = profile.read(str(tmp_path / "own.toml"))
+    assert own.seeds == (3,) and own.small == profile.read("embedded_small").small
     (tmp_path / "below.toml").write_text('base = "above"')
     with pytest.raises(CatKerasError, match=r"not its own base. Received: .*above.* → below → above"):
         profile.read(str(tmp_path / "above.toml"))

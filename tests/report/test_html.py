@@ -11,8 +11,11 @@ from test_report import METHODS, hand, realistic
 
 from benchmarks import report
 from benchmarks.keeping import keep
+from benchmarks.report.numbers import summary
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
+from benchmarks.report.plots import drawing
+from benchmarks.report.reading import load
 from benchmarks.report.tables.render import Table
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -26,7 +29,7 @@ def island(page: bytes) -> dict:
 
 
 def written(folder) -> bytes:
-    return report.Contents(report.load.load(folder)).page()
+    return report.Contents(load.load(folder)).page()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def test_large_runs_show_an_even_sample(page_path, run_folder, monkeypatch):
 
 @pytest.mark.slow
 def test_kept_results_show_numbers_in_place_of_texts(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(report.contents.plots, "files", lambda *arguments: {})
+    monkeypatch.setattr(drawing, "files", lambda *arguments: {})
     keep.keep(run_folder, tmp_path / "kept")
     page = written(tmp_path / "kept")
     example = island(page)["explorer"][0]["examples"][0]
@@ -84,7 +87,7 @@ def test_kept_results_show_numbers_in_place_of_texts(run_folder, tmp_path, monke
 
 
 def test_two_runs_on_one_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(report.contents.plots, "files", lambda *arguments: {})
+    monkeypatch.setattr(drawing, "files", lambda *arguments: {})
     folders = [hand(tmp_path / name / "tiny") for name in ("a", "b")]
     page = report.build_many(folders, tmp_path, Console(quiet=True))
     text = page.read_text()
@@ -159,7 +162,7 @@ def test_exploring_a_curve(open_page, run_folder):
     page.get_by_role("combobox", name="Task").select_option(label="wmt22_deen")
     page.get_by_role("combobox", name="Method").select_option("cat-xent")
     page.get_by_role("combobox", name="Rule").select_option("chow-sum")
-    cell = report.summary.summarize(report.load.load(run_folder)).cells["cat-xent", 0, "wmt22_deen"]
+    cell = summary.summarize(load.load(run_folder)).cells["cat-xent", 0, "wmt22_deen"]
     curve = cell.curve("chow-sum")
     slider = page.get_by_role("slider", name="Threshold")
     for at in (0, 7, len(curve.threshold) - 1):

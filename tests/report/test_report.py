@@ -16,6 +16,8 @@ from rich.console import Console
 
 from benchmarks import metrics, report
 from benchmarks.report.numbers import costs
+from benchmarks.report.plots import drawing
+from benchmarks.report.reading import load
 from benchmarks.tasks import task
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
@@ -90,7 +92,7 @@ def pick(rows, **where):
 @pytest.fixture
 def undrawn(monkeypatch):
     """A report without plots, which take longer than all its numbers."""
-    monkeypatch.setattr(report.contents.plots, "files", lambda *arguments: {})
+    monkeypatch.setattr(drawing, "files", lambda *arguments: {})
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -250,7 +252,7 @@ def test_a_realistic_run_fits_the_console(tmp_path, width):
 
 
 def numbers_of(folder, prices=None):
-    contents = report.Contents(report.load.load(folder), prices)
+    contents = report.Contents(load.load(folder), prices)
     return contents, {table.title: table for table in contents.further}
 
 

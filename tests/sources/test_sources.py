@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import metrics, sources
 from benchmarks.sources import Dataset, direction, own_rows, parse_recipe
-from benchmarks.tasks import loading, task
+from benchmarks.tasks import loading, sample_rows, task
 from benchmarks.tasks.loading import load
 from benchmarks.tasks.prepare import needed, prepare
 from benchmarks.tasks.task import Task
@@ -288,7 +288,7 @@ def test_samples_run_without_any_data(name):
     found = {split: load(declared, split, source="samples", template="mixture") for split in declared.splits}
     ids = [example.id for examples in found.values() for example in examples]
     assert len(ids) == len(set(ids)) and all(len(examples) >= 2 for examples in found.values())
-    assert sources.samples.rows(declared).count >= 6
+    assert sample_rows.rows(declared).count >= 6
     if isinstance(declared.options, tuple) and declared.options and name != "stsb":
         answers = {example.target for examples in found.values() for example in examples}
         assert answers == set(declared.options)
@@ -302,7 +302,7 @@ def test_samples_say_what_is_missing(tmp_path, monkeypatch):
         load(toy(), "train", source="samples")
     with pytest.raises(CatKerasError, match=r"Unknown source 'sample'; did you mean samples\?"):
         load(toy(), "train", source="sample")
-    monkeypatch.setattr(sources.samples, "FOLDER", tmp_path)
+    monkeypatch.setattr(sample_rows, "FOLDER", tmp_path)
     write(tmp_path, "toy", [{"text": "a", "label": 0}, {"text": "b", "label": 7}])
     with pytest.raises(CatKerasError, match=r"toy\.jsonl:2: A label of task toy"):
         load(toy(splits={"train": "train", "test": "test"}), "test", source="samples")

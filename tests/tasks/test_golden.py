@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import sources
-from benchmarks.tasks import task
+from benchmarks.tasks import sample_rows, task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
@@ -27,10 +26,10 @@ def current(name: str) -> dict:
     declared = task.get(name)
     declaration = {key: value for key, value in declared.identity().items() if key != "version"}
     found = {"version": declared.version, "declaration": store.identity(**declaration)}
-    file = sources.samples.path(declared)
+    file = sample_rows.path(declared)
     if not hasattr(declared.source, "open") or not file.is_file():
         return found
-    rows = [(id, row) for id, row in sources.samples.rows(declared) if declared.keeps(row)]
+    rows = [(id, row) for id, row in sample_rows.rows(declared) if declared.keeps(row)]
     rendered = [declared.example(row, id, i).asdict() for id, row in rows for i in range(len(declared.templates))]
     digest = hashlib.sha256(json.dumps(rendered, sort_keys=True).encode()).hexdigest()
     return found | {"samples": store.sha256_file(file), "rendered": digest}

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import sources
 from benchmarks.sources import Dataset
-from benchmarks.tasks import counting, listing, loading, task
+from benchmarks.tasks import counting, listing, loading, sample_rows, task
 from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError
 
@@ -79,7 +78,7 @@ def test_rows_are_counted_by_recipe_and_source(data, monkeypatch, tmp_path):
     assert counting.count(toy(), "local", data) == {"train": 80, "validation": 20, "test": 10}
     assert counting.count(toy(splits={"test": "train[:30]"}), "local", data) == {"test": 30}
     assert counting.count(toy(source=Dataset("toys/shape", "1.0.0")), "local", data) == {}
-    assert counting.count(task.get("axb"), "samples") == {"test": len(list(sources.samples.rows(task.get("axb"))))}
+    assert counting.count(task.get("axb"), "samples") == {"test": len(list(sample_rows.rows(task.get("axb"))))}
     assert counting.count(task.get("embedded_lookup"), "local") == {"train": 8000, "validation": 500, "test": 500}
     noted = tmp_path / "tensorflow_datasets/toys/colour/1.0.0/dataset_info.json"
     noted.parent.mkdir(parents=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import metrics, sources
+from benchmarks import metrics
 from benchmarks.sources import Dataset
-from benchmarks.tasks import extensions, task
+from benchmarks.tasks import extensions, sample_rows, task
 from benchmarks.tasks.loading import load
 from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError
@@ -106,7 +106,7 @@ each_template = pytest.mark.parametrize(
 
 def samples(name):
     declared = task.get(name)
-    return [(id, row) for id, row in sources.samples.rows(declared) if declared.keeps(row)]
+    return [(id, row) for id, row in sample_rows.rows(declared) if declared.keeps(row)]
 
 
 @each_template
@@ -293,7 +293,7 @@ def test_identity_is_json_and_sees_every_change():
 
 def test_the_registry_loads_no_framework():
     heavy = "{'tensorflow', 'keras', 'numpy', 'pandas', 'sklearn', 'sacrebleu', 'rouge_score'}"
-    code = f"import sys; from benchmarks import metrics, sources, task; task.names(); print({heavy} & set(sys.modules))"
+    code = f"import sys; from benchmarks import metrics; from benchmarks.tasks import task, loading; task.names(); print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
