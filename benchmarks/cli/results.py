@@ -55,23 +55,21 @@ def verify(
         list[Path] | None, typer.Argument(help="Folders of results; by default all under results/.", show_default=False)
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="First write all of it as this code computes it.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes that share the folders; 0 for one per core.")] = 0,
 ):
     """Compute every committed number, table and figure again from committed predictions, and name what differs."""
-    from benchmarks.keeping import keep as keeping
     from benchmarks.keeping import verify as verifying
 
-    folders = results or verifying.folders(RESULTS)
-    for folder in folders if write else ():
-        keeping.redraw(folder)
-    verdicts = [verifying.verify(folder) for folder in folders]
-    for verdict in verdicts:
+    different = False
+    for verdict in verifying.verify_all(results or verifying.folders(RESULTS), jobs, write):
         if not verdict.problems:
             typer.echo(f"{verdict.folder}: {verdict.compared} files computed again, all as committed")
         for line in verdict.problems:
             typer.echo(f"{verdict.folder}/{line}")
         for line in verdict.notices:
             typer.echo(f"{verdict.folder}: note: {line}")
-    if any(verdict.problems for verdict in verdicts):
+        different |= bool(verdict.problems)
+    if different:
         raise typer.Exit(1)
 
 

@@ -14,14 +14,11 @@ from cat_keras.storage import store
 from tests import runs
 
 RESULTS = Path(__file__).parents[2] / "results"
+WHOLE_REPORT = report.files
 
 
-def case(folder):
-    """A small one in CI; all by the command and by the long tests. CI draws figures from every folder anyway."""
-    return pytest.param(folder, id=folder.name, marks=() if folder.name == "embedded" else pytest.mark.long)
-
-
-@pytest.mark.parametrize("folder", map(case, verify.folders(RESULTS)))
+@pytest.mark.long  # CI verifies all of them beside the tests, by the command
+@pytest.mark.parametrize("folder", verify.folders(RESULTS), ids=lambda folder: folder.name)
 def test_the_committed_results(folder):
     assert verify.verify(folder).problems == ()
 
@@ -137,6 +134,16 @@ def test_redrawing_brings_back_what_predictions_give_and_not_other_predictions(c
     store.write_manifest(copy / "manifest.json", manifest)
     with pytest.raises(CatKerasError, match=r"predictions\.parquet must be the file that manifest\.json lists"):
         keep.redraw(copy)
+
+
+def test_several_folders_are_shared_by_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "files", WHOLE_REPORT)  # what the other processes compute
+    same = keep.keep(runs.full(tmp_path / "full", ("sst2",), ("xent",), (0,), n=4), tmp_path / "same")
+    other = shutil.copytree(same, tmp_path / "other")
+    (other / "table.csv").write_text("method\n")
+    first, second = verify.verify_all([same, other], jobs=2)
+    assert (first.folder, second.folder) == (same, other)
+    assert first.problems == () and len(second.problems) == 1
 
 
 def test_a_full_run_folder_verifies_too(tmp_path, kept):
