@@ -5,6 +5,7 @@ that file. Blocks of bash hold commands; what is not run here stands in `ELSEWHE
 show what a file or an output looks like.
 """
 
+import itertools
 import json
 import os
 import re
@@ -128,7 +129,7 @@ def presets(tmp_path_factory):
 def place(tmp_path_factory, presets):
     """The folder of all commands, with the files that the guides write and the rows of the task that they declare."""
     folder = shutil.copytree(presets, tmp_path_factory.mktemp("commands") / "place")
-    for _, body in sum(BLOCKS.values(), []):
+    for _, body in itertools.chain.from_iterable(BLOCKS.values()):
         if file_of(body):
             (folder / file_of(body)).write_text(body)
     rows = folder / "mydata" / "colours" / "default" / "test.jsonl"
