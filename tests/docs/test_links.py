@@ -37,3 +37,10 @@ def test_the_reference_has_every_public_name():
     assert {f"ck.{name}" for name in ck.__all__} == headings
     for name in ck.__all__:
         assert f"`ck.{name}`" in (ROOT / "docs" / "api" / "index.md").read_text(encoding="utf-8")
+
+
+def test_the_citation_and_the_package_have_one_version():
+    lines = {"CITATION.cff": f"version: {ck.__version__}", "pyproject.toml": f'version = "{ck.__version__}"'}
+    for name, line in lines.items():
+        assert line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+    assert f"## [{ck.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
