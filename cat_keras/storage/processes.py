@@ -1,7 +1,6 @@
 """Several processes that write into one folder: whose file is whose, who is still there, who has to wait."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import platform
@@ -9,6 +8,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:
+    raise ImportError(
+        "cat_keras runs on Linux and macOS: it locks files with fcntl, which Windows lacks. Use WSL"
+    ) from None
 
 
 def beside(path: Path, end: str = "tmp") -> Path:

@@ -84,3 +84,13 @@ def test_where_there_is_no_folder_or_no_lock_nobody_waits(tmp_path, monkeypatch)
     monkeypatch.setattr(processes.fcntl, "flock", refuse)
     with locked(tmp_path), locked(tmp_path):
         pass
+
+
+def test_a_system_without_fcntl_is_told_so_in_one_sentence():
+    code = "import sys; sys.modules['fcntl'] = None; import cat_keras as ck; ck.store"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == (
+        "ImportError: cat_keras runs on Linux and macOS: it locks files with fcntl, which Windows lacks. Use WSL"
+    )
+    assert "During handling" not in done.stderr and "ModuleNotFoundError" not in done.stderr
