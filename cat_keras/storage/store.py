@@ -80,7 +80,7 @@ def read_json(path: Path):
 
 
 def write_manifest(path: Path, facts: dict):
-    """Writes a JSON object with a checksum of itself; a manifest lists those of other files, and no file lists its own."""
+    """Writes a JSON object with a checksum of itself, since no other file holds one of the manifest."""
     facts = json.loads(json.dumps(facts))  # as it will be read: keys become strings, tuples become lists
     write_json(path, facts | {"checksum": _checksum(facts)})
 
