@@ -44,12 +44,16 @@ def token_mask(
 ):
     """The factor `a` of every target token; constant to the gradient.
 
-    With s = "S predicts the label" and l = "L predicts the label" under teacher forcing:
-    `either` s∨l, the mask of CAT (arXiv 2406.00060); `small` s; `large` l; `both` s∧l; `gap` l∧¬s; `all` 1;
-    `random` a random subset with the keep-rate that `either` has in this batch (the control for "fewer tokens");
-    `excess` the tokens with the largest log p_L(y) − log p_S(y), as many as `either` keeps (the selection of Rho-1,
-    arXiv 2404.07965; the number is ours); `soft` max(p_S(y), p_L(y)); `sequence` 1 on all tokens of an example iff S
-    or L has *all* of them right; `start` s∨l with s as it was before training. All but `either` are ablations of ours.
+    With s = "S predicts the label" and l = "L predicts the label" under teacher forcing, the masks are:
+
+    * `either`: s∨l, the mask of CAT (arXiv 2406.00060). All others are ablations of ours.
+    * `small`: s. `large`: l. `both`: s∧l. `gap`: l∧¬s. `all`: 1.
+    * `random`: a random subset with the keep-rate that `either` has in this batch (the control for "fewer tokens").
+    * `soft`: max(p_S(y), p_L(y)).
+    * `sequence`: 1 on all tokens of an example iff S or L has *all* of them right.
+    * `excess`: the tokens with the largest log p_L(y) − log p_S(y), as many as `either` keeps (the selection of Rho-1,
+      arXiv 2404.07965; the number is ours).
+    * `start`: s∨l, with s as it was before training.
 
     Args:
         kind: one of `MASKS`.
