@@ -205,4 +205,5 @@ def _guarantee(given) -> Guarantee | None:
 
 
 def _loaded(model):
+    """A model that was given by its name or folder, loaded; any other as it is."""
     return models.load(model) if isinstance(model, str | Path) else model

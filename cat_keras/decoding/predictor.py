@@ -135,6 +135,7 @@ class Predictor:
         ]
 
     def _text(self, tokens):
+        """The text of generated tokens, without the end token."""
         content = [t for t in tokens if t != self._end]
         return str(self.tokenizer.detokenize(content)) if content else ""
 

@@ -1,4 +1,4 @@
-"""How good a score or a confidence is by itself, before any cascade: ranking, calibration, selective risk.
+"""Quality of a score or a confidence by itself, before any cascade: ranking, calibration, selective risk.
 
 `right` says per example whether the small model's answer is right. A *score* only ranks; a *confidence* is a score that
 claims to be a probability, such as `max-probability`, or the exponential of a mean token log-probability.
@@ -21,7 +21,7 @@ def auroc(score, positive) -> float:
         positive: (n,) bool (or 0/1), e.g. "the small model is right".
 
     Returns:
-        in [0, 1]; NaN when there is no positive or no negative, for then it is undefined.
+        in [0, 1]; NaN, as undefined, when there is no positive or no negative.
     """
     score = vectors.finite("score", score)
     positive = vectors.true_or_false("positive", positive, len(score))

@@ -12,6 +12,7 @@ NAN = float("nan")
 
 
 def _trapezoid(y: np.ndarray, x: np.ndarray) -> float:
+    """Area under the straight lines between the points (x, y)."""
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2)
 
 
@@ -191,6 +192,7 @@ class DeferralCurve:
 
 
 def _affords(budget: float, cheapest: float) -> bool:
+    """Whether a budget covers the cheapest cost, up to rounding."""
     return bool(budget >= cheapest - ROUNDING * abs(cheapest))
 
 
@@ -215,4 +217,5 @@ def upper_hull(cost, quality) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _turns_right(a, b, c) -> bool:
+    """Whether the path from a over b to c bends downwards, so that b is a vertex of the upper hull."""
     return (b[0] - a[0]) * (c[1] - a[1]) < (b[1] - a[1]) * (c[0] - a[0])

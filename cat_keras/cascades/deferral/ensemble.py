@@ -79,5 +79,6 @@ class SeedVariance(Rule):
 
 
 def _negative_variance(values, starts, lengths):
+    """Minus the variance of each row, for `reduce_rows`."""
     deviations = values - np.repeat(row_means(values, starts, lengths), lengths)
     return -row_means(deviations**2, starts, lengths)
