@@ -9,7 +9,7 @@ from cat_keras.data.records import Example
 
 
 class Rouge(Metric):
-    """ROUGE-1, ROUGE-2 and ROUGE-Lsum (F-measure, no stemming), each the best over the references, as means of all answers."""
+    """ROUGE-1, ROUGE-2 and ROUGE-Lsum (F-measure, no stemming): the best over the references, averaged over answers."""
 
     name = "rouge"
     per_example_name = "ROUGE-Lsum"
