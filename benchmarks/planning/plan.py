@@ -62,6 +62,7 @@ class Plan:
         return [LARGE, *self.small]
 
     def label(self, model: Model) -> str:
+        """The name of a model in the progress of a run."""
         return "large" if model == LARGE else f"{model[0]} seed {model[1]}"
 
     def name(self, model: Model) -> str:
@@ -80,15 +81,17 @@ class Plan:
         return self.large if model == LARGE else self.small[model]
 
     def model_key(self, model: Model) -> str:
+        """The key of a model's weights."""
         return self.large_key if model == LARGE else self.small[model].key
 
     def prediction_key(self, model_key: str) -> str:
+        """The key of a model's answers to the test examples."""
         data = self.profile.data
         return _key(
             "predict",
             model=model_key,
             test=self.test.fingerprint,
-            metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # the quality is stored beside
+            metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # predictions contain the quality
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
@@ -223,8 +226,8 @@ def _method_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
     objective, arguments = profile.objective_of(method)
     start_columns = ""
     if arguments.get("mask") == "start":
-        before = start.key if start else [origin, seed]
-        start_columns = _key("teacher", large=before, encoded=encoded, precision=profile.precision, distribution="none")
+        model = start.key if start else [origin, seed]
+        start_columns = _key("teacher", large=model, encoded=encoded, precision=profile.precision, distribution="none")
     return _cell(
         f"small {method} seed {seed}",
         start,

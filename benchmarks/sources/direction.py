@@ -66,8 +66,8 @@ class Direction:
 
     def open(self, part: str, data: str | Path | None, place: str = "local") -> Rows:
         """The rows of a part; see `Dataset.open`."""
-        opened = _open_place(place, data)
-        return self._pairs(opened) if part == "pairs" else self._test(opened, part)
+        reader = _reader(place, data)
+        return self._pairs(reader) if part == "pairs" else self._test(reader, part)
 
     def rows(self, part: str, data: str | Path | None) -> Iterator[tuple[str, dict]]:
         return iter(self.open(part, data))
@@ -82,16 +82,16 @@ class Direction:
 
     def export(self, part: str, data: str | Path | None, place: str) -> Iterator[tuple[str, Rows]]:
         """The part as files of the local layout; yields (path in the data folder, rows)."""
-        opened = _open_place(place, data)
+        reader = _reader(place, data)
         if part == "pairs":
-            for corpus, _, rows in opened.corpora(self.source, self.target):
+            for corpus, _, rows in reader.corpora(self.source, self.target):
                 yield f"parallel/{corpus}/{'-'.join(self._languages)}/train.jsonl", _numbered(rows)
             return
-        rows, others, _ = opened.test(self.source, self.target, part)
+        rows, other_rows, _ = reader.test(self.source, self.target, part)
         folder = f"wmt22/{self.source}-{self.target}"
         yield f"{folder}/{part}.jsonl", _numbered(rows)
-        if others:
-            yield f"{folder}/{part}_other_refs.jsonl", _numbered(enumerate(others))
+        if other_rows:
+            yield f"{folder}/{part}_other_refs.jsonl", _numbered(enumerate(other_rows))
 
     def files(self, part: str, root: Path) -> list[Path]:
         """The files of a data folder that hold the part, none if it is absent; reads nothing."""
@@ -108,17 +108,17 @@ class Direction:
         return sorted((self.source, self.target))
 
     def _test(self, place: Place, part: str) -> Rows:
-        rows, others, where = place.test(self.source, self.target, part)
-        if others is not None and self.other_references and len(others) != len(rows):
+        rows, other_rows, where = place.test(self.source, self.target, part)
+        if other_rows is not None and self.other_references and len(other_rows) != len(rows):
             raise CatKerasError(
                 f"The further references of {where} stand row by row in {part}_other_refs.jsonl; received {len(rows)} "
-                f"and {len(others)} rows. Restore the two files together"
+                f"and {len(other_rows)} rows. Restore the two files together"
             )
-        if others is None or not self.other_references:
-            others = [{}] * len(rows)
+        if other_rows is None or not self.other_references:
+            other_rows = [{}] * len(rows)
         pairs = [
             (f"{part}-{index}", row | {"references": [row.get(self.target), *filter(None, other.values())]})
-            for (index, row), other in zip(rows, others, strict=True)
+            for (index, row), other in zip(rows, other_rows, strict=True)
         ]
         return Rows.of(pairs, lambda id: f"{where}:{int(id.rpartition('-')[2]) + 1}")
 
@@ -131,7 +131,7 @@ class Direction:
         return Rows(len(pairs), lambda indices: [(pairs[i][1], self.complete(pairs[i][2])) for i in indices], where_is)
 
 
-def _open_place(place: str, data: str | Path | None) -> Place:
+def _reader(place: str, data: str | Path | None) -> Place:
     return Download(data) if place == "tfds" else Folder(data_folder(data))
 
 
@@ -172,10 +172,10 @@ class Folder:
         path = split_file(folder, part, self.root)
         # A folder may hold the first reference only. The signature of BLEU then says how many references there were.
         others_path = folder / f"{part}_other_refs.jsonl"
-        others = None
+        other_rows = None
         if others_path.is_file():
-            others = [row for _, row in read_jsonl(split_file(folder, others_path.stem, self.root))]
-        return list(read_jsonl(path)), others, str(path)
+            other_rows = [row for _, row in read_jsonl(split_file(folder, others_path.stem, self.root))]
+        return list(read_jsonl(path)), other_rows, str(path)
 
     def corpora(self, source: str, target: str):
         files = self._files(source, target)

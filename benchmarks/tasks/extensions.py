@@ -41,14 +41,14 @@ def run_file(path: str | Path, tasks: MutableMapping[str, Any]) -> list[str]:
     if not exists:
         raise CatKerasError(f"A tasks file is a Python file that registers tasks; received {str(path)!r}, no such file")
     if path not in _FILES:
-        before = dict(tasks)
+        snapshot = dict(tasks)
         try:
             _execute(path)
         except (Exception, SystemExit) as error:
             tasks.clear()
-            tasks.update(before)
+            tasks.update(snapshot)
             raise CatKerasError(f"The tasks file {path} failed ({type(error).__name__}: {error})") from error
-        _FILES[path] = [name for name in tasks if name not in before]
+        _FILES[path] = [name for name in tasks if name not in snapshot]
     return list(_FILES[path])
 
 
@@ -62,12 +62,12 @@ def load_entry_points(tasks: MutableMapping[str, Any]) -> None:
         if point.value in _LOADED:
             continue
         _LOADED.add(point.value)  # before it runs, because it may look tasks up and so come here again
-        before = dict(tasks)
+        snapshot = dict(tasks)
         try:
             point.load()
         except Exception as error:
             tasks.clear()
-            tasks.update(before)
+            tasks.update(snapshot)
             _LOADED.discard(point.value)
             raise CatKerasError(
                 f"Entry point {point.name} = {point.value} of group {GROUP} failed ({type(error).__name__}: {error}). "

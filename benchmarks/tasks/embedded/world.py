@@ -43,8 +43,8 @@ class Shares:
 
     def with_noise(self, noise: float) -> "Shares":
         """The shares with another one of noise, 0 to 1; easy and hard divide the rest as before."""
-        rest = (1 - noise) / (self.easy + self.hard)
-        return Shares(self.easy * rest, self.hard * rest, noise)
+        scale = (1 - noise) / (self.easy + self.hard)
+        return Shares(self.easy * scale, self.hard * scale, noise)
 
     def pick(self, rng: random.Random) -> str:
         """Draws the name of a stratum."""

@@ -51,10 +51,10 @@ def _has_blanks(row: Row) -> bool:
     return _differs(row, _unspaced)
 
 
-def _differs(row: Row, taken_out) -> bool:
+def _differs(row: Row, reduce) -> bool:
     """Whether something was taken out of the text and something is left."""
-    text, rest = row["en"].strip(), taken_out(row)["text"].strip()
-    return bool(rest) and rest != text
+    text, reduced = row["en"].strip(), reduce(row)["text"].strip()
+    return bool(reduced) and reduced != text
 
 
 register(
