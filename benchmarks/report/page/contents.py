@@ -11,7 +11,7 @@ from benchmarks.report.page import html
 from benchmarks.report.page.html import data
 from benchmarks.report.plots import drawing
 from benchmarks.report.reading.load import Run
-from benchmarks.report.tables import breakdown, change_tables, grid_table, main_tables, render, rule_tables
+from benchmarks.report.tables import breakdown_tables, change_tables, grid_table, main_tables, render, rule_tables
 
 
 class Contents:
@@ -41,7 +41,7 @@ class Contents:
         numbers = self.numbers
         found = [grid_table.table(numbers), *change_tables.every_table(self.changes)]
         found += [main_tables.task_table(numbers, self.rows), main_tables.official_table(numbers, self.rows)]
-        found += breakdown.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers))
+        found += breakdown_tables.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers))
         found += [*rule_tables.every_table(numbers), main_tables.strata_table(numbers)]
         return [table for table in found if table]
 

@@ -5,7 +5,7 @@ import math
 from benchmarks.report.numbers.changes import CAT, OBJECTIVES, POINTS, SAVING, Change, Changes
 from benchmarks.report.numbers.grids import split
 from benchmarks.report.numbers.intervals import RESAMPLES
-from benchmarks.report.numbers.resampled import RESAMPLES as CURVES
+from benchmarks.report.numbers.resampled_curves import RESAMPLES as CURVES
 from benchmarks.report.tables.main_tables import difference, marked
 from benchmarks.report.tables.render import Table, number, with_interval
 

@@ -1,7 +1,7 @@
 """Tables of deferral rules × methods, and the rows of `rules.csv`."""
 
 from benchmarks.report.numbers.per_task import Record
-from benchmarks.report.numbers.rankings import RESAMPLES
+from benchmarks.report.numbers.rule_resamples import RESAMPLES
 from benchmarks.report.numbers.rules import BOUNDS, Compared, Kind, Standing
 from benchmarks.report.numbers.summary import Summary
 from benchmarks.report.tables.main_tables import marked
