@@ -25,8 +25,8 @@ def sentences(summary: Summary) -> list[str]:
 def _holes(summary: Summary) -> Iterator[str]:
     run = summary.run
     if run.missing:
-        shown = ", ".join(run.missing[:12]) + (", …" if len(run.missing) > 12 else "")
-        yield f"Missing: {shown} ({len(run.missing)} in all). Averages that lack them are marked †."
+        names = ", ".join(run.missing[:12]) + (", …" if len(run.missing) > 12 else "")
+        yield f"Missing: {names} ({len(run.missing)} in all). Averages that lack them are marked †."
     if run.extra:
         yield f"Left out: predictions of {', '.join(run.extra)}, which the manifest does not name as methods."
 

@@ -55,8 +55,8 @@ class Change(NamedTuple):
         return outcome(self.estimate, self.p_holm)
 
 
-def differences(own: Sampled, base: Sampled) -> dict[str, np.ndarray]:
-    """Measure → (R,) differences, `own` minus `base`; NaN where undefined. Qualities in [0, 1].
+def differences(curves: Sampled, base: Sampled) -> dict[str, np.ndarray]:
+    """Measure → (R,) differences, `curves` minus `base`; NaN where undefined. Qualities in [0, 1].
 
     `s_d`: the deferral gain between random (0) and the oracle (1). `small`, `quality_25`: the quality at 0 and at 25 %
     deferral.
@@ -70,12 +70,12 @@ def differences(own: Sampled, base: Sampled) -> dict[str, np.ndarray]:
     paid = base.cost_at_quality(target)
     paid = np.where(paid > 0, paid, np.nan)
     return {
-        "s_d": own.s_d - base.s_d,
-        "small": own.quality[:, 0] - base.quality[:, 0],
-        "quality_25": own.at(own.quality, 0.25) - base.at(base.quality, 0.25),
-        "cost": own.cost_at_quality(target) / paid - 1,
-        "quality_same_cost": own.quality_at_cost(budget) - base.quality_at_cost(budget),
-        "quality_half_cost": own.quality_at_cost((1 + SAVING) * paid) - target,
+        "s_d": curves.s_d - base.s_d,
+        "small": curves.quality[:, 0] - base.quality[:, 0],
+        "quality_25": curves.at(curves.quality, 0.25) - base.at(base.quality, 0.25),
+        "cost": curves.cost_at_quality(target) / paid - 1,
+        "quality_same_cost": curves.quality_at_cost(budget) - base.quality_at_cost(budget),
+        "quality_half_cost": curves.quality_at_cost((1 + SAVING) * paid) - target,
     }
 
 
@@ -137,9 +137,9 @@ class Changes:
         seeds = self._shared_seeds(method, scope)
         if not seeds:
             return NAN, NAN
-        own, base = (self._exact(name, seeds, scope) for name in (method, self.summary.baseline))
+        curves, base = (self._exact(name, seeds, scope) for name in (method, self.summary.baseline))
         oracle = averages.pooled(averages.curves(self.summary.cells, method, seeds, scope.tasks, ORACLE))
-        moved = _towards(own, Sampled.one(oracle))
+        moved = _towards(curves, Sampled.one(oracle))
         gains = differences(moved, base)
         reached = (gains["quality_half_cost"] >= 0, gains["quality_same_cost"] >= POINTS)
         return tuple(float(moved.s_d[steps.argmax()]) if steps.any() else np.inf for steps in reached)
@@ -163,17 +163,17 @@ class Changes:
         by_seeds.pop((), None)
         for seeds, scopes in by_seeds.items():
             base = self._base(seeds, tuple(scopes))
-            own = base if method == self.summary.baseline else self._resampled_curves(method, seeds, scopes)
+            curves = base if method == self.summary.baseline else self._resampled_curves(method, seeds, scopes)
             for scope in scopes:
-                yield from self._in_scope(method, seeds, scope, own[scope.name], base[scope.name])
+                yield from self._in_scope(method, seeds, scope, curves[scope.name], base[scope.name])
 
     def _in_scope(
-        self, method: str, seeds: tuple[int, ...], scope: Scope, own: Sampled, base: Sampled
+        self, method: str, seeds: tuple[int, ...], scope: Scope, curves: Sampled, base: Sampled
     ) -> Iterator[Change]:
         baseline = self.summary.baseline
         estimates = differences(self._exact(method, seeds, scope), self._exact(baseline, seeds, scope))
         yield from self._audc(method, baseline, scope)
-        for measure, sample in differences(own, base).items():
+        for measure, sample in differences(curves, base).items():
             if method != baseline or measure == "quality_half_cost":
                 numbers = _interval(float(estimates[measure][0]), sample, UNREACHED.get(measure, NAN))
                 yield Change(method, baseline, scope.name, len(scope.tasks), len(seeds), measure, *numbers)
@@ -216,12 +216,12 @@ def _interval(estimate: float, sample: np.ndarray, unreached: float) -> tuple[fl
     return estimate, low, high, p_value, int(undefined.sum())
 
 
-def _towards(own: Sampled, ideal: Sampled, steps: int = 1001) -> Sampled:
-    """`steps` curves that lead evenly from one curve to another; both are of the same answers."""
-    rate, share = np.union1d(own.rate, ideal.rate), np.linspace(0, 1, steps)[:, None]
+def _towards(curve: Sampled, oracle: Sampled, steps: int = 1001) -> Sampled:
+    """`steps` curves that lead evenly from one curve, of whatever s_d, to that of the oracle on the same answers."""
+    rate, share = np.union1d(curve.rate, oracle.rate), np.linspace(0, 1, steps)[:, None]
 
     def mixed(name):
-        start, end = (np.interp(rate, curve.rate, getattr(curve, name)[0]) for curve in (own, ideal))
+        start, end = (np.interp(rate, c.rate, getattr(c, name)[0]) for c in (curve, oracle))
         return start + share * (end - start)
 
-    return Sampled(rate, mixed("quality"), mixed("cost"), own.s_d + share[:, 0] * (1 - own.s_d))
+    return Sampled(rate, mixed("quality"), mixed("cost"), curve.s_d + share[:, 0] * (1 - curve.s_d))

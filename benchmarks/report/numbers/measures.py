@@ -50,15 +50,15 @@ def of_score(
         score: (n,) float of the rule named. small_right, large_right: (n,) bool. quality: (n,) of the small model.
     """
     probability, loss = _probability(score, rule), 1 - quality
-    known = probability is not None
+    has_probability = probability is not None
     masses = confidence.mass_table(small_right, large_right)._asdict()
     return {
         "auroc_useful": confidence.auroc(-score, large_right & ~small_right),
-        "ece": confidence.ece(probability, small_right) if known else NAN,
-        "brier": confidence.brier(probability, small_right) if known else NAN,
+        "ece": confidence.ece(probability, small_right) if has_probability else NAN,
+        "brier": confidence.brier(probability, small_right) if has_probability else NAN,
         "aurc": confidence.aurc(score, loss),
         "augrc": confidence.augrc(score, loss),
-        "s_o": confidence.density_overlap(probability, small_right, points=256) if known else NAN,
+        "s_o": confidence.density_overlap(probability, small_right, points=256) if has_probability else NAN,
         **{f"mass_{name}": share for name, share in masses.items()},
     }
 

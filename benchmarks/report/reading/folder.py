@@ -88,12 +88,12 @@ def examples(path: Path, content: pyarrow.NativeFile, tasks: Sequence[str], kept
 
 
 def predictions(
-    path: Path, content: pyarrow.NativeFile, asked: Mapping[str, Examples], kept: bool
+    path: Path, content: pyarrow.NativeFile, by_task: Mapping[str, Examples], kept: bool
 ) -> tuple[dict, dict]:
     """Complete cells of small models and of the large one, rows in the order of the examples.
 
     Args:
-        path: of the file. content: of it. asked: task → its examples. kept: whether the folder holds kept results.
+        path: of the file. content: of it. by_task: task → its examples. kept: whether the folder holds kept results.
     """
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
     table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=COUNTS, later=file.wide)
@@ -101,9 +101,9 @@ def predictions(
     narrow = table.drop_columns(["model", "method", "seed"])
     small, large = {}, {}
     for (model, method, seed, name), rows in _by_cell(table):
-        if name not in asked:
+        if name not in by_task:
             continue
-        rows = _in_order(path, f"{model} {method}/{seed} on {name}", rows, table, asked[name])
+        rows = _in_order(path, f"{model} {method}/{seed} on {name}", rows, table, by_task[name])
         if rows is None:
             continue  # an unfinished cell is a missing cell
         cell = Columns(columns.rows(narrow, rows), file, rows)
@@ -136,9 +136,9 @@ def _by_cell(table: pyarrow.Table) -> Iterator[tuple[tuple, np.ndarray]]:
     yield from sorted(((name(rows), rows) for rows in cells), key=lambda item: item[0])
 
 
-def _in_order(path: Path, label: str, rows: np.ndarray, table: pyarrow.Table, asked: Examples) -> np.ndarray | None:
+def _in_order(path: Path, label: str, rows: np.ndarray, table: pyarrow.Table, examples: Examples) -> np.ndarray | None:
     """The rows of a cell in the order of its examples; None when some are missing."""
-    ids = asked.table["id"].combine_chunks()
+    ids = examples.table["id"].combine_chunks()
     places = pyarrow.compute.index_in(columns.rows(table["id"], rows).cast(ids.type), value_set=ids)
     order = places.to_numpy()
     if places.null_count or len(np.unique(order)) < len(order):
@@ -146,7 +146,7 @@ def _in_order(path: Path, label: str, rows: np.ndarray, table: pyarrow.Table, as
             f"{path}: {label} must answer each example of examples.parquet once; "
             f"it has repeated or unknown ids. {REMEDY}"
         )
-    return rows[np.argsort(order)] if len(order) == len(asked) else None
+    return rows[np.argsort(order)] if len(order) == len(examples) else None
 
 
 def _check_numbers(path: Path, name: str, cell: Columns):

@@ -124,8 +124,8 @@ class Run:
     @cached_property
     def bayes(self) -> float | None:
         """Quality of the best possible predictor, averaged over the covered tasks; None unless all of them know it."""
-        noted = self.manifest.get("bayes_quality", {})  # early runs did not note it
-        qualities = [noted.get(name, bayes_quality(name) if not noted else None) for name in self.covered]
+        by_task = self.manifest.get("bayes_quality", {})  # early runs did not note it
+        qualities = [by_task.get(name) if by_task else bayes_quality(name) for name in self.covered]
         return None if not qualities or None in qualities else float(np.mean(qualities))
 
     def fingerprint(self, name: str) -> str:
@@ -149,8 +149,8 @@ class Run:
 def _units(name: str, examples: Examples) -> np.ndarray:
     if not task.get(name).together:
         return np.arange(len(examples))
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(example.group or example.id, i) for i, example in enumerate(examples)])
+    places: dict[str, int] = {}  # unit → place of its first example
+    return np.array([places.setdefault(example.group or example.id, i) for i, example in enumerate(examples)])
 
 
 def bayes_quality(name: str) -> float | None:
