@@ -1,8 +1,13 @@
 """The report of a run: tables, plots and an HTML page, from its predictions alone. Loads no model and no TensorFlow.
 
-`load` reads and checks the folder; `summary`, `per_task`, `scopes`, `changes` and `rules` compute; `cautions` warns;
-`tables`, `change_tables`, `rule_tables` and `breakdown` lay out; `render`, `plots` and `html` draw; `contents` holds it
-together. The same folder gives the same bytes.
+Its folders are the steps of making it, and a step uses only those above it:
+
+    reading/            a run folder becomes a checked `Run`
+    numbers/            averages, intervals, comparisons and warnings are computed from the `Run`
+    tables/, plots/     the numbers are laid out as tables and drawn as plots
+    page/               tables and plots become the files of the report, its HTML page, and its short form in print
+
+`page.contents.Contents` takes a `Run` through all steps after reading. The same folder gives the same bytes.
 """
 
 from collections.abc import Sequence
@@ -30,7 +35,8 @@ def build(run_dir: Path, console: Console, prices: Prices | None = None) -> Path
     Raises:
         CatKerasError: the folder is not a finished run or a file of it is damaged.
     """
-    contents = Contents(load.load(run_dir), prices)
+    run = load.load(run_dir)
+    contents = Contents(run, prices)
     _write(Path(run_dir), contents.files())
     contents.print(console)
     return Path(run_dir) / "table.md"
@@ -53,22 +59,22 @@ def build_many(run_dirs: Sequence[Path], out: Path, console: Console, prices: Pr
         contents = Contents(run, prices)
         _write(Path(folder), contents.files())
         contents.print(console)
-        sections.append(contents.section(len(run_dirs)) | {"name": _name(folder, run_dirs)})
+        sections.append(contents.section(len(run_dirs)) | {"name": _section_name(folder, run_dirs)})
     page = Path(out) / "report.html"
     store.write_bytes(page, html.page(f"Report of {len(sections)} runs", sections))
     return page
 
 
-def _name(folder: Path, run_dirs: Sequence[Path]) -> str:
-    """The folder's name; with its parent's where two folders are called the same."""
-    names = [Path(other).resolve().name for other in run_dirs]
-    path = Path(folder).resolve()
-    return path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
-
-
 def files(run: load.Run, prices: Prices | None = None) -> dict[str, bytes]:
     """File name → content of everything that `build` writes."""
     return Contents(run, prices).files()
+
+
+def _section_name(folder: Path, run_dirs: Sequence[Path]) -> str:
+    """The folder's name; with its parent's where two folders have the same one."""
+    names = [Path(other).resolve().name for other in run_dirs]
+    path = Path(folder).resolve()
+    return path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
 
 
 def _write(folder: Path, files: dict[str, bytes]):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks import report
 from benchmarks.keeping import keep
-from benchmarks.report.numbers import rankings, rules, summary
+from benchmarks.report.numbers import rule_resamples, rules, summary
 from benchmarks.report.reading import load
 from benchmarks.report.tables import render, rule_tables
 from cat_keras.cascades import deferral
@@ -58,7 +58,7 @@ def test_metrics_of_a_resample_are_those_of_the_repeated_rows(rows):
     if counts[0] < 0:
         counts = np.ones(len(rows), int)
     cell = Given(score, small, large)
-    found = rankings._Ranked(cell, ["rule", "backwards"])
+    found = rule_resamples._Ranking(cell, ["rule", "backwards"])
     for rule in ("rule", "backwards"):
         values = found.metrics(counts[None].astype(float))[0, found.places[rule]]
         again = np.repeat(np.arange(len(rows)), counts)

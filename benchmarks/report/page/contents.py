@@ -1,4 +1,4 @@
-"""All that the report of one run shows, computed once and laid out for every form it takes."""
+"""The report of one run from the first number to the last file; the place to see what a report consists of."""
 
 from functools import cached_property
 
@@ -11,52 +11,66 @@ from benchmarks.report.page import html
 from benchmarks.report.page.html import data
 from benchmarks.report.plots import drawing
 from benchmarks.report.reading.load import Run
-from benchmarks.report.tables import breakdown, change_tables, grid_table, main_tables, render, rule_tables
+from benchmarks.report.tables import breakdown_tables, change_tables, grid_table, main_tables, render, rule_tables
 
 
 class Contents:
-    """The numbers of a report.
+    """What the report of a run shows: its numbers, then the tables made of them, then the forms that show the tables.
+
+    The forms are `files`, which holds `page`; `section`, for a page of several runs; and `print`.
 
     Args:
         run: the run. prices: of tokens, where the user gave them.
     """
 
+    # The numbers.
+
     def __init__(self, run: Run, prices: costs.Prices | None = None):
         self.run = run
         self.numbers = summary.summarize(run)
         self.curves = scopes.Curves(self.numbers, prices)
-        self.averages, self.tasks = scopes.averages(self.numbers), scopes.single(run)
+        self.averages, self.single_tasks = scopes.averages(self.numbers), scopes.single(run)
         self.changes = Changes(self.numbers, self.averages)
         self.rows = per_task.records(self.numbers)
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
 
+    # The tables.
+
     @cached_property
     def main(self) -> render.Table:
+        """The table of all methods, with which a report begins."""
         return main_tables.main_table(self.numbers, detail=True)
 
     @cached_property
     def further(self) -> list[render.Table]:
-        """Every table but the main one."""
+        """All other tables, in the order of the report; those that the run has no numbers for are left out."""
         numbers = self.numbers
-        found = [grid_table.table(numbers), *change_tables.every_table(self.changes)]
-        found += [main_tables.task_table(numbers, self.rows), main_tables.official_table(numbers, self.rows)]
-        found += breakdown.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers))
-        found += [*rule_tables.every_table(numbers), main_tables.strata_table(numbers)]
-        return [table for table in found if table]
+        tables = [
+            grid_table.table(numbers),
+            *change_tables.every_table(self.changes),
+            main_tables.task_table(numbers, self.rows),
+            main_tables.official_table(numbers, self.rows),
+            *breakdown_tables.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers)),
+            *rule_tables.every_table(numbers),
+            main_tables.strata_table(numbers),
+        ]
+        return [table for table in tables if table]
+
+    # The forms.
 
     def files(self) -> dict[str, bytes]:
         """File name → content, without a trace of when or where it was made."""
         numbers = self.numbers
-        drawn = drawing.files(numbers, self.curves, self.averages, self.tasks, self.training)
+        plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
         return {
             "table.csv": render.csv_bytes(main_tables.main_records(numbers)),
             "tasks.csv": render.csv_bytes(self.rows),
             "changes.csv": render.csv_bytes(self.changes.records()),
             "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
-            **drawn,
+            **plots,
             "report.html": self.page(),
-            "table.md": self._markdown([name for name in drawn if name.endswith(".png")]),
+            "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
 
     def _markdown(self, images: list[str]) -> bytes:
@@ -73,37 +87,39 @@ class Contents:
         return html.page(f"Report of the run {self.run.manifest['profile']}", [self.section()])
 
     def section(self, share: int = 1) -> dict:
-        """What `html.page` takes; `share`: how many runs the page holds."""
-        every = [*self.averages, *self.tasks]
+        """The run's section of a page, as `html.page` takes it; `share`: how many runs share the page."""
+        charts = data.charts(self.numbers, self.curves, [*self.averages, *self.single_tasks], self.training, share)
         return {
             "name": self.run.manifest["profile"],
             "facts": self._facts(),
             "warnings": self.warnings,
             "main": self.main,
             "tables": self.further,
-            "data": data.charts(self.numbers, self.curves, every, self.training, share),
+            "data": charts,
         }
 
     def _facts(self) -> list[str]:
+        """What the section's first line says of the run: its size, its rule, its hardware and its packages."""
         run, manifest = self.run, self.run.manifest
         examples = sum(len(run.examples[name]) for name in run.tasks)
         facts = [_count(len(run.methods), "method"), _count(len(run.tasks), "task"), f"{examples:,} test examples"]
         facts += [_count(len(run.seeds), "seed"), f"deferral by {run.rule}"]
+        if manifest.get("hardware"):
+            facts.append(manifest["hardware"])
         packages = manifest.get("packages") or {}
-        facts += [manifest["hardware"]] if manifest.get("hardware") else []
-        return facts + [f"{name} {number}" for name, number in sorted(packages.items())]
+        return facts + [f"{name} {version}" for name, version in sorted(packages.items())]
 
     def print(self, console: Console):
-        """The short form."""
+        """Prints the short form: the most important tables, then the warnings."""
         numbers = self.numbers
-        shown = [
+        tables = [
             main_tables.main_table(numbers, detail=False),
             main_tables.task_table(numbers, self.rows),
             rule_tables.rules_table(numbers),
             rule_tables.winners_table(numbers),
             main_tables.strata_table(numbers),
         ]
-        for table in filter(None, shown):
+        for table in filter(None, tables):
             render.print_table(table, console)
         for line in self.warnings:
             console.print(Text(f"Warning: {line}", "yellow"))
