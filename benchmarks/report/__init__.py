@@ -65,9 +65,9 @@ def build_many(run_dirs: Sequence[Path], out: Path, console: Console, prices: Pr
     return page
 
 
-def files(run: load.Run, prices: Prices | None = None) -> dict[str, bytes]:
-    """File name → content of everything that `build` writes."""
-    return Contents(run, prices).files()
+def files(run: load.Run, prices: Prices | None = None, drawn: bool = True) -> dict[str, bytes]:
+    """File name → content of everything that `build` writes; with `drawn=False` of the tables alone, a quick part."""
+    return Contents(run, prices).files(drawn)
 
 
 def _section_name(folder: Path, run_dirs: Sequence[Path]) -> str:

@@ -214,6 +214,8 @@ def _collect(todo, cache, folder, seconds, console, known: set[str]) -> bool:
     import pyarrow
     import pyarrow.parquet
 
+    from benchmarks.report.reading import histories  # late, as the report is
+
     keys = {m: todo.prediction_key(todo.model_key(m)) for m in todo.models()}
     folders = {m: cache.path("predict", key) for m, key in keys.items() if cache.has("predict", key)}
     elsewhere = [m for m, key in keys.items() if m not in folders and cache.path("predict", key).name in known]
@@ -236,6 +238,11 @@ def _collect(todo, cache, folder, seconds, console, known: set[str]) -> bool:
             table = table.append_column(name, pyarrow.array([value] * len(table)))
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
     contents[PREDICTIONS] = _parquet(pyarrow.concat_tables(tables, promote_options="permissive"))
+    courses = {
+        f"{m}/{s}": _course(cache.path("train", c.key)) for (m, s), c in todo.small.items() if cache.has("train", c.key)
+    }
+    if courses:
+        contents[histories.FILE] = histories.to_parquet(courses)
     store.write_together(folder, contents, _manifest(todo, cache, folders, seconds))
     return not missing and not elsewhere
 
@@ -266,9 +273,7 @@ def _manifest(todo, cache, folders, seconds) -> dict:
         "bayes_quality": {t.name: getattr(t.source, "bayes_quality", None) for t in todo.tasks},
         "teacher": _facts_of(cache, "teacher", todo.teacher),
         "training": {
-            f"{m}/{s}": {k: cells[c.label][k] for k in facts} | {"history": _course(cache.path("train", c.key))}
-            for (m, s), c in todo.small.items()
-            if c.label in cells
+            f"{m}/{s}": {k: cells[c.label][k] for k in facts} for (m, s), c in todo.small.items() if c.label in cells
         },
         "cells": {label: {k: cell[k] for k in ("key", *facts)} for label, cell in cells.items()},
         "encoded": _facts_of(cache, "encoded", todo.encoded),

@@ -1,4 +1,4 @@
-"""The course of each method's training, from what the manifest keeps of it."""
+"""The course of each method's training."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,9 @@ Course = tuple[list[float], list[float]]  # steps, share of live target tokens
 
 def live(run: Run) -> Mapping[str, Course]:
     """Method → steps and share of live tokens, mean over the seeds whose course is noted; {} where none is."""
-    trainings = run.manifest.get("training") or {}
     courses = {}
     for method in run.methods:
-        histories = [trainings.get(f"{method}/{seed}", {}).get("history") for seed in run.seeds]
+        histories = [run.histories.get(f"{method}/{seed}") for seed in run.seeds]
         histories = [history for history in histories if history]
         # Seeds of one method train equally long; a history of another length is not averaged with them.
         histories = [history for history in histories if history["step"] == histories[0]["step"]]

@@ -59,17 +59,22 @@ class Contents:
 
     # The forms.
 
-    def files(self) -> dict[str, bytes]:
-        """File name → content, without a trace of when or where it was made."""
-        numbers = self.numbers
-        plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
+    def files(self, drawn: bool = True) -> dict[str, bytes]:
+        """File name → content, without a trace of when or where it was made.
+
+        Args:
+            drawn: also plots and the HTML page; without them `table.md` shows no images.
+        """
+        numbers, plots = self.numbers, {}
+        if drawn:
+            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
+            plots["report.html"] = self.page()
         return {
             "table.csv": render.csv_bytes(main_tables.main_records(numbers)),
             "tasks.csv": render.csv_bytes(self.rows),
             "changes.csv": render.csv_bytes(self.changes.records()),
             "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
             **plots,
-            "report.html": self.page(),
             "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
 

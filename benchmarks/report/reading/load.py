@@ -7,15 +7,16 @@ of texts.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report.reading import columns
+from benchmarks.report.reading import columns, histories
 from benchmarks.report.reading import folder as files
 from benchmarks.report.reading.columns import Columns, Examples
+from benchmarks.report.reading.histories import History
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import processes
@@ -36,6 +37,7 @@ class Run:
         large: task → predictions of the large model, likewise.
         missing: names of the cells that are not complete, `method/seed/task` or `large/task`.
         extra: methods that have predictions although the manifest does not name them; they are left out.
+        histories: `method/seed` → the course of its training, see `reading.histories`; of those that noted one.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Run:
     large: dict[str, Columns]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
+    histories: dict[str, History] = field(default_factory=dict)
 
     @property
     def has_text(self) -> bool:
@@ -169,9 +172,15 @@ def load(folder: Path) -> Run:
     examples_path, predictions_path = folder / "examples.parquet", folder / "predictions.parquet"
     with processes.locked(folder, shared=True):  # waits for a run that is writing these files
         manifest = files.manifest(folder / "manifest.json")
-        contents = {path: columns.open_file(path, files.REMEDY) for path in (examples_path, predictions_path)}
+        manifest, noted = histories.separate(manifest)
+        paths = [examples_path, predictions_path]
+        if histories.FILE in (manifest.get("files") or {}):
+            paths.append(folder / histories.FILE)
+        contents = {path: columns.open_file(path, files.REMEDY) for path in paths}
     for path, content in contents.items():
         files.check_checksum(path, content, manifest)
+    for path in paths[2:]:
+        noted = histories.from_table(columns.read(path, contents[path], ("model", *histories.COLUMNS), files.REMEDY))
     kept = "kept" in manifest
     examples = files.examples(examples_path, contents[examples_path], manifest["tasks"], kept)
     small, large = files.predictions(predictions_path, contents[predictions_path], examples, kept)
@@ -183,7 +192,7 @@ def load(folder: Path) -> Run:
     missing = dict.fromkeys(missing)  # the manifest may name the same holes
     extra = manifest["kept"]["extra"] if kept else sorted({method for method, _, _ in small} - {*methods, START})
     small = {key: cell for key, cell in small.items() if key[0] not in extra}
-    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, tuple(missing), tuple(extra))
+    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, tuple(missing), tuple(extra), noted)
 
 
 def load_all(folders: Iterable[Path]) -> list[Run]:

@@ -137,8 +137,10 @@ LARGEST_COUNT = 10**6
 # Column → what its type must satisfy, and that in words.
 COLUMNS = {
     **dict.fromkeys(("model", "method", "task", "id", "group", "prompt", "target", "text"), (_text, "text")),
-    **dict.fromkeys(("seed", "n_prompt", "n_answer", "n_options", "answer"), (types.is_integer, "whole numbers")),
-    **dict.fromkeys(("flops", "seconds", "quality"), (_number, "numbers")),
+    **dict.fromkeys(
+        ("seed", "n_prompt", "n_answer", "n_options", "answer", "step"), (types.is_integer, "whole numbers")
+    ),
+    **dict.fromkeys(("flops", "seconds", "quality", "loss", "live"), (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
     **dict.fromkeys(("token_logprobs", "option_logprobs", "statistics"), (_list_of(_number), "lists of numbers")),
 }
