@@ -21,7 +21,7 @@ class Scope:
 
     Attributes:
         name: as `Summary.scopes` and `Summary.bands` call it. label: as shown.
-        tasks: those of them that the large model answered. lacks: the others.
+        tasks: those that the large model answered. lacks: those that it did not answer.
     """
 
     name: str

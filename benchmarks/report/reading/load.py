@@ -126,7 +126,7 @@ class Run:
 
     @cached_property
     def bayes(self) -> float | None:
-        """Quality of the best possible predictor, averaged over the covered tasks; None unless all of them know it."""
+        """Quality of the best possible predictor, averaged over the covered tasks; None unless it is known of all."""
         by_task = self.manifest.get("bayes_quality", {})  # early runs did not note it
         qualities = [by_task.get(name) if by_task else bayes_quality(name) for name in self.covered]
         return None if not qualities or None in qualities else float(np.mean(qualities))
