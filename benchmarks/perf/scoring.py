@@ -66,6 +66,7 @@ def scoring(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
 
 
 def _compare(predictor: ck.Predictor, examples: list[ck.Example], count: int) -> dict:
+    """Rates of both ways on the same examples, what the FLOPs promise, and how often they choose the same."""
     data, options = strings(predictor.model, examples), len(examples[0].options)
     choose = whole(predictor.model, data, options)
     predictions = predictor(examples)

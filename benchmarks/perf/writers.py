@@ -56,10 +56,10 @@ def prepare(cache: Path, data: Path | None = None, count: int = 512) -> Writers:
 
     proto = (results.get("tokenizer", key, train_tokenizer) / "vocabulary.spm").read_bytes()
     trained = {shape: _trained_model(results, key, proto, shape, train) for shape in workload.SHAPES}
-    return asked(trained, examples)
+    return with_prompts(trained, examples)
 
 
-def asked(trained: dict, examples: Sequence[ck.Example]) -> Writers:
+def with_prompts(trained: dict, examples: Sequence[ck.Example]) -> Writers:
     """Models of one tokenizer (shape → model) with the examples that they shall answer."""
     tokenizer = models.tokenizer_of(next(iter(trained.values())))
     prompts, _ = encoding.prompts_within([e.prompt for e in examples], tokenizer, CONTEXT - NEW)

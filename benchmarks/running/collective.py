@@ -22,7 +22,8 @@ class CollectiveStore(SharedStore):
     def __init__(self, root: Path, report: Callable[[str], None], place: Distribution, meanwhile=None):
         super().__init__(root, report, meanwhile)
         self.place = place
-        self._chief_builds = False  # an entry that the others do not take part in, nor in what it is built from
+        # True while the chief builds an entry alone: what that entry is built from is then not agreed on either.
+        self._chief_builds = False
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:
         if self._chief_builds:

@@ -85,15 +85,11 @@ def _run(todo, out, console, journal, shard, strategy, logs, done, only) -> Path
     if place is not None and not place.chief:
         return None
     folder = out / profile.name
-    with cache.lease("collect"):  # one after the other, so that the last one sees all
+    with cache.lease("collect"):  # one process after the other, so that the last one sees all predictions
         complete = run_folder.write(todo, cache, folder, time.monotonic() - started, console, kept_entries)
     if not complete:
         return None
-    from benchmarks import report  # late: it brings pandas and matplotlib
-
-    began = time.monotonic()
-    report.build(folder, console)
-    journal("done", f"report ({time.monotonic() - began:.1f} s)")
+    _report(folder, console, journal)
     return folder
 
 
@@ -168,9 +164,9 @@ def _log_maker(folder: Path, kinds: tuple[str, ...]):
 def _count_stages(todo, cache, missing) -> int:
     """How many stages will show a bar: trainings and predictions not in the cache, and the teacher cache."""
     cells = [c for c in todo.cells(missing) if not cache.path("train", c.key).exists()]
-    teacher = any(c.needs_teacher for c in cells) and not cache.path("teacher", todo.teacher).exists()
+    teaches = any(c.needs_teacher for c in cells) and not cache.path("teacher", todo.teacher).exists()
     early = sum(not cache.path(s, k).exists() for s, k in (("tokenizer", todo.tokenizer), ("encoded", todo.encoded)))
-    return len(cells) + teacher + len(missing) + (early if missing else 0)
+    return len(cells) + teaches + len(missing) + (early if missing else 0)
 
 
 def _make_models(todo, cache, bench, missing: list[plan.Model], journal: Journal):
@@ -201,3 +197,11 @@ def _predict(todo, cache, bench, model):
         store.write_bytes(folder / run_folder.PREDICTIONS, run_folder.parquet(pyarrow.Table.from_pylist(rows)))
 
     cache.get("predict", todo.prediction_key(todo.model_key(model)), build)
+
+
+def _report(folder: Path, console, journal: Journal):
+    from benchmarks import report  # late: it brings pandas and matplotlib
+
+    began = time.monotonic()
+    report.build(folder, console)
+    journal("done", f"report ({time.monotonic() - began:.1f} s)")

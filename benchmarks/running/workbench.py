@@ -48,10 +48,10 @@ class Workbench:
             models: all models that are still to be made.
         """
         cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
-        teacher = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
-        functions = {_compilation_key(c) for c in cells}
-        self._trainers = {k: v for k, v in self._trainers.items() if k in functions}
-        if not (teacher or LARGE in models or any(c.role == "large" for c in cells)):
+        teaches = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
+        compiled = {_compilation_key(c) for c in cells}
+        self._trainers = {k: v for k, v in self._trainers.items() if k in compiled}
+        if not (teaches or LARGE in models or any(c.role == "large" for c in cells)):
             self._models.pop("large", None)
             self._predictors.pop("large", None)
 

@@ -30,7 +30,7 @@ def small():
 def work(proto):
     """Models that have learned nothing."""
     examples = loading.load(task.get(writers.TASK), "train", source="samples")[:4]
-    return writers.asked({shape: workload.model(proto, shape) for shape in workload.SHAPES}, examples)
+    return writers.with_prompts({shape: workload.model(proto, shape) for shape in workload.SHAPES}, examples)
 
 
 @pytest.mark.long
