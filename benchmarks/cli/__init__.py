@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import results, run, tasks
+from benchmarks.cli import perf, results, run, tasks
 from cat_keras.errors import CatKerasError
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command()(results.verify)
 app.command()(results.compare)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
+app.add_typer(perf.app, name="perf")
 
 
 def main():
