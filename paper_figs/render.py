@@ -49,11 +49,11 @@ def embedded(folder: Path, name: str) -> dict | None:
 
 
 def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[str, bytes]:
-    from_predictions = "predictions.parquet" in job.figure.files
-    lacks = [name for source in job.sources for name in source.run.missing] if from_predictions else []
-    if lacks:  # a figure leaves its README behind, so it says itself what it lacks
-        named = f"† incomplete: lacks {lacks[0]}" + (f" and {len(lacks) - 1} more" if len(lacks) > 1 else "")
-        figure.suptitle(named, fontsize=style.SMALL, color=style.GREY)
+    predicted = (source for source, read in job.reads if "predictions.parquet" in read)
+    missing = [cell for source in predicted for cell in source.run.missing]
+    if missing:  # a figure is shown without its README, so it says itself what it lacks
+        note = f"† incomplete: lacks {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        figure.suptitle(note, fontsize=style.SMALL, color=style.GREY)
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()  # lays out once for all formats
     figure.set_layout_engine("none")

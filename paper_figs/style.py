@@ -57,6 +57,13 @@ def canvas(rows: int = 1, columns: int = 1, *, width: float = COLUMN, height: fl
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
+def blank(*, width: float = COLUMN, height: float) -> Figure:
+    """A figure without axes, for those that place their own."""
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    return figure
+
+
 def legend(figure: Figure, axes: Axes, columns: int = 3, **where):
     """One legend for the whole figure, below it, from the labels of some axes."""
     handles, labels = axes.get_legend_handles_labels()

@@ -71,7 +71,7 @@ def _sentence(panel: Axes, y: float, sentence: dict):
         panel.text(0, y + 0.31 + (line + 0.5) * BOX, label, va="center")
     x = 0.42
     for i, token in enumerate(sentence["tokens"]):
-        x += _token(panel, x, y, _readable(token), {name: _said(sentence[name], i) for name in INKS})
+        x += _token(panel, x, y, readable(token), {name: _said(sentence[name], i) for name in INKS})
 
 
 def _said(columns: dict, i: int) -> tuple[bool, float]:
@@ -91,7 +91,7 @@ def _token(panel: Axes, x: float, y: float, text: str, said: dict[str, tuple[boo
     return width
 
 
-def _readable(piece: str) -> str:
+def readable(piece: str) -> str:
     """A SentencePiece token as it stands in the text; a dot for the blank that begins a word."""
     return {"<eos>": "end"}.get(piece, piece.replace("▁", "·"))
 
