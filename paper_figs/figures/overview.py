@@ -50,7 +50,8 @@ def draw(shown: Source, *others: Source):
     _cascade(_sheet(figure, 0.1, 0.3, 3.1, 2.1), record["queries"])
     _heading(figure, 0.1, 2.7, "Most of the quality, part of the cost")
     panel = _panel(figure, 0.45, 2.85, 2.7, 1.95)
-    _trade_off(panel, *curves(shown))
+    if shown.run.complete_seeds(METHOD):
+        _trade_off(panel, *curves(shown))
     facts = f"run {shown.folder.name}, {METHOD}:\n{len(shown.run.covered)} tasks, {len(shown.run.seeds)} seeds"
     panel.text(0.98, 0.12, facts, ha="right", va="bottom", transform=panel.transAxes, color=style.GREY)
     _heading(figure, 3.55, 0.2, "Training for it: skip what neither model knows")
@@ -79,7 +80,10 @@ def _sheet(figure, left: float, top: float, width: float, height: float) -> Axes
 
 def _cascade(panel: Axes, queries: list[dict]):
     """The two models with the way of a query through them, and below that two real queries."""
-    threshold = f"{math.exp(queries[0]['threshold']):.2f}"
+    sure, unsure = "sure", "unsure"
+    if queries:
+        threshold = math.exp(queries[0]["threshold"])
+        sure, unsure = f"sure: confidence ≥ {threshold:.2f}", f"unsure (< {threshold:.2f})"
     _box(panel, 0.0, 0.1, 0.55, "query", "white")
     _box(panel, 0.98, 0.1, 0.95, "small model", INKS["small"])
     _box(panel, 0.98, 0.75, 0.95, "large model", INKS["large"])
@@ -87,8 +91,8 @@ def _cascade(panel: Axes, queries: list[dict]):
     for start, end in (((0.55, 0.25), (0.98, 0.25)), ((1.93, 0.25), (2.5, 0.5)), ((1.93, 0.9), (2.5, 0.64))):
         panel.annotate("", end, start, arrowprops=ARROW)
     panel.annotate("", (1.455, 0.75), (1.455, 0.4), arrowprops=ARROW)
-    panel.text(2.06, 0.2, f"sure: confidence ≥ {threshold}", va="center")
-    panel.text(1.4, 0.575, f"unsure (< {threshold}): defer", ha="right", va="center")
+    panel.text(2.06, 0.2, sure, va="center")
+    panel.text(1.4, 0.575, f"{unsure}: defer", ha="right", va="center")
     y = 1.27
     for query in queries:
         deferred = query["score"] < query["threshold"]
@@ -218,7 +222,7 @@ def _gains(panel: Axes, rows: list[Gain]):
             ticks.append((y, row.run))
         y += 1.3
     style.zero(panel)
-    panel.set_yticks(*zip(*ticks, strict=True))
+    panel.set_yticks([y for y, _ in ticks], [run for _, run in ticks])
     panel.tick_params(axis="y", length=0)
     panel.set_ylim(y - 0.5, -1)
     panel.grid(axis="y", visible=False)

@@ -8,7 +8,7 @@ apart. From the ninth method on the colours repeat, and both marker and line cha
 from collections.abc import Iterable, Sequence
 
 COLOURS = ("#000000", "#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#882255")
-MARKERS = "osD^vPX<"
+MARKERS = "osD^v>p<"  # all of them look different when they are hollow
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 GREY = "#777777"
 # The place of a method in this list is its look in every figure; `chart.js` of the report draws by the same places.
@@ -51,7 +51,7 @@ def _first_free(candidates: Iterable[int], taken: Iterable[int]) -> int:
     return next(number for number in candidates if number not in taken)
 
 
-def look(number: int) -> dict:
+def nth_look(number: int) -> dict:
     """Colour, marker and line of a number, as matplotlib takes them; the first 320 are all different."""
     cycle, hue = divmod(number, len(COLOURS))
     return {
@@ -63,4 +63,4 @@ def look(number: int) -> dict:
 
 def looks(methods: Sequence[str]) -> dict[str, dict]:
     """The look of each method."""
-    return {name: look(number) for name, number in place(methods).items()}
+    return {name: nth_look(number) for name, number in place(methods).items()}
