@@ -21,7 +21,7 @@ def draw(source: Source):
     numbers, titles = source.numbers, suites(source.numbers)
     figure, axes = style.canvas(len(titles), 2, width=style.PAGE, height=0.6 + 1.85 * len(titles))
     looks, bands, gains = style.looks(source.run.methods), numbers.bands(), numbers.bands(numbers.baseline)
-    levels = {scope: chance.of_tasks(source.run, numbers.scopes()[scope]) for scope in titles}
+    shaded, levels = False, {scope: chance.of_tasks(source.run, numbers.scopes()[scope]) for scope in titles}
     for (left, right), (scope, title) in zip(axes, titles.items(), strict=True):
         part = numbers.only(numbers.scopes()[scope])
         for method, look in looks.items():
@@ -36,7 +36,7 @@ def draw(source: Source):
                 right.fill_between(100 * GRID, 100 * band.low, 100 * band.high, color=look["color"], alpha=0.13, lw=0)
                 chance.curve(right, 100 * GRID, 100 * band.estimate, look, ())
         _references(left, part)
-        chance.shade(left, levels[scope])
+        shaded |= chance.shade(left, levels[scope])
         style.zero(right, horizontal=True)
         _let_far_method_leave(right, gains[scope])
         count = len(part.run.covered)
@@ -45,7 +45,7 @@ def draw(source: Source):
         right.set_ylabel("Δ to xent (× 100)")
     axes[-1, 0].set_xlabel("FLOPs per query, % of the large model alone")
     axes[-1, 1].set_xlabel("queries deferred (%)")
-    style.legend(figure, axes[0, 0], 4, chance.key() if any(levels.values()) else ([], []))
+    style.legend(figure, axes[0, 0], 4, chance.key() if shaded else ([], []))
     return figure
 
 

@@ -73,10 +73,10 @@ def test_what_is_far_below_is_named_and_not_drawn(values, shades, named):
     axes = matplotlib.figure.Figure().subplots()
     axes.plot([0, 1], values)
     before = axes.get_ylim()
-    chance.shade(axes, chance.Level(0.5, 0.7))
+    assert chance.shade(axes, chance.Level(0.5, 0.7)) == bool(shades)
     assert len(axes.patches) == shades
     assert [text.get_text() for text in axes.texts] == (["↓ chance 50"] if named else [])
     low, high = axes.get_ylim()
     assert low <= before[0] and high >= before[1]
-    chance.shade(axes, None)
+    assert not chance.shade(axes, None)
     assert axes.get_ylim() == (low, high)

@@ -106,10 +106,14 @@ def curve(axes: Axes, x, y, look: dict, unsure: Sequence[int], **label):
         axes.plot(np.asarray(x)[list(unsure)], np.asarray(y)[list(unsure)], **look | marks)
 
 
-def shade(axes: Axes, level: Level | None, scale: float = 100):
-    """Shades the values up to chance behind what is drawn already; only names the level where it is far below."""
+def shade(axes: Axes, level: Level | None, scale: float = 100) -> bool:
+    """Shades the values up to chance behind what is drawn already; only names the level where it is far below.
+
+    Returns:
+        Whether there is a shade, which a legend must explain.
+    """
     if level is None:
-        return
+        return False
     low, high = axes.get_ylim()
     span, uniform, constant = high - low, scale * level.uniform, scale * level.constant
     if uniform < low - REACH * span:
@@ -123,6 +127,7 @@ def shade(axes: Axes, level: Level | None, scale: float = 100):
         if top > max(bottom, low):
             axes.axhspan(max(bottom, low), top, facecolor=colour, edgecolor="none", zorder=0.1)
     axes.set_ylim(low, high)
+    return constant > low
 
 
 def key() -> tuple[list, list[str]]:

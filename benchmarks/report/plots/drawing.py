@@ -69,7 +69,7 @@ class _Drawing:
 
     def __init__(self, curves: Curves, scope: Scope, axes: Axes, kind: str = "", unit_size: float = 1.0):
         self.curves, self.scope, self.axes, self.kind, self.unit_size = curves, scope, axes, kind, unit_size
-        self.chance = chance.of_tasks(curves.run, scope.tasks)
+        self.chance, self.shaded = chance.of_tasks(curves.run, scope.tasks), False
 
     def _x(self, method: str, rule: str = "") -> np.ndarray:
         return self.curves.mean(method, self.scope, self.kind, rule) / self.unit_size if self.kind else 100 * GRID
@@ -106,13 +106,13 @@ class _Drawing:
 
     def shade(self):
         """The values up to chance. Comes last, as it depends on what the panel shows."""
-        chance.shade(self.axes, self.chance)
+        self.shaded = chance.shade(self.axes, self.chance)
 
 
 def _legend(figure: Figure, drawings: Sequence[_Drawing]):
     """The legend of all panels, from the one that has most to say; it explains shades where a panel has them."""
     fullest = max((drawing.axes for drawing in drawings), key=lambda axes: len(axes.get_legend_handles_labels()[1]))
-    shaded = any(drawing.chance for drawing in drawings)
+    shaded = any(drawing.shaded for drawing in drawings)
     canvas.legend(figure, fullest, chance.key() if shaded else ((), ()))
 
 
