@@ -162,7 +162,7 @@ def test_learned_rules_are_cross_fitted_on_the_task(numbers):
 
 
 def test_kept_results_say_the_same(folder, numbers, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "files", lambda run: {})
+    monkeypatch.setattr(report, "files", lambda run, drawn: {})
     kept = summary.summarize(load.load(keep.keep(folder, tmp_path / "kept")))
     one, other = (render.csv_bytes(rule_tables.rule_records(each)) for each in (numbers, kept))
     assert one == other
@@ -215,7 +215,7 @@ def test_the_probability_of_the_right_option(folder, numbers):
 
 
 def test_early_kept_results_do_not_know_the_right_option(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "files", lambda run: {})
+    monkeypatch.setattr(report, "files", lambda run, drawn: {})
     path = keep.keep(folder, tmp_path / "kept") / "examples.parquet"
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns(["answer"]), path)
     manifest = store.read_manifest(path.parent / "manifest.json")

@@ -1,11 +1,12 @@
 """The report of one run from the first number to the last file; the place to see what a report consists of."""
 
+from dataclasses import replace
 from functools import cached_property
 
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training
+from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training, verdict
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -114,20 +115,23 @@ class Contents:
         packages = manifest.get("packages") or {}
         return facts + [f"{name} {version}" for name, version in sorted(packages.items())]
 
-    def print(self, console: Console):
-        """Prints the short form: the most important tables, then the warnings."""
-        numbers = self.numbers
-        tables = [
-            main_tables.main_table(numbers, detail=False),
-            main_tables.task_table(numbers, self.rows),
-            rule_tables.rules_table(numbers),
-            rule_tables.winners_table(numbers),
-            main_tables.strata_table(numbers),
-        ]
-        for table in filter(None, tables):
+    def print(self, console: Console, verbose: bool = False):
+        """Prints the short form, one screen: the main table, what it says in sentences, and the gravest warning.
+
+        Args:
+            verbose: all tables with their notes, and all warnings.
+        """
+        main = main_tables.main_table(self.numbers, detail=False)
+        screen = replace(main, notes=()).fitted(console.width)[:1]  # what does not fit beside it is in the report
+        for table in [main, *self.further] if verbose else screen:
             render.print_table(table, console)
-        for line in self.warnings:
+        for line in verdict.sentences(self.changes):
+            console.print(Text(line))
+        warnings = self.warnings if verbose else self.warnings[:1]
+        for line in warnings:
             console.print(Text(f"Warning: {line}", "yellow"))
+        if rest := len(self.warnings) - len(warnings):
+            console.print(Text(f"{_count(rest, 'more warning')} in the report.", "yellow"))
 
 
 def _count(number: int, noun: str) -> str:
