@@ -11,6 +11,7 @@ from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.data.records import Example, Prediction
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.errors import CatKerasError
+from cat_keras.evaluation.grid import as_threshold, on_grid
 from cat_keras.modeling import models
 
 # The measure that a predictor is asked for, for each column that a rule may read.
@@ -181,7 +182,7 @@ class Cascade:
         """Scores of one stage, and whether each of its answers is kept."""
         if stage < len(self.rules):
             scores = self.rules[stage](predictions)
-            return scores, scores >= self.thresholds[stage]
+            return scores, on_grid(scores) >= as_threshold(self.thresholds[stage])
         scores = np.full(len(predictions), np.nan) if self.rule.needs_fit else self.rule(predictions)
         return scores, np.ones(len(predictions), bool)
 

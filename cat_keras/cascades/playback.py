@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cat_keras.evaluation.grid import as_threshold, midpoints, on_grid
+
 CANDIDATES = 20_000  # at most so many combinations of thresholds in a grid
 
 
@@ -28,13 +30,17 @@ class Stages:
     """Scores, qualities and costs of every stage's answers to the same n examples.
 
     Attributes:
-        scores: (stages − 1, n), of each stage but the last; stage i passes on what is below its threshold.
+        scores: (stages − 1, n), of each stage but the last, put on the grid of `evaluation.grid`; stage i passes on
+            what is below its threshold.
         quality: (stages, n), NaN where it is unknown. cost: (stages, n), of each stage alone.
     """
 
     scores: np.ndarray
     quality: np.ndarray
     cost: np.ndarray
+
+    def __post_init__(self):
+        object.__setattr__(self, "scores", on_grid(self.scores))
 
     def play(self, thresholds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yields the stage that answers, the quality and the cost, each (candidates, n), for some candidates at a time.
@@ -47,7 +53,7 @@ class Stages:
         for block in np.array_split(thresholds, 1 + len(thresholds) * n // 2_000_000):  # some tens of megabytes each
             deferred, stage = np.ones((len(block), n), bool), np.zeros((len(block), n), np.int64)
             for scores, stage_thresholds in zip(self.scores, block.T, strict=True):
-                deferred &= scores < stage_thresholds[:, None]
+                deferred &= scores < as_threshold(stage_thresholds)[:, None]
                 stage += deferred
             yield stage, np.take_along_axis(self.quality, stage, 0), np.take_along_axis(cumulative_cost, stage, 0)
 
@@ -65,7 +71,7 @@ def _deferral_rates(stage: np.ndarray, stages: int) -> np.ndarray:
 
 
 def grid(scores: np.ndarray) -> np.ndarray:
-    """Thresholds (candidates, stages − 1): every combination of scores that occur, with never and always deferring.
+    """Thresholds (candidates, stages − 1): every combination of those between scores, with never and always deferring.
 
     With two models these are all cascades that differ on these examples. With more, each stage gets as many thresholds,
     spread evenly over its scores, as keep the number of combinations below `CANDIDATES`.
@@ -77,8 +83,12 @@ def grid(scores: np.ndarray) -> np.ndarray:
 
 def _stage_thresholds(scores, limit):
     """At most `limit` thresholds of one stage, increasing from −inf to inf."""
-    ranks = np.arange(len(scores)) if len(scores) < limit else np.linspace(0, len(scores) - 1, limit - 1).round()
-    return np.concatenate([[-np.inf], np.unique(np.sort(scores)[ranks.astype(int)])[1:], [np.inf]])
+    between = midpoints(np.unique(scores))
+    if len(between) > limit - 2:
+        # Spread over the examples and not over the distinct scores: many examples may share one.
+        places = np.linspace(0, len(scores) - 1, limit - 1).round().astype(int)
+        between = between[np.unique(np.searchsorted(between, np.sort(scores)[places])[1:] - 1)]
+    return np.concatenate([[-np.inf], between, [np.inf]])
 
 
 def common_path(scores: np.ndarray, levels: int) -> np.ndarray:
@@ -95,13 +105,15 @@ def _thresholds_at(scores, rate):
     for row in scores:
         # A stage that none of these examples reaches takes its threshold from all of them.
         thresholds.append(threshold(row[reached] if reached.any() else row, rate))
-        reached = reached & (row < thresholds[-1])
+        reached = reached & (row < as_threshold(thresholds[-1]))
     return thresholds
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:
-    """The largest τ for which at most `rate` of the scores are below it; ±inf to defer all or none at all."""
+    """A τ between two scores with at most `rate` of them below it, and as many as may be; ±inf for all or none."""
     count = int(rate * len(scores) + 1e-9)
-    if rate == 0 or count >= len(scores):
-        return float("inf") if rate else float("-inf")
-    return float(np.sort(scores)[count])
+    if count >= len(scores):
+        return float("inf")
+    levels = np.unique(scores)
+    place = int(np.searchsorted(levels, np.sort(scores)[count]))  # the lowest level that is not deferred
+    return float(midpoints(levels)[place - 1]) if place else float("-inf")

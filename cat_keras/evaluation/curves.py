@@ -21,6 +21,7 @@ import numpy as np
 
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation import vectors
+from cat_keras.evaluation.grid import midpoints
 from cat_keras.evaluation.tradeoff import DeferralCurve
 
 
@@ -42,7 +43,8 @@ class Outcomes:
     """What one method's cascade did on one task: one row per example, with all that its curve is computed from.
 
     Attributes:
-        score: (n,) float64, higher = keep, see `deferral`.
+        score: (n,) float64, higher = keep, see `deferral`; put on the grid of `evaluation.grid`, so that scores which
+            differ in their last digits alone are equal.
         quality_small, quality_large: (n,) float64, per-example quality of either model's answer.
         cost_small, cost_large: (n,) float64 ≥ 0, or one number for all: cost of running either model (FLOPs, seconds,
             price). By default cost counts calls of the large model, so that it equals the deferral rate.
@@ -65,7 +67,7 @@ class Outcomes:
             values = getattr(self, name)
             if name.startswith("cost") and (np.isscalar(values) or getattr(values, "ndim", 1) == 0):
                 values = np.full(n, values)
-            column = vectors.finite(name, values, n) if name == "score" else vectors.summable(name, values, n)
+            column = vectors.scores(name, values, n) if name == "score" else vectors.summable(name, values, n)
             if name.startswith("cost") and column.min() < 0:
                 raise CatKerasError(f"{name} must not be negative; received {column.min()}. Check its unit and sign")
             object.__setattr__(self, name, column)
@@ -87,7 +89,7 @@ class Outcomes:
             deferral_rate=np.concatenate([[0], last + 1]) / n,
             quality=self.quality_small.mean() + sum_over_deferred(self.quality_large - self.quality_small) / n,
             cost=self.cost_small.mean() + sum_over_deferred(self.cost_large) / n,
-            threshold=np.concatenate([[-np.inf], self.score[order][last[:-1] + 1], [np.inf]]),
+            threshold=np.concatenate([[-np.inf], midpoints(self.score[order][last]), [np.inf]]),
         )
 
 

@@ -139,9 +139,14 @@ def test_calibration_defers_the_share_it_was_told(two, examples, rate):
     found = two.calibrate(unlabelled(examples), max_deferral=rate)
     assert two.calibration is found and two.thresholds == list(found.thresholds)
     scores = two.rule(two.predictors[0](examples))
-    assert len(set(scores)) == len(scores), "ties would keep more than the share"
-    assert sum(a.stage for a in two._answer(examples)) == rate * len(examples)
-    assert found.deferral == (rate,) and found.quality is None
+    deferred = sum(a.stage for a in two._answer(examples))
+    below = {
+        0,
+        len(scores),
+        *np.searchsorted(np.sort(scores), np.unique(scores)).tolist(),
+    }  # equal scores stay together
+    assert deferred == max(count for count in below if count <= rate * len(examples))
+    assert found.deferral == (deferred / len(examples),) and found.quality is None
 
 
 def test_what_calibration_says_is_what_the_cascade_then_does(three, alone, examples):

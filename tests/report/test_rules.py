@@ -116,8 +116,11 @@ def test_every_rule_is_compared_where_it_can_be(numbers):
 def test_on_two_options_rules_of_options_are_one(numbers):
     kind = numbers.rules["classification"]  # of sst2 and multirc, which have two
     for method in numbers.run.methods:
-        compared = [kind.standings[rule, method].compared for rule in ("max-probability", "margin", "entropy")]
-        assert compared[0] == compared[1] == compared[2]
+        first, *others = (kind.standings[rule, method].compared for rule in ("max-probability", "margin", "entropy"))
+        for other in others:
+            assert first.keys() == other.keys()
+            for measure in first:  # each rule has a scale of its own, on which the grid ties other answers
+                np.testing.assert_allclose(first[measure], other[measure], atol=2e-3)
 
 
 def test_what_a_run_cannot_compare_is_named(tmp_path):
