@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from benchmarks.report.numbers import few
 from benchmarks.report.numbers.summary import Summary
 
 FEW_LIVE = 0.5  # share of live target tokens below which a method is warned of
@@ -15,6 +16,7 @@ def sentences(summary: Summary) -> list[str]:
     """The warnings, one sentence each, the most serious first; empty when there is nothing to warn of."""
     return [
         *_holes(summary),
+        *few.sentences(summary.run),
         *_weak_teacher(summary),
         *_dropped_tokens(summary),
         *_clock(summary),

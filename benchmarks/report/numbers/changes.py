@@ -175,7 +175,8 @@ class Changes:
         yield from self._audc(method, baseline, scope)
         for measure, sample in differences(curves, base).items():
             if method != baseline or measure == "quality_half_cost":
-                numbers = _interval(float(estimates[measure][0]), sample, UNREACHED.get(measure, NAN))
+                examples = sum(len(self.summary.run.examples[name]) for name in scope.tasks)
+                numbers = _interval(float(estimates[measure][0]), sample, UNREACHED.get(measure, NAN), examples)
                 yield Change(method, baseline, scope.name, len(scope.tasks), len(seeds), measure, *numbers)
 
     def _audc(self, method: str, versus: str, scope: Scope) -> Iterator[Change]:
@@ -199,11 +200,14 @@ class Changes:
         return resampled(self.summary.run, self.summary.cells, method, seeds, tasks)
 
 
-def _interval(estimate: float, sample: np.ndarray, unreached: float) -> tuple[float, float, float, float, int]:
+def _interval(
+    estimate: float, sample: np.ndarray, unreached: float, examples: int
+) -> tuple[float, float, float, float, int]:
     """The last fields of a `Change`, up to `unreached`, from the differences in all resamples.
 
     Args:
         sample: (R,) differences, NaN where undefined. unreached: what these count as; if it is NaN, they are left out.
+        examples: how many were resampled.
     """
     undefined = np.isnan(sample)
     sample = sample[~undefined] if np.isnan(unreached) else np.where(undefined, unreached, sample)
@@ -212,7 +216,7 @@ def _interval(estimate: float, sample: np.ndarray, unreached: float) -> tuple[fl
     with np.errstate(invalid="ignore"):
         ends = np.quantile(sample, (0.025, 0.975))
     low, high = (float(unreached if np.isnan(end) else end) for end in ends)  # NaN: between two infinite values
-    p_value = significance.two_sided(np.clip(sample, -1e9, 1e9))
+    p_value = significance.two_sided(np.clip(sample, -1e9, 1e9), examples=examples)
     return estimate, low, high, p_value, int(undefined.sum())
 
 

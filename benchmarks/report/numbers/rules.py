@@ -1,7 +1,7 @@
 """Deferral rules compared on the same predictions: areas, costs and AUROCs, with paired intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -161,7 +161,8 @@ def _standings(
     models = {rule: [(rule, method, seed) for seed in seeds] for rule in rules}
     pooled = {metric: _pooled(ranked, tasks, models, metric) for metric in METRICS}
     rivals = [rule for rule in rules if rule not in (*BOUNDS, run.rule)]
-    p_values = significance.holm([pooled["audc"].p_value(rule, run.rule) for rule in rivals]) if rivals else []
+    areas = replace(pooled["audc"], examples=(sum(len(run.examples[name]) for name in tasks),))
+    p_values = significance.holm([areas.p_value(rule, run.rule) for rule in rivals]) if rivals else []
     p_holm = dict(zip(rivals, map(float, p_values), strict=True))
     standings = {}
     for rule in rules:
