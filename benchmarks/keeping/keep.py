@@ -23,6 +23,7 @@ from benchmarks.report.reading import load
 from benchmarks.report.reading.columns import Columns
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
 from benchmarks.report.reading.load import Run
+from benchmarks.report.reading.schema import GIVEN
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
@@ -169,6 +170,7 @@ def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str], n
         values = ragged.values.astype(np.float32 if narrow[column] else np.float64)
         rows[column] = pyarrow.ListArray.from_arrays(ragged.offsets.astype(np.int32), values)
     rows |= {column: answers[column].astype(np.int32) for column in COUNTS if column in answers}
+    rows |= {column: answers[column] for column in GIVEN if column in answers}
     rows |= {column: answers[column] for column in ("flops", "seconds", "quality")}
     statistics = cells.statistics(run, name, answers)
     return pyarrow.table(rows | {"statistics": pyarrow.array(statistics, pyarrow.list_(pyarrow.float64()))})

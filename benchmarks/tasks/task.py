@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tasks import declaration, extensions
+from benchmarks.tasks import declaration, extensions, imported
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
 
@@ -267,6 +267,8 @@ def get(name: str) -> Task:
     Raises:
         CatKerasError: there is none; the nearest names are given.
     """
+    if name.startswith(imported.PREFIX):
+        return imported.declared(Task, name)
     tasks = _registry()
     canonical = _aliases(tasks).get(name, name)
     if canonical not in tasks:

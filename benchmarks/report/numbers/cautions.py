@@ -12,7 +12,9 @@ SAME_WORK, SAME_TIME = 1.05, 1.5  # how far apart, at most
 
 def sentences(summary: Summary) -> list[str]:
     """Sentences, the gravest first; empty when there is nothing to say."""
-    return [*_holes(summary), *_weak_teacher(summary), *_dropped_tokens(summary), *_clock(summary), *_cut(summary)]
+    noted = (summary.run.manifest["imported"].get("warnings") or []) if summary.run.imported else []
+    found = (_holes, _weak_teacher, _dropped_tokens, _clock, _cut)
+    return [*noted, *(line for each in found for line in each(summary))]
 
 
 def _holes(summary: Summary) -> Iterator[str]:

@@ -74,11 +74,20 @@ def _pair(text: str) -> Price:
 def known(run: Run, prices: Prices | None = None) -> list[Kind]:
     """The units in which the cost of every answer of the run is known."""
     sides = [*run.small.values(), *run.large.values()]
-    found = [FLOPS]
+    found = [base(run)]
     if sides and all(_measured(side["seconds"]) for side in sides):
         found.append(SECONDS)
     counted = sides and all("n_prompt" in side and "n_answer" in side for side in sides)
     return [*found, PRICE] if prices and counted else found
+
+
+def base(run: Run) -> Kind:
+    """The unit of the main table: FLOPs, or what imported answers cost."""
+    if not run.imported:
+        return FLOPS
+    cost = run.manifest["imported"]["cost"]
+    prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ")) if cost["unit"] not in ("", "calls") else ((1.0, ""),)
+    return Kind(FLOPS.name, cost["label"], tuple((size, prefix + cost["unit"]) for size, prefix in prefixes))
 
 
 def _measured(seconds: np.ndarray) -> bool:
@@ -94,7 +103,7 @@ def column(answers: Columns, kind: Kind, price: Price | None = None) -> np.ndarr
     The price of an answer is that of the tokens read and written, all options counted in a classification, per million
     queries.
     """
-    if kind is not PRICE:
+    if kind.name != PRICE.name:
         return answers[kind.name].astype(np.float64)
     # Prices are per million tokens, and a million queries are paid: the millions cancel.
     return answers["n_prompt"].astype(np.float64) * price[0] + answers["n_answer"].astype(np.float64) * price[1]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from cat_keras.cascades import deferral
 from cat_keras.evaluation import confidence
 from cat_keras.evaluation.tradeoff import DeferralCurve
 
@@ -65,4 +66,4 @@ def _probability(score: np.ndarray, rule: str) -> np.ndarray | None:
     """The score as a probability: log-probabilities by their exponential; None for rules that are neither."""
     if rule.startswith("chow-"):
         return np.minimum(np.exp(score), 1)  # a log-probability may exceed 0 in its last digit
-    return score if rule == "max-probability" else None
+    return score if rule == "max-probability" or rule in deferral.GIVEN else None

@@ -14,6 +14,7 @@ from benchmarks.report.numbers.outcome import outcome
 from benchmarks.report.reading.load import Key, Run
 from cat_keras.cascades import deferral
 from cat_keras.cascades.deferral.learned import PROBABILITIES, QUALITIES
+from cat_keras.data.ragged import Ragged
 from cat_keras.evaluation import significance
 from cat_keras.evaluation.bootstrap import AudcBootstrap, Interval, pool_seeds
 from cat_keras.evaluation.curves import macro_average
@@ -74,7 +75,8 @@ class Kind:
 
 def names(run: Run) -> list[str]:
     """Every rule that a report asks for: those registered, the learned ones, the run's own; last the two bounds."""
-    every = dict.fromkeys([*deferral.RULES, *LEARNED, run.rule])
+    given = [name for name, rule in deferral.GIVEN.items() if set(rule.needs) <= _columns(run, run.covered)]
+    every = dict.fromkeys([*deferral.RULES, *LEARNED, *given, run.rule])
     return [*(name for name in every if name not in BOUNDS), *BOUNDS]
 
 
@@ -95,9 +97,18 @@ def _columns(run: Run, tasks: Sequence[str]) -> set[str]:
     """What rules can read of the answers to the tasks."""
     cells = [cell for (_, _, name), cell in run.small.items() if name in tasks]
     there = {*QUALITIES, *(cells[0] if cells else ())}
+    if run.imported:  # its columns are there for all models, and filled for those whose answers say something
+        there = {name for name in there if name in QUALITIES or all(map(_filled, (cell[name] for cell in cells)))}
     there |= {ENSEMBLE} if _has_ensembles(run, tasks) else set()
     there |= set(PROBABILITIES) if all(name in run.answers for name in tasks) else set()
     return there if set(tasks) <= set(run.choice_tasks()) else there - {"option_logprobs"}
+
+
+def _filled(column: Sequence) -> bool:
+    """Whether a column of imported answers says something of every answer: a finite number, or a list of some."""
+    if isinstance(column, Ragged):
+        return bool(column.lengths.all())
+    return column.dtype == object or bool(np.isfinite(column).all())
 
 
 def _has_ensembles(run: Run, tasks: Sequence[str]) -> bool:

@@ -78,6 +78,7 @@ class Contents:
         return {
             "name": self.run.manifest["profile"],
             "facts": self._facts(),
+            "trained": not self.run.imported,
             "warnings": self.warnings,
             "main": self.main,
             "tables": self.further,

@@ -88,7 +88,7 @@ def predictions(
 ) -> tuple[dict, dict]:
     """Complete cells of small models and of the large one, rows in the order of the examples."""
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
-    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=COUNTS, later=file.wide)
+    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=(*COUNTS, *schema.GIVEN), later=file.wide)
     table = columns.encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
     small, large = {}, {}

@@ -73,6 +73,23 @@ class Kept(Part):
     packages: dict[str, str] = {}
 
 
+class Cost(Part):
+    """What the cost of imported answers is counted in. label: on axes. unit: its name, which may be ""."""
+
+    label: str
+    unit: str
+
+
+class Imported(Part):
+    """What `import` noted. models: method → the model's name where it came from. warnings: sentences, gravest first."""
+
+    scheme: int = 1
+    large: str
+    models: dict[str, str]
+    cost: Cost
+    warnings: list[str] = []
+
+
 class Manifest(Part):
     """`manifest.json`. What has a default may be missing; what may also be null, older code wrote as null."""
 
@@ -94,6 +111,7 @@ class Manifest(Part):
     task_identities: dict[str, dict] | None = None
     files: dict[str, str] | None = None  # name → sha256
     kept: Kept = Field(default=None)  # only of kept results
+    imported: Imported = Field(default=None)  # only of imported answers
 
     @model_validator(mode="after")
     def _every_task_is_kept(self):
@@ -130,10 +148,12 @@ def _list_of(inner: Callable[[pyarrow.DataType], bool]) -> Callable[[pyarrow.Dat
 # Options of one question, and tokens of one text: whatever claims more would fill the memory with empty ones.
 MOST = 10**6
 COUNTS = ("n_prompt", "n_answer", "n_options")
+GIVEN = ("confidence", "stated_confidence", "p_true", "agreement")  # what imported answers may say of themselves
 COLUMNS = {
     **dict.fromkeys(("model", "method", "task", "id", "group", "prompt", "target", "text"), (_text, "text")),
     **dict.fromkeys(("seed", "n_prompt", "n_answer", "n_options", "answer"), (types.is_integer, "whole numbers")),
     **dict.fromkeys(("flops", "seconds", "quality"), (_number, "numbers")),
+    **dict.fromkeys(GIVEN, (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
     **dict.fromkeys(("token_logprobs", "option_logprobs", "statistics"), (_list_of(_number), "lists of numbers")),
 }

@@ -15,7 +15,8 @@ BEYOND = "> 1"
 
 def every_table(changes: Changes) -> list[Table]:
     """Those of them that have something to say."""
-    found = [same_point_table(changes), changes_table(changes), others_table(changes), headline_table(changes)]
+    found = [same_point_table(changes), changes_table(changes), others_table(changes)]
+    found += [] if changes.summary.run.imported else [headline_table(changes)]
     return [table for table in found if table]
 
 

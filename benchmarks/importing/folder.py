@@ -1,0 +1,336 @@
+"""Joined answers → a run folder: the last model is the one that others defer to, and each other one is a method."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+
+from benchmarks.importing import checks
+from benchmarks.importing.answers import Answers, shown
+from benchmarks.importing.joining import Joined
+from benchmarks.report.reading.load import START
+from benchmarks.report.reading.schema import GIVEN
+from benchmarks.tasks.imported import PREFIX
+from cat_keras.cascades import deferral
+from cat_keras.data.ragged import Ragged
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.storage import store, untrusted
+
+SCHEME = 1
+LISTS = ("token_logprobs", "option_logprobs")
+LOWEST = -1e9  # nats: what stands for −inf, so that means and sums stay finite
+# Rules by what they read, the best known first.
+READS = {"token_logprobs": "chow-average", "option_logprobs": "max-probability"} | {
+    name: name.replace("_", "-") for name in GIVEN
+}
+FORBIDDEN = {START: "start (model)", "large": "large (model)", "": "unnamed"}
+CALLS = {"label": "calls of the large model per query", "unit": "calls"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user chose; "" and () leave it to what the answers say.
+
+    Attributes:
+        large: the model that others defer to; by default the best. rule: of the report, by default what all small
+            models' answers allow. cost: what costs are counted in, where there are any.
+    """
+
+    large: str = ""
+    rule: str = ""
+    cost: str = ""
+
+
+def write(joined: Joined, answers: Answers, name: str, out: Path, choice: Choice) -> tuple[Path, dict]:
+    """Writes `out/name`.
+
+    Returns:
+        the folder, and the manifest.
+
+    Raises:
+        CatKerasError: a name that cannot be a folder's, a run that is there already and was not imported, a model or a
+            rule that does not exist or that the answers do not allow.
+    """
+    untrusted.plain_name("run", name)
+    folder = out / name
+    if (folder / "manifest.json").exists() and "imported" not in store.read_manifest(folder / "manifest.json"):
+        raise CatKerasError(f"{folder} holds a run that was trained here. Import under another name: --as")
+    large = _large(joined, choice.large)
+    columns = _Columns(joined, large, answers.notes)
+    rule = _rule(columns, choice.rule)
+    small = [model for model in columns.small if rule == deferral.Random.name or columns.has(model, READS_OF[rule])]
+    warnings = _warnings(columns, rule, small, answers)
+    tables = [columns.cell(large, joined.runs[large], "large", "", -1)]
+    methods = {model: _method(model, columns.small) for model in small}
+    for model in small:
+        for seed, run in enumerate(joined.runs[model]):
+            tables.append(columns.cell(model, (run,), "small", methods[model], seed))
+    cost = _cost(columns, answers, choice.cost)
+    contents = {
+        "examples.parquet": _parquet(columns.examples(small)),
+        "predictions.parquet": _parquet(pyarrow.concat_tables(tables, promote_options="permissive")),
+    }
+    manifest = {
+        "scheme": store.HASH_SCHEME,
+        "profile": name,
+        "settings": {"data": {}},
+        "methods": list(methods.values()),
+        "seeds": list(range(max(len(joined.runs[model]) for model in small))),
+        "rule": rule,
+        "tasks": list(dict.fromkeys(columns.tasks)),
+        "missing": [],
+        "hardware": f"imported with Python {platform.python_version()}",
+        "imported": {
+            "scheme": SCHEME,
+            "sources": answers.sources,
+            "columns": answers.columns,
+            "models": {method: model for model, method in methods.items()},
+            "large": large,
+            "cost": cost,
+            "counts": joined.counts,
+            "notes": answers.notes,
+            "warnings": warnings,
+        },
+    }
+    store.write_together(folder, contents, manifest)
+    return folder, manifest
+
+
+READS_OF = {rule: role for role, rule in READS.items()} | {"chow-sum": "token_logprobs"}
+
+
+def _large(joined: Joined, chosen: str) -> str:
+    if chosen and chosen not in joined.models:
+        raise unknown_name("model", chosen, joined.models)
+    means = {model: joined.column("quality", model).mean() for model in joined.models}
+    return chosen or max(means, key=means.__getitem__)
+
+
+def _method(model: str, models: Sequence[str]) -> str:
+    """The name of a method: the model's own, without the path before it where that is still one model's."""
+    short = model.rsplit("/", 1)[-1]
+    name = short if [other.rsplit("/", 1)[-1] for other in models].count(short) == 1 else model
+    return FORBIDDEN.get(name, name.replace("@", " at "))  # in a method's name @ begins a point of a grid
+
+
+def _rule(columns: "_Columns", chosen: str) -> str:
+    """The rule that most small models' answers allow."""
+    if chosen:
+        rule = deferral.get(chosen).name
+        able = [model for model in columns.small if rule in READS_OF and columns.has(model, READS_OF[rule])]
+        if rule != "random" and not able:
+            there = [READS[role] for role in READS if any(columns.has(model, role) for model in columns.small)]
+            raise CatKerasError(
+                f"A rule reads what the answers say. Received: {rule}, and no small model's answers allow it. They "
+                f"allow {', '.join(there) or 'none but random'}"
+            )
+        return rule
+    able = {rule: sum(columns.has(model, role) for model in columns.small) for role, rule in READS.items()}
+    best = max(able, key=able.__getitem__)
+    return best if able[best] else "random"
+
+
+def _warnings(columns: "_Columns", rule: str, small: Sequence[str], answers: Answers) -> list[str]:
+    joined, found = columns.joined, []
+    if rule == "random":
+        found.append(
+            "No model says how sure it is: there is no score to defer by. Shown are deferring at random and the "
+            "per-example oracle, between which a confidence would lie."
+        )
+    elif left := [model for model in columns.small if model not in small]:
+        found.append(
+            f"{len(left)} models are left out, as their answers have nothing that {rule} reads: {shown(left, 14)}. "
+            "Another rule: --rule."
+        )
+    if not columns.priced:
+        found.append("No costs were given: cost is the share of queries that the large model is asked.")
+    scores = {model: (rule, columns.score(model, rule)) for model in small} if rule != "random" else {}
+    found += checks.suspicions(joined, columns.large, scores)
+    if columns.priced:
+        mean = {model: columns.cost(model, joined.runs[model]).mean() for model in (*small, columns.large)}
+        dearer = [model for model in small if mean[model] >= mean[columns.large]]
+        if dearer:
+            found.append(
+                f"{shown(dearer)} cost no less than {columns.large}, the model that is better: asking it alone costs "
+                "less than any cascade. Another order: --large."
+            )
+    return found + answers.notes + joined.counts
+
+
+def _cost(columns: "_Columns", answers: Answers, chosen: str) -> dict:
+    if not columns.priced:
+        return CALLS
+    unit = chosen or answers.currency or ""
+    return {"label": f"{unit or 'cost'} per query", "unit": unit}
+
+
+class _Columns:
+    """What is written of each model, in the order of the questions."""
+
+    def __init__(self, joined: Joined, large: str, notes: list[str]):
+        self.joined, self.large, self.notes = joined, large, notes
+        self.small = [model for model in joined.models if model != large]
+        self.tasks = np.array([PREFIX + _task(name) for name in pd.unique(joined.tasks)], object)[
+            pd.factorize(joined.tasks)[0]
+        ]
+        known = "cost" in joined.frame
+        self.priced = known and all(np.isfinite(self._all(model, "cost")).all() for model in joined.models)
+        if known and not self.priced:
+            lack = [model for model in joined.models if not np.isfinite(self._all(model, "cost")).all()]
+            notes.append(f"The cost of some answers is missing ({shown(lack)}), so that costs are not used.")
+        self._has: dict[tuple[str, str], bool] = {}
+
+    def _all(self, model: str, role: str) -> np.ndarray:
+        return np.concatenate([self.joined.column(role, model, run) for run in self.joined.runs[model]])
+
+    def has(self, model: str, role: str) -> bool:
+        """Whether every answer of the model says something there."""
+        if (model, role) not in self._has:
+            self._has[model, role] = self._finds(model, role)
+        return self._has[model, role]
+
+    def _finds(self, model: str, role: str) -> bool:
+        frame = self.joined.frame
+        if role == "token_logprobs" and "logprob" in frame and not np.isnan(self._all(model, "logprob")).any():
+            return True
+        if role not in frame:
+            return False
+        values = self._all(model, role)
+        if role in LISTS:
+            return all(isinstance(value, list | tuple | np.ndarray) and len(value) for value in values)
+        lacking = int(np.isnan(values).sum())
+        if 0 < lacking < len(values):
+            self.notes.append(
+                f"{model}: {lacking:,} of {len(values):,} answers have no {role}, which is therefore not used for it."
+            )
+        return not lacking
+
+    def cost(self, model: str, runs: Sequence[str]) -> np.ndarray:
+        """(n,), the mean over runs; without costs 1 for the large model and 0 for others."""
+        if not self.priced:
+            return np.full(len(self.tasks), float(model == self.large))
+        return np.mean([self.joined.column("cost", model, run) for run in runs], axis=0)
+
+    def score(self, model: str, rule: str) -> np.ndarray:
+        table = self.cell(model, self.joined.runs[model][:1], "small", model, 0)
+        columns = {name: table[name] for name in ("id",)} | {
+            name: _ragged(table[name]) if name in LISTS else table[name].to_numpy() for name in deferral.get(rule).needs
+        }
+        return deferral.get(rule)(columns | {"id": table["id"].to_pylist()})
+
+    def cell(self, model: str, runs: Sequence[str], kind: str, method: str, seed: int) -> pyarrow.Table:
+        """The rows of one run of a model; of several, which only the large model may have, their means."""
+        joined, n = self.joined, len(self.tasks)
+
+        def mean(role, otherwise=0.0):
+            if role not in joined.frame:
+                return np.full(n, otherwise)
+            values = [joined.column(role, model, run).astype(np.float64) for run in runs]
+            return np.nan_to_num(np.mean(values, axis=0), nan=otherwise)
+
+        found = {
+            "model": _constant(kind, n), "method": _constant(method, n),
+            "seed": pyarrow.array(np.full(n, seed, np.int32)),
+            "task": pyarrow.array(self.tasks, pyarrow.string()), "id": pyarrow.array(joined.ids, pyarrow.string()),
+            "text": self._texts("text", model, runs[0]),
+            "quality": mean("quality"), "flops": self.cost(model, runs), "seconds": mean("seconds"),
+            "token_logprobs": self._tokens(model, runs[0]),
+            "option_logprobs": self._list("option_logprobs", model, runs[0]),
+        }  # fmt: skip
+        if all(role in joined.frame for role in ("n_prompt", "n_answer")):
+            found |= {role: mean(role).round().astype(np.int64) for role in ("n_prompt", "n_answer")}
+        given = [role for role in GIVEN if role in joined.frame]
+        found |= {role: joined.column(role, model, runs[0]).astype(np.float64) for role in given}
+        # A reader finds a number in every cell; NaN says that there is none.
+        return pyarrow.table({name: pyarrow.array(column) if isinstance(column, np.ndarray) else column
+                              for name, column in found.items()})  # fmt: skip
+
+    def _texts(self, role: str, model: str, run: str) -> pyarrow.Array:
+        if role not in self.joined.frame:
+            return _constant("", len(self.tasks))
+        values = pd.Series(self.joined.column(role, model, run))
+        return pyarrow.array(values.astype("str").where(values.notna(), "").to_numpy(object), pyarrow.string())
+
+    def _tokens(self, model: str, run: str) -> pyarrow.Array:
+        frame = self.joined.frame
+        if "logprob" in frame and not self.has_lists(model):
+            values = self.joined.column("logprob", model, run).astype(np.float64)
+            there = ~np.isnan(values)
+            offsets = np.concatenate([[0], np.cumsum(there)]).astype(np.int32)
+            return pyarrow.ListArray.from_arrays(offsets, np.maximum(values[there], LOWEST))
+        return self._list("token_logprobs", model, run)
+
+    def has_lists(self, model: str) -> bool:
+        return "token_logprobs" in self.joined.frame and any(
+            isinstance(value, list | tuple | np.ndarray) and len(value) for value in self._all(model, "token_logprobs")
+        )
+
+    def _list(self, role: str, model: str, run: str) -> pyarrow.Array:
+        n = len(self.tasks)
+        if role not in self.joined.frame:
+            return pyarrow.ListArray.from_arrays(np.zeros(n + 1, np.int32), pyarrow.array([], pyarrow.float64()))
+        rows = [value if isinstance(value, list | tuple | np.ndarray) else () for value in
+                self.joined.column(role, model, run)]  # fmt: skip
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
+        values = np.concatenate([np.asarray(row, np.float64) for row in rows] or [np.zeros(0)])
+        if np.isnan(values).any() or (values > 1e-6).any():
+            raise CatKerasError(
+                f"{role} are log-probabilities in nats, at most 0. Received: "
+                f"{values[np.isnan(values) | (values > 1e-6)][0]:g} of {model}. Take the logarithm of probabilities"
+            )
+        return pyarrow.ListArray.from_arrays(offsets, np.clip(values, LOWEST, 0.0))
+
+    def examples(self, small: Sequence[str]) -> pyarrow.Table:
+        """The questions: with their texts where a file has them, and as many options as log-likelihoods."""
+        joined, n = self.joined, len(self.tasks)
+        first, run = joined.models[0], joined.runs[joined.models[0]][0]
+        prompt, target = (self._texts(role, first, run) for role in ("prompt", "target"))
+        options = [[] for _ in range(n)]
+        if "option_logprobs" in joined.frame and all(self.has(model, "option_logprobs") for model in small):
+            named = joined.column("options", first) if "options" in joined.frame else [None] * n
+            counts = [len(value) for value in joined.column("option_logprobs", small[0])]
+            options = [
+                list(map(str, texts)) if isinstance(texts, list | tuple | np.ndarray) and len(texts) == count
+                else list(map(str, range(count)))
+                for texts, count in zip(named, counts, strict=True)
+            ]  # fmt: skip
+        return pyarrow.table({
+            "task": pyarrow.array(self.tasks, pyarrow.string()), "id": pyarrow.array(joined.ids, pyarrow.string()),
+            "group": _constant("", n), "prompt": prompt, "target": target,
+            "options": pyarrow.array(options, pyarrow.list_(pyarrow.string())),
+            "references": pyarrow.array([[text] for text in target.to_pylist()], pyarrow.list_(pyarrow.string())),
+        })  # fmt: skip
+
+
+def _task(name: str) -> str:
+    """A name that may be that of a file; a task without one is called answers."""
+    plain = "".join("_" if c in '/\\:*?"<>|' else c for c in name).strip(". ")
+    return untrusted.plain_name("task", plain[:60]) if plain else "answers"
+
+
+def _ragged(column: pyarrow.ChunkedArray) -> Ragged:
+    whole = column.combine_chunks()
+    return Ragged(whole.values.to_numpy(), whole.offsets.to_numpy())
+
+
+def _constant(text: str, n: int) -> pyarrow.Array:
+    return pyarrow.repeat(pyarrow.scalar(text, pyarrow.string()), n)
+
+
+def _parquet(table: pyarrow.Table) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def facts(manifest: Mapping, folder: Path) -> list[str]:
+    """What an import says when it is done."""
+    imported = manifest["imported"]
+    lines = [*imported["columns"], *(f"Note: {line}" for line in imported["warnings"])]
+    lines += [f"large: {imported['large']}; small: {', '.join(manifest['methods'])}; deferral by {manifest['rule']}"]
+    return [*lines, f"{folder}/ — next: python -m benchmarks report {folder}; python -m benchmarks tune {folder}"]
