@@ -14,7 +14,7 @@ MANY = "May be given several times."
 def import_answers(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Tables, lm-eval folders, inspect_ai logs or samples; MODEL=PATH names a model."),
+        typer.Argument(help="Tables, lm-eval folders, inspect_ai logs or samples, or MODEL=PATH."),
     ],
     name: Annotated[str, typer.Option("--as", help="Name of the run.", show_default=False)],
     out: OutOption = Path("runs"),

@@ -63,7 +63,7 @@ def write(joined: Joined, answers: Answers, name: str, out: Path, choice: Choice
     large = _large(joined, choice.large)
     columns = _Columns(joined, large, answers.notes)
     rule = _rule(columns, choice.rule)
-    small = [model for model in columns.small if rule == deferral.Random.name or columns.has(model, READS_OF[rule])]
+    small = [model for model in columns.small if columns.allows(model, rule)]
     warnings = _warnings(columns, rule, small, answers)
     tables = [columns.cell(large, joined.runs[large], "large", "", -1)]
     methods = {model: _method(model, columns.small) for model in small}
@@ -101,9 +101,6 @@ def write(joined: Joined, answers: Answers, name: str, out: Path, choice: Choice
     return folder, manifest
 
 
-READS_OF = {rule: role for role, rule in READS.items()} | {"chow-sum": "token_logprobs"}
-
-
 def _large(joined: Joined, chosen: str) -> str:
     if chosen and chosen not in joined.models:
         raise unknown_name("model", chosen, joined.models)
@@ -122,8 +119,7 @@ def _rule(columns: "_Columns", chosen: str) -> str:
     """The rule that most small models' answers allow."""
     if chosen:
         rule = deferral.get(chosen).name
-        able = [model for model in columns.small if rule in READS_OF and columns.has(model, READS_OF[rule])]
-        if rule != "random" and not able:
+        if not any(columns.allows(model, rule) for model in columns.small):
             there = [READS[role] for role in READS if any(columns.has(model, role) for model in columns.small)]
             raise CatKerasError(
                 f"A rule reads what the answers say. Received: {rule}, and no small model's answers allow it. They "
@@ -193,6 +189,11 @@ class _Columns:
         if (model, role) not in self._has:
             self._has[model, role] = self._finds(model, role)
         return self._has[model, role]
+
+    def allows(self, model: str, rule: str) -> bool:
+        """Whether a rule can score every answer of the model."""
+        needs = set(deferral.get(rule).needs) - {"task"}
+        return needs <= READS.keys() and all(self.has(model, role) for role in needs)
 
     def _finds(self, model: str, role: str) -> bool:
         frame = self.joined.frame

@@ -83,8 +83,8 @@ def _samples(path: Path, model: str, task: str, wanted: str) -> Answers:
     frame = pd.DataFrame(rows)
     if "option_logprobs" not in frame and any(_scored(record) for record in taken):
         notes.append(
-            f"{model} on {task}: the file holds the likelihood of the right answer alone, which no cascade knows; it is "
-            "not taken as a confidence."
+            f"{model} on {task}: the file holds the likelihood of the right answer alone, which no cascade knows; "
+            "it is not taken as a confidence."
         )
     header = f"{metric} of {path.name}"
     frame["quality"] = within(true_or_graded(frame["quality"], header), header, "quality")
