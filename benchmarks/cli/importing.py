@@ -22,6 +22,7 @@ def import_answers(
     scale: Annotated[list[str] | None, typer.Option(help=f"ROLE=DIVISOR, e.g. confidence=100. {MANY}")] = None,
     clip: Annotated[list[str] | None, typer.Option(help=f"A role whose numbers are cut to [0, 1]. {MANY}")] = None,
     models: Annotated[str, typer.Option(help="Comma-separated, of those in the files; by default all.")] = "",
+    tasks: Annotated[str, typer.Option(help="Comma-separated, of those in the files; by default all.")] = "",
     large: Annotated[str, typer.Option(help="The model that others defer to; by default the best one.")] = "",
     rule: Annotated[str, typer.Option(help="Deferral rule of the report, by default what all answers allow.")] = "",
     metric: Annotated[str, typer.Option(help="Of logs with several: METRIC, or FILTER/METRIC of lm-eval.")] = "",
@@ -37,7 +38,7 @@ def import_answers(
     scales = {role: _divisor(role, text) for role, text in pairs("scale", scale)}
     reading = tables.Reading(dict(pairs("column", column)), scales, chosen, tuple(clip or ()), metric)
     answers = sources.read(files, reading)
-    joined = joining.join(answers.frame, chosen, duplicates)
+    joined = joining.join(answers.frame, chosen, duplicates, tuple(part for part in tasks.split(",") if part))
     written, manifest = folder.write(joined, answers, name, out, folder.Choice(large, rule, currency))
     for line in folder.facts(manifest, written):
         typer.echo(line)

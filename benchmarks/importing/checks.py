@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from benchmarks.importing.answers import shown
 from benchmarks.importing.joining import Joined
 from cat_keras.evaluation.confidence import auroc
 
@@ -31,17 +32,18 @@ def suspicions(joined: Joined, large: str, scores: Mapping[str, tuple[str, np.nd
 
 
 def _other_questions(joined: Joined, qualities, large: str) -> Iterator[str]:
-    other = qualities[large]
+    other, found = qualities[large], {}
     for model, own in qualities.items():
-        n = len(own)
-        if model == large or n < ENOUGH or min(own.std(), other.std()) == 0:
-            continue
-        correlation = float(np.corrcoef(own, other)[0, 1])
-        if correlation < UNCORRELATED / np.sqrt(n):
-            yield (
-                f"{model} and {large}: whether one is right says nothing of the other (correlation {correlation:.3f} "
-                f"over {n:,} questions). The same ids may name other questions: look at both files' order."
-            )
+        if model != large and len(own) >= ENOUGH and min(own.std(), other.std()) > 0:
+            correlation = float(np.corrcoef(own, other)[0, 1])
+            if correlation < UNCORRELATED / np.sqrt(len(own)):
+                found[model] = correlation
+    if found:
+        named = shown((f"{model} (correlation {value:.3f})" for model, value in found.items()), 6)
+        yield (
+            f"Whether {large} is right says nothing of whether these are: {named}, over {len(other):,} questions. "
+            "Either they guess, or the same ids name other questions: look at the files' order."
+        )
 
 
 def _truth(qualities) -> Iterator[str]:
@@ -69,13 +71,14 @@ def _leaks(qualities, scores) -> Iterator[str]:
 
 
 def _ties(scores) -> Iterator[str]:
+    found = []
     for model, (what, score) in scores.items():
         values, sizes = np.unique(score, return_counts=True)
         if len(score) >= ENOUGH and sizes.max() > TIED * len(score):
-            yield (
-                f"{model}: {sizes.max() / len(score):.0%} of the answers have the {what} {values[sizes.argmax()]:.6g} "
-                f"({len(values):,} different values in all): shares between ties are reached by chance alone."
-            )
+            share = sizes.max() / len(score)
+            found.append(f"{model} ({share:.0%} have the {what} {values[sizes.argmax()]:.6g}, {len(values):,} values)")
+    if found:
+        yield f"Many answers tie, and shares between ties are reached by chance alone: {shown(found, 14)}."
 
 
 def _other_texts(joined: Joined) -> Iterator[str]:

@@ -15,6 +15,7 @@ from benchmarks.importing.answers import Answers, shown
 from benchmarks.importing.joining import Joined
 from benchmarks.report.reading.load import START
 from benchmarks.report.reading.schema import GIVEN
+from benchmarks.tasks import task
 from benchmarks.tasks.imported import PREFIX
 from cat_keras.cascades import deferral
 from cat_keras.data.ragged import Ragged
@@ -83,6 +84,7 @@ def write(joined: Joined, answers: Answers, name: str, out: Path, choice: Choice
         "seeds": list(range(max(len(joined.runs[model]) for model in small))),
         "rule": rule,
         "tasks": list(dict.fromkeys(columns.tasks)),
+        "task_identities": {name: task.get(name).identity() for name in dict.fromkeys(columns.tasks)},
         "missing": [],
         "hardware": f"imported with Python {platform.python_version()}",
         "imported": {
@@ -123,7 +125,7 @@ def _rule(columns: "_Columns", chosen: str) -> str:
             there = [READS[role] for role in READS if any(columns.has(model, role) for model in columns.small)]
             raise CatKerasError(
                 f"A rule reads what the answers say. Received: {rule}, and no small model's answers allow it. They "
-                f"allow {', '.join(there) or 'none but random'}"
+                f"allow {', '.join(there) or 'none but random'}. {' '.join(columns.notes)}"
             )
         return rule
     able = {rule: sum(columns.has(model, role) for model in columns.small) for role, rule in READS.items()}
@@ -206,8 +208,10 @@ class _Columns:
             return all(isinstance(value, list | tuple | np.ndarray) and len(value) for value in values)
         lacking = int(np.isnan(values).sum())
         if 0 < lacking < len(values):
+            tasks = pd.unique(np.tile(self.joined.tasks, len(self.joined.runs[model]))[np.isnan(values)])
             self.notes.append(
-                f"{model}: {lacking:,} of {len(values):,} answers have no {role}, which is therefore not used for it."
+                f"{model}: {lacking:,} of {len(values):,} answers have no {role}, which is not used for it "
+                f"(of {shown(map(_task, tasks))}; without: --tasks)."
             )
         return not lacking
 

@@ -36,11 +36,13 @@ class Joined:
         return self.frame[role].to_numpy()[self.rows[model, self.runs[model][0] if run is None else run]]
 
 
-def join(frame: pd.DataFrame, models: Sequence[str] = (), duplicates: str = "error") -> Joined:
+def join(
+    frame: pd.DataFrame, models: Sequence[str] = (), duplicates: str = "error", tasks: Sequence[str] = ()
+) -> Joined:
     """Rows of every model in one order of questions.
 
     Args:
-        frame: of `Answers`. models: those to take, by default all.
+        frame: of `Answers`. models, tasks: those to take, by default all.
         duplicates: what several rows of one model to one question are: an "error"; the "first" counts; "runs" of the
             model, in their order; or "samples" of one answer: what most of them say is the answer, its agreement is a
             confidence, and all of them are paid for.
@@ -48,7 +50,7 @@ def join(frame: pd.DataFrame, models: Sequence[str] = (), duplicates: str = "err
     Raises:
         CatKerasError: a model that is not there, fewer than two, repeated rows, or no question in common.
     """
-    frame, counts = _of_models(frame, models)
+    frame, counts = _of_models(_of_tasks(frame, tasks), models)
     frame = _judged(frame, counts)
     if duplicates == "samples":
         frame = _sampled(frame, counts)
@@ -67,6 +69,13 @@ def join(frame: pd.DataFrame, models: Sequence[str] = (), duplicates: str = "err
         runs[model] = (*runs.get(model, ()), run)
     rows = {each: place[i, common] for i, each in enumerate(cells)}
     return Joined(frame, tuple(runs), runs, tasks, names.get_level_values(1).to_numpy()[common], rows, counts)
+
+
+def _of_tasks(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    for name in tasks:
+        if name not in set(frame["task"]):
+            raise unknown_name("task", name, set(map(str, frame["task"])))
+    return frame[frame["task"].isin(tasks)] if tasks else frame
 
 
 def _of_models(frame: pd.DataFrame, models: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -157,13 +166,21 @@ def _sampled(frame: pd.DataFrame, counts: list[str]) -> pd.DataFrame:
     return found.astype({"run": "category"}).reset_index(drop=True)
 
 
+def _apart(answered, cells) -> str:
+    """Models that share no question with most others, in a sentence."""
+    shared = (answered.astype(np.float32) @ answered.T.astype(np.float32)) > 0
+    most = int(shared.sum(axis=1).argmax())
+    others = [model for (model, _), together in zip(cells, shared[most], strict=True) if not together]
+    return f"These share none with {cells[most][0]}: {shown(others, 6)}. " if others else ""
+
+
 def _count_missing(answered, cells, names, common, counts):
     n = answered.shape[1]
     if not len(common):
         by_model = (f"{model} {int(row.sum()):,}" for (model, _), row in zip(cells, answered, strict=True))
         raise CatKerasError(
             f"Models are compared on questions that all of them answered. Received: none in common of {n:,} "
-            f"({shown(by_model, 6)}). Look at how ids are written, or choose models: --models"
+            f"({shown(by_model, 6)}). {_apart(answered, cells)}Look at how ids are written, or choose models: --models"
         )
     if len(common) == n:
         counts.append(f"{n:,} questions, answered by all {len(cells)} models or runs.")

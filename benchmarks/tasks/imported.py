@@ -22,6 +22,11 @@ class Elsewhere:
         return "imported"
 
 
+def is_one(name: str) -> bool:
+    """Whether a task of that name was imported."""
+    return name.startswith(PREFIX)
+
+
 @cache
 def declared(task: type, name: str):
     """The task of that name, which begins with `PREFIX`, as an instance of the class `task`."""

@@ -267,7 +267,7 @@ def get(name: str) -> Task:
     Raises:
         CatKerasError: there is none; the nearest names are given.
     """
-    if name.startswith(imported.PREFIX):
+    if imported.is_one(name):
         return imported.declared(Task, name)
     tasks = _registry()
     canonical = _aliases(tasks).get(name, name)

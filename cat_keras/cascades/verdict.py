@@ -18,6 +18,7 @@ from cat_keras.evaluation.significance import two_sided
 RESAMPLES = 2000
 LEVEL = 0.95
 SIGNIFICANT = 0.05
+ROUNDING = 1e-9  # relative; sums of one column in two orders differ by far less
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def judge(
     if known_cost:
         rivals["a coin at the same cost"] = _coin(own_cost, alone, price), own_cost
     against = tuple(
-        Against(name, _interval(own_quality - q), _interval(own_cost - c), _p_value(own_quality - q))
+        Against(name, _interval(own_quality - q), _interval(own_cost - c, own_cost[0]), _p_value(own_quality - q))
         for name, (q, c) in rivals.items()
     )
     reached = np.cumsum(share[:, ::-1], axis=1)[:, ::-1]
@@ -120,7 +121,8 @@ def _coin(budget: np.ndarray, quality: np.ndarray, cost: np.ndarray) -> np.ndarr
     return np.where(np.isfinite(best), best, quality[np.arange(len(quality)), cost.argmin(axis=1)])
 
 
-def _interval(values: np.ndarray) -> Interval:
+def _interval(values: np.ndarray, scale: float = 1.0) -> Interval:
+    values = np.where(np.abs(values) < ROUNDING * scale, 0.0, values)
     low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(values[0]), float(low), float(high))
 

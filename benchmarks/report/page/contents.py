@@ -11,7 +11,7 @@ from benchmarks.report.page import html
 from benchmarks.report.page.html import data
 from benchmarks.report.plots import drawing
 from benchmarks.report.reading.load import Run
-from benchmarks.report.tables import breakdown, change_tables, grid_table, main_tables, render, rule_tables
+from benchmarks.report.tables import breakdown, change_tables, grid_table, main_tables, render, rule_tables, wording
 
 
 class Contents:
@@ -33,7 +33,7 @@ class Contents:
 
     @cached_property
     def main(self) -> render.Table:
-        return main_tables.main_table(self.numbers, detail=True)
+        return self._worded([main_tables.main_table(self.numbers, detail=True)])[0]
 
     @cached_property
     def further(self) -> list[render.Table]:
@@ -43,21 +43,27 @@ class Contents:
         found += [main_tables.task_table(numbers, self.rows), main_tables.official_table(numbers, self.rows)]
         found += breakdown.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers))
         found += [*rule_tables.every_table(numbers), main_tables.strata_table(numbers)]
-        return [table for table in found if table]
+        return self._worded([table for table in found if table])
+
+    def _worded(self, tables: list[render.Table]) -> list[render.Table]:
+        return list(map(wording.table, tables)) if self.run.imported else tables
 
     def files(self) -> dict[str, bytes]:
         """File name → content, without a trace of when or where it was made."""
         numbers = self.numbers
         drawn = drawing.files(numbers, self.curves, self.averages, self.tasks, self.training)
         return {
-            "table.csv": render.csv_bytes(main_tables.main_records(numbers)),
-            "tasks.csv": render.csv_bytes(self.rows),
-            "changes.csv": render.csv_bytes(self.changes.records()),
-            "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
+            "table.csv": self._csv(main_tables.main_records(numbers)),
+            "tasks.csv": self._csv(self.rows),
+            "changes.csv": self._csv(self.changes.records()),
+            "rules.csv": self._csv(rule_tables.rule_records(numbers)),
             **drawn,
             "report.html": self.page(),
             "table.md": self._markdown([name for name in drawn if name.endswith(".png")]),
         }
+
+    def _csv(self, records) -> bytes:
+        return render.csv_bytes([wording.record(each) for each in records] if self.run.imported else records)
 
     def _markdown(self, images: list[str]) -> bytes:
         parts = [f"# Report of the run {self.run.manifest['profile']}", ""]
@@ -75,6 +81,7 @@ class Contents:
     def section(self, share: int = 1) -> dict:
         """What `html.page` takes; `share`: how many runs the page holds."""
         every = [*self.averages, *self.tasks]
+        drawn = data.charts(self.numbers, self.curves, every, self.training, share)
         return {
             "name": self.run.manifest["profile"],
             "facts": self._facts(),
@@ -82,7 +89,7 @@ class Contents:
             "warnings": self.warnings,
             "main": self.main,
             "tables": self.further,
-            "data": data.charts(self.numbers, self.curves, every, self.training, share),
+            "data": wording.charts(drawn) if self.run.imported else drawn,
         }
 
     def _facts(self) -> list[str]:
@@ -92,6 +99,7 @@ class Contents:
         facts += [_count(len(run.seeds), "seed"), f"deferral by {run.rule}"]
         packages = manifest.get("packages") or {}
         facts += [manifest["hardware"]] if manifest.get("hardware") else []
+        facts = list(map(wording.text, facts)) if run.imported else facts
         return facts + [f"{name} {number}" for name, number in sorted(packages.items())]
 
     def print(self, console: Console):
@@ -104,7 +112,7 @@ class Contents:
             rule_tables.winners_table(numbers),
             main_tables.strata_table(numbers),
         ]
-        for table in filter(None, shown):
+        for table in self._worded(list(filter(None, shown))):
             render.print_table(table, console)
         for line in self.warnings:
             console.print(Text(f"Warning: {line}", "yellow"))
