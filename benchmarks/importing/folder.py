@@ -173,9 +173,11 @@ class _Columns:
     def __init__(self, joined: Joined, large: str, notes: list[str]):
         self.joined, self.large, self.notes = joined, large, notes
         self.small = [model for model in joined.models if model != large]
-        self.tasks = np.array([PREFIX + _task(name) for name in pd.unique(joined.tasks)], object)[
-            pd.factorize(joined.tasks)[0]
-        ]
+        code, names = pd.factorize(joined.tasks)
+        plain = [PREFIX + _task(name) for name in names]
+        if twice := [name for name, own in zip(names, plain, strict=True) if plain.count(own) > 1]:
+            raise CatKerasError(f"Tasks have different names as files do. Received: {shown(twice)}. Rename one of them")
+        self.tasks = np.array(plain, object)[code]
         known = "cost" in joined.frame
         self.priced = known and all(np.isfinite(self._all(model, "cost")).all() for model in joined.models)
         if known and not self.priced:

@@ -64,7 +64,7 @@ def join(
     tasks = names.get_level_values(0).to_numpy()[common]
     order = np.argsort(pd.factorize(tasks)[0], kind="stable")  # questions of a task together, in their own order
     common, tasks = common[order], tasks[order]
-    runs: dict[str, tuple[str, ...]] = {}
+    runs: dict[str, tuple[str, ...]] = {model: () for model in models}
     for model, run in cells:
         runs[model] = (*runs.get(model, ()), run)
     rows = {each: place[i, common] for i, each in enumerate(cells)}
@@ -140,28 +140,23 @@ def _once(frame, key, cell, cells, names, duplicates, counts):
 
 
 def _sampled(frame: pd.DataFrame, counts: list[str]) -> pd.DataFrame:
-    """One row per question of a model: the answer that most of its samples give."""
+    """One row per question of a model: the answer that most of its samples give, for the cost of all of them."""
     if "text" not in frame:
         raise CatKerasError("Samples agree by their answers. Received: no column of answers. Name it: --column text=…")
-    keys = ["model", "task", "id"]
-    groups = frame.groupby(keys, observed=True, sort=False)
-    texts = groups["text"].agg(lambda column: [" ".join(str(text).lower().split()) for text in column])
-    most, shares = agreement(texts.tolist())
-    said = [texts_.index(answer) for texts_, answer in zip(texts, most, strict=True)]
-    first = groups.cumcount().to_numpy() == np.repeat(0, len(frame))
-    starts = np.array([rows[at] for rows, at in zip(groups.indices.values(), said, strict=True)])
-    if list(groups.indices) != list(texts.index):  # the order of the groups, whatever pandas makes it
-        order = {name: i for i, name in enumerate(texts.index)}
-        starts = np.empty(len(order), np.int64)
-        for name, rows in groups.indices.items():
-            starts[order[name]] = rows[said[order[name]]]
-    found = frame.iloc[starts].assign(run="", agreement=shares)
-    for role in ("cost", "n_answer", "n_prompt"):
+    group = frame.groupby(["model", "task", "id"], observed=True, sort=False).ngroup().to_numpy()
+    said = [" ".join(str(text).lower().split()) for text in frame["text"]]
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rows = np.split(order, starts[1:])
+    most, shares = agreement([[said[i] for i in own] for own in rows])
+    chosen = [next(i for i in own if said[i] == answer) for own, answer in zip(rows, most, strict=True)]
+    found = frame.iloc[chosen].assign(run="", agreement=shares)
+    for role in ("cost", "n_prompt", "n_answer"):
         if role in frame:
-            found[role] = groups[role].sum().to_numpy()
+            found[role] = np.add.reduceat(frame[role].to_numpy(np.float64)[order], starts)
     counts.append(
-        f"{int(first.sum()):,} answers are what most of their samples say ({len(frame) / max(1, first.sum()):.1f} "
-        "samples each); their cost is that of all samples."
+        f"{len(rows):,} answers are what most of their samples say, {len(frame) / len(rows):.1f} samples each on "
+        "average; their cost is that of all samples."
     )
     return found.astype({"run": "category"}).reset_index(drop=True)
 

@@ -99,7 +99,8 @@ def _columns(run: Run, tasks: Sequence[str]) -> set[str]:
     there = {*QUALITIES, *(cells[0] if cells else ())}
     if run.imported:  # its columns are there for all models, and filled for those whose answers say something
         there = {name for name in there if name in QUALITIES or all(map(_filled, (cell[name] for cell in cells)))}
-    there |= {ENSEMBLE} if _has_ensembles(run, tasks) else set()
+    scored = not run.imported or {"token_logprobs", "option_logprobs"} & there
+    there |= {ENSEMBLE} if scored and _has_ensembles(run, tasks) else set()
     there |= set(PROBABILITIES) if all(name in run.answers for name in tasks) else set()
     return there if set(tasks) <= set(run.choice_tasks()) else there - {"option_logprobs"}
 
