@@ -58,13 +58,13 @@ def _truth(qualities) -> Iterator[str]:
 def _leaks(qualities, scores) -> Iterator[str]:
     for model, (what, score) in scores.items():
         right = qualities[model] > 0.5
-        area = auroc(score, right) if len(score) >= ENOUGH else 0.0
+        area = auroc(score, right) if len(score) >= ENOUGH else float("nan")
         if area > LEAKS:
             yield (
                 f"{model}: its {what} tells right from wrong answers with an AUROC of {area:.3f}. It may know the "
                 "right answer, as the probability of the reference does; no cascade has that when it is asked."
             )
-        elif 0 < area < 0.5:
+        elif area < 0.5:
             yield (
                 f"{model}: its {what} is lower where it is right (AUROC {area:.3f}): is it a distance or an entropy?"
             )

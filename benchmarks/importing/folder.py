@@ -12,7 +12,7 @@ import pyarrow.parquet
 
 from benchmarks.importing import checks
 from benchmarks.importing.answers import Answers, shown
-from benchmarks.importing.joining import Joined
+from benchmarks.importing.joining import ALL_ANSWERED, Joined
 from benchmarks.report.reading.load import START
 from benchmarks.report.reading.schema import GIVEN
 from benchmarks.tasks import task
@@ -157,7 +157,7 @@ def _warnings(columns: "_Columns", rule: str, small: Sequence[str], answers: Ans
                 f"{shown(dearer)} cost no less than {columns.large}, the model that is better: asking it alone costs "
                 "less than any cascade. Another order: --large."
             )
-    return found + answers.notes + joined.counts
+    return found + answers.notes + [line for line in joined.counts if not line.endswith(ALL_ANSWERED)]
 
 
 def _cost(columns: "_Columns", answers: Answers, chosen: str) -> dict:
@@ -183,6 +183,7 @@ class _Columns:
         if known and not self.priced:
             lack = [model for model in joined.models if not np.isfinite(self._all(model, "cost")).all()]
             notes.append(f"The cost of some answers is missing ({shown(lack)}), so that costs are not used.")
+        self._noted: set[tuple[str, str, str]] = set()
         self._has: dict[tuple[str, str], bool] = {}
 
     def _all(self, model: str, role: str) -> np.ndarray:
@@ -269,6 +270,7 @@ class _Columns:
             values = self.joined.column("logprob", model, run).astype(np.float64)
             there = ~np.isnan(values)
             offsets = np.concatenate([[0], np.cumsum(there)]).astype(np.int32)
+            self._note_ends(model, "logprob", values[there])
             return pyarrow.ListArray.from_arrays(offsets, np.maximum(values[there], LOWEST))
         return self._list("token_logprobs", model, run)
 
@@ -290,7 +292,24 @@ class _Columns:
                 f"{role} are log-probabilities in nats, at most 0. Received: "
                 f"{values[np.isnan(values) | (values > 1e-6)][0]:g} of {model}. Take the logarithm of probabilities"
             )
+        self._note_ends(model, role, values)
         return pyarrow.ListArray.from_arrays(offsets, np.clip(values, LOWEST, 0.0))
+
+    def _note_ends(self, model: str, role: str, values: np.ndarray):
+        """Log-probabilities that are −inf, or 0 to the last digit, are counted, once for each model."""
+        infinite, zero = int(np.isneginf(values).sum()), int((values == 0).sum())
+        if infinite and (model, role, "inf") not in self._noted:
+            self._noted.add((model, role, "inf"))
+            self.notes.append(
+                f"{model}: {infinite:,} of {len(values):,} {role} are −inf; {LOWEST:g} stands for them, which defers "
+                "such an answer first."
+            )
+        if zero and role != "option_logprobs" and (model, role, "zero") not in self._noted:
+            self._noted.add((model, role, "zero"))
+            self.notes.append(
+                f"{model}: {zero:,} of {len(values):,} {role} are exactly 0: a probability that was rounded to 1, or a "
+                "filler."
+            )
 
     def examples(self, small: Sequence[str]) -> pyarrow.Table:
         """The questions: with their texts where a file has them, and as many options as log-likelihoods."""
@@ -338,6 +357,7 @@ def _parquet(table: pyarrow.Table) -> bytes:
 def facts(manifest: Mapping, folder: Path) -> list[str]:
     """What an import says when it is done."""
     imported = manifest["imported"]
-    lines = [*imported["columns"], *(f"Note: {line}" for line in imported["warnings"])]
+    counts = [line for line in imported["counts"] if line not in imported["warnings"]]
+    lines = [*imported["columns"], *counts, *(f"Note: {line}" for line in imported["warnings"])]
     lines += [f"large: {imported['large']}; small: {', '.join(manifest['methods'])}; deferral by {manifest['rule']}"]
     return [*lines, f"{folder}/ — next: python -m benchmarks report {folder}; python -m benchmarks tune {folder}"]

@@ -10,6 +10,7 @@ from benchmarks.importing.answers import shown
 from cat_keras.cascades.deferral import agreement
 from cat_keras.errors import CatKerasError, unknown_name
 
+ALL_ANSWERED = "all answered by all."
 DUPLICATES = ("error", "first", "runs", "samples")
 
 
@@ -64,7 +65,7 @@ def join(
     tasks = names.get_level_values(0).to_numpy()[common]
     order = np.argsort(pd.factorize(tasks)[0], kind="stable")  # questions of a task together, in their own order
     common, tasks = common[order], tasks[order]
-    runs: dict[str, tuple[str, ...]] = {model: () for model in models}
+    runs: dict[str, tuple[str, ...]] = dict.fromkeys(models, ())
     for model, run in cells:
         runs[model] = (*runs.get(model, ()), run)
     rows = {each: place[i, common] for i, each in enumerate(cells)}
@@ -178,7 +179,7 @@ def _count_missing(answered, cells, names, common, counts):
             f"({shown(by_model, 6)}). {_apart(answered, cells)}Look at how ids are written, or choose models: --models"
         )
     if len(common) == n:
-        counts.append(f"{n:,} questions, answered by all {len(cells)} models or runs.")
+        counts.append(f"{n:,} questions, {len(cells)} models or runs, {ALL_ANSWERED}")
         return
     lacks = [(f"{model}{f' run {run}' if run else ''}", int((~row).sum())) for (model, run), row
              in zip(cells, answered, strict=True) if not row.all()]  # fmt: skip

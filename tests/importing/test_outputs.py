@@ -61,7 +61,7 @@ def test_fourteen_models_of_one_table_are_one_run(tmp_path):
 
 
 def test_models_that_answered_in_another_order_have_other_ids(tmp_path):
-    with pytest.raises(Exception, match="none in common.*Llama3-70b, Llama3-8b"):
+    with pytest.raises(Exception, match=r"none in common.*Llama3-70b, Llama3-8b"):
         imported(tmp_path, ["mmlu_first_prompt.csv"])
 
 
@@ -94,7 +94,7 @@ def test_a_table_without_confidence_or_cost_is_a_run_that_says_so(tmp_path):
 
 
 def test_graded_scores_costs_and_tokens_are_read(tmp_path):
-    with pytest.raises(Exception, match="-0.0330189 in score.*--clip quality"):
+    with pytest.raises(Exception, match=r"-0\.0330189 in score.*--clip quality"):
         imported(tmp_path, ["routerarena_sub10.jsonl"])
     run, manifest = imported(tmp_path, ["routerarena_sub10.jsonl"], reading=tables.Reading(clip=("quality",)))
     assert manifest["imported"]["cost"]["unit"] == "USD" and "n_prompt" in run.large["imported_answers"]
@@ -102,7 +102,7 @@ def test_graded_scores_costs_and_tokens_are_read(tmp_path):
 
 
 def test_logs_of_both_frameworks_are_read(tmp_path):
-    run, manifest = imported(tmp_path, ["formats/inspect"])
+    run, _ = imported(tmp_path, ["formats/inspect"])
     assert run.methods == ("qwen2.5:0.5b",) and len(run.examples["imported_arc_easy"]) == 3
     assert run.large["imported_arc_easy"]["quality"].tolist() == [1, 1, 1]
     assert run.small["qwen2.5:0.5b", 0, "imported_arc_easy"]["n_answer"].tolist() == [200, 191, 135]

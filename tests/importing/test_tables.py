@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from benchmarks.importing import roles, sources, tables
+from benchmarks.importing import roles, sources
 from benchmarks.importing.tables import Reading
 from cat_keras.errors import CatKerasError
 
@@ -103,7 +103,7 @@ def test_currencies_do_not_mix(tmp_path):
 
 @pytest.mark.parametrize("text", ["model,correct\nA,1\n", "id,model\na,A\n"])
 def test_what_a_table_needs_is_said(tmp_path, text):
-    with pytest.raises(CatKerasError, match="Name it: --column (id|quality)="):
+    with pytest.raises(CatKerasError, match=r"Name it: --column (id|quality)="):
         read(tmp_path, text)
 
 
