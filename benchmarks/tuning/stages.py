@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.cells import RANDOM
 from benchmarks.report.reading.load import Columns, Run
+from benchmarks.tasks import imported
 from cat_keras.cascades import deferral
 from cat_keras.cascades.tuning import split_order
 from cat_keras.errors import CatKerasError, unknown_name
@@ -107,10 +108,11 @@ def staged(run: Run, models: Sequence[str], asked: Asked, fitted: Sequence[defer
 
 
 def _tasks(run: Run, chosen: Sequence[str]) -> tuple[str, ...]:
-    for name in chosen:
+    named = [name if name in run.covered else f"{imported.PREFIX}{name}" for name in chosen]
+    for given, name in zip(chosen, named, strict=True):
         if name not in run.covered:
-            raise unknown_name("task of the run", name, run.covered)
-    return tuple(chosen) or run.covered
+            raise unknown_name("task of the run", given, run.covered)
+    return tuple(named) or run.covered
 
 
 def _cell(run: Run, model: str, name: str, seed: int) -> Columns:

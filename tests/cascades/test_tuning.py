@@ -1,16 +1,12 @@
 """Thresholds from columns of numbers: by hand, held out, against doing without, and as a file."""
 
-import json
-
 import numpy as np
 import pytest
 
 import cat_keras as ck
-from cat_keras.cascades import calibration, gateways, labels, verdict
-from cat_keras.cascades.deferral.calibrated import Calibrated, probability
+from cat_keras.cascades import calibration, labels, verdict
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.cascades.playback import Stages
-from cat_keras.cascades.policy import Policy
 from cat_keras.cascades.tuning import columns, split_order
 from cat_keras.errors import CatKerasError
 
@@ -138,136 +134,3 @@ def test_a_guarantee_out_of_reach_says_what_would_do():
 def test_columns_that_do_not_fit_are_said(arguments, message):
     with pytest.raises(CatKerasError, match=message):
         ck.tune(**{"max_deferral": 0.5} | arguments)
-
-
-def table(n=400, seed=0, **more):
-    scores, quality = outcomes(n, seed=seed)
-    sure = 1 / (1 + np.exp(-scores[0]))
-    return {"id": [f"q{seed}-{i}" for i in range(n)], "task": ["a", "b"] * (n // 2), "confidence": sure,
-            "quality_small": quality[0], **more}  # fmt: skip
-
-
-@pytest.mark.parametrize("method", ["isotonic", "platt"])
-def test_a_calibrated_score_is_a_probability(method):
-    rule = ck.deferral.get(f"{method}-confidence")
-    fitted = rule.fit(table())
-    fresh = table(4000, seed=1)
-    probabilities = fitted(fresh)
-    assert probabilities.min() >= 0 and probabilities.max() <= 1
-    assert ck.confidence.ece(probabilities, fresh["quality_small"]) < 0.06
-    for task in ("a", "b"):  # within a task it orders as the score does
-        own = np.array(fresh["task"]) == task
-        order = np.argsort(fresh["confidence"][own])
-        assert (np.diff(probabilities[own][order]) >= -1e-12).all()
-    again = ck.deferral.from_config(json.loads(json.dumps(fitted.config())))
-    assert np.array_equal(again(fresh), probabilities)
-
-
-def test_a_calibrated_rule_refuses_what_it_was_fitted_on_and_what_it_cannot_use():
-    rule = ck.deferral.get("isotonic-confidence")
-    with pytest.raises(CatKerasError, match="it was not fitted on"):
-        rule.fit(table())(table())
-    with pytest.raises(CatKerasError, match="Call fit first"):
-        rule(table())
-    with pytest.raises(CatKerasError, match="at least 10 answers"):
-        rule.fit({name: column[:5] for name, column in table().items()})
-    with pytest.raises(CatKerasError, match="Unknown deferral rule"):
-        ck.deferral.get("isotonic-nothing")
-
-
-def test_one_threshold_serves_an_easy_and_a_hard_task():
-    """The same scores mean 0.9 on one task and 0.3 on the other: calibrated, the hard task is deferred."""
-    n, rng = 2000, np.random.default_rng(0)
-    tasks = np.array(["easy", "hard"] * (n // 2))
-    confidence, right = rng.random(n), rng.random(n) < np.where(tasks == "easy", 0.9, 0.3)
-    rule = Calibrated(ck.deferral.get("confidence"), "platt")
-    whole = {"id": np.arange(n), "task": tasks, "confidence": confidence, "quality_small": right * 1.0}
-    half = {name: column[: n // 2] for name, column in whole.items()}
-    scores = rule.fit(half)({name: column[n // 2 :] for name, column in whole.items()})
-    assert scores[tasks[n // 2 :] == "easy"].min() > scores[tasks[n // 2 :] == "hard"].max()
-
-
-def test_curves_by_hand():
-    assert probability({"x": [0.0, 1.0], "y": [0.2, 0.6]}, np.array([-1, 0.5, 2])).tolist() == [0.2, 0.4, 0.6]
-    assert probability({"slope": 2.0, "intercept": -1.0}, np.array([0.5])).tolist() == [0.5]
-
-
-def test_given_confidences_are_scores():
-    rule = ck.deferral.get("stated-confidence")
-    assert rule({"id": ["a", "b"], "stated_confidence": [0.9, 0.1]}).tolist() == [0.9, 0.1]
-    with pytest.raises(CatKerasError, match=r"lies in \[0, 1\]; example 'b' has 90.0"):
-        rule({"id": ["a", "b"], "stated_confidence": [0.9, 90.0]})
-    assert not set(ck.deferral.GIVEN) & set(ck.deferral.RULES)
-
-
-def test_agreement_is_of_the_most_frequent_answer():
-    answers, shares = ck.deferral.agreement([["4", "5", "4"], ["B", "A"]])
-    assert answers == ["4", "B"] and shares.tolist() == [2 / 3, 0.5]
-    with pytest.raises(CatKerasError, match="row 1 has none"):
-        ck.deferral.agreement([["a"], []])
-
-
-def policy(rule="chow-average", threshold=-0.6, **facts):
-    return Policy(("it's small", "large"), (ck.deferral.get(rule),), (threshold,), facts)
-
-
-@pytest.mark.parametrize("threshold", [-0.6, -np.inf, np.inf])
-def test_a_policy_is_read_as_it_was_written(tmp_path, threshold):
-    policy(threshold=threshold, limit={"max_cost": 1}).write(tmp_path / "p.json")
-    text = (tmp_path / "p.json").read_text()
-    assert "Infinity" not in text and json.loads(text)["stages"][1] == {"model": "large"}
-    found = Policy.read(tmp_path / "p.json")
-    assert found.thresholds == (threshold,) and found.facts == {"limit": {"max_cost": 1}}
-    columns = {"id": ["a", "b"], "token_logprobs": [[-0.1, -0.3], [-1.0]]}
-    assert found.keeps(0, columns).tolist() == (np.array([-0.2, -1.0]) >= threshold).tolist()
-    assert found.keeps(1, columns).all()
-
-
-def test_a_policy_says_its_formula_and_keeps_no_digest(tmp_path):
-    fitted = ck.deferral.get("platt-confidence").fit(table())
-    Policy(("s", "l"), (fitted,), (0.7,)).write(tmp_path / "p.json")
-    stage = json.loads((tmp_path / "p.json").read_text())["stages"][0]
-    assert "slope" in stage["rule"]["formula"] and "fitted_on" not in stage["rule"]["config"]
-    assert Policy.read(tmp_path / "p.json").keeps(0, table()).any()  # also the rows that it was fitted on
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format": "other"}, 'says "format"'),
-        ({"version": 2}, 'says "format"'),
-        ({"stages": []}, "models, rules and thresholds"),
-        ({"stages": [{"model": "a"}, {"model": "b"}]}, "models, rules and thresholds"),
-    ],
-)
-def test_a_damaged_policy_is_said(tmp_path, change, message):
-    policy().write(tmp_path / "p.json")
-    facts = json.loads((tmp_path / "p.json").read_text()) | change
-    (tmp_path / "p.json").write_text(json.dumps(facts))
-    with pytest.raises(CatKerasError, match=message):
-        Policy.read(tmp_path / "p.json")
-
-
-def test_a_policy_is_of_its_models():
-    policy().check_models(["large", "it's small", "third"])
-    with pytest.raises(CatKerasError, match="the models it was made for, it's small, large"):
-        policy().check_models(["large", "other"])
-
-
-def test_the_semantic_router_keeps_what_the_policy_keeps():
-    """Its confidence is (l + 3) / 3, cut to [0, 1], and at least the threshold keeps an answer."""
-    text, why = gateways.semantic_router(policy())
-    assert not why and "- model: 'it''s small'" in text and "confidence_method: avg_logprob" in text
-    threshold = float(text.split("threshold: ")[1].split("\n")[0])
-    assert threshold == pytest.approx((3 - 0.6) / 3)
-    for mean in (-0.6, -0.6 - 1e-9, -0.6 + 1e-9, -5.0, 0.0):
-        assert (min(1, max(0, (mean + 3) / 3)) >= threshold) == (mean >= -0.6)
-
-
-@pytest.mark.parametrize(
-    ("rule", "threshold", "why"),
-    [("confidence", 0.5, "mean token"), ("chow-average", -4.0, "above -3"), ("chow-average", np.inf, "above -3")],
-)
-def test_what_the_semantic_router_cannot_say(rule, threshold, why):
-    text, said = gateways.semantic_router(policy(rule, threshold))
-    assert not text and why in said
