@@ -14,7 +14,7 @@ def table(n=400, seed=0):
     """A confidence that knows something of whether the small model is right, on two tasks."""
     rng = np.random.default_rng(seed)
     right = rng.random(n) < 0.6
-    sure = 1 / (1 + np.exp(-right - rng.normal(size=n)))
+    sure = 1 / (1 + np.exp(-1.0 * right - rng.normal(size=n)))
     return {"id": [f"q{seed}-{i}" for i in range(n)], "task": ["a", "b"] * (n // 2), "confidence": sure,
             "quality_small": right * 1.0}  # fmt: skip
 
