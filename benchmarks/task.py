@@ -1,4 +1,4 @@
-"""What a file with tasks of one's own imports: `from benchmarks.task import Task, register` (see `--tasks-file`)."""
+"""What a user's own file of tasks imports: `from benchmarks.task import Task, register` (see `--tasks-file`)."""
 
 from benchmarks.tasks.task import Filled, Getter, Row, Task, register
 

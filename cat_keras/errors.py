@@ -3,25 +3,21 @@
 import difflib
 from collections.abc import Iterable
 
-LONGEST = 1500  # characters of a message
+MAX_CHARACTERS = 1500  # of a message
 
 
 class CatKerasError(ValueError):
     """Bad input or a damaged file. The message states the rule, what was received, and what to do.
 
-    It is one line whatever was received: characters that a terminal would obey or hide stand in it as escapes, and of
-    what is too long to read the middle is left out.
+    The message is always one line. Characters that a terminal would obey or hide are written as escapes, and the
+    middle of a message longer than `MAX_CHARACTERS` is left out.
     """
 
     def __init__(self, message: str):
-        super().__init__(_one_line(message))
-
-
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 4 :]}"
-    return escaped(text)
+        text = " ".join(message.split())
+        if len(text) > MAX_CHARACTERS:
+            text = f"{text[: MAX_CHARACTERS * 2 // 3]} … {text[-MAX_CHARACTERS // 4 :]}"
+        super().__init__(escaped(text))
 
 
 def escaped(text: str) -> str:
@@ -38,14 +34,17 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> CatKerasError:
         valid: every name that exists.
     """
     valid = sorted(valid)
-    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
-    near += [v for v in valid if name and name in v and v not in near][:3]
-    hint = f"did you mean {', '.join(near[:4])}?" if near else f"valid: {', '.join(valid[:12]) or 'there is none'}"
+    similar = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    similar += [v for v in valid if name and name in v and v not in similar][:3]
+    if similar:
+        hint = f"did you mean {', '.join(similar[:4])}?"
+    else:
+        hint = f"valid: {', '.join(valid[:12]) or 'there is none'}"
     return CatKerasError(f"Unknown {kind} {name!r}; {hint}")
 
 
 class Stopped(BaseException):
-    """Work was asked to end (SIGTERM, a `stop` of `train`) and has saved its state.
+    """Raised when work was asked to end (by SIGTERM, or by the `stop` of `train`) and has saved its state.
 
-    Not an error, so that no handler of errors catches it.
+    It is not an error: it derives from `BaseException`, so that no `except Exception` catches it.
     """

@@ -1,4 +1,4 @@
-"""Figures and tables of the study: kept results in, files for a paper out. Loads no TensorFlow and no model.
+"""Figures and tables of the study, drawn from kept results as files for a paper. Loads no TensorFlow and no model.
 
 `python -m paper_figs` draws everything that `results/` can show into `paper_figs/out/`; `--list` says what is there and
 which run is missing for the rest; `--check` fails when a committed file is not what the results give.

@@ -27,7 +27,9 @@ def paper_figs(
 
     book = Book(FIGURES, sources(results))
     if list_:
-        _list(book)
+        for job in book.jobs():
+            typer.echo(job.name)
+        _missing(book)
     elif check:
         _check(book, out, only or ())
     else:
@@ -38,18 +40,14 @@ def paper_figs(
         typer.echo(f"Everything is in {out}/, shown in {out}/README.md")
 
 
-def _list(book):
-    for job in book.jobs():
-        typer.echo(job.name)
-    _missing(book)
-
-
 def _missing(book):
+    """Says which figures no results can show, and what run would."""
     for figure in book.missing():
         typer.echo(f"not drawn: {figure.name} wants {figure.wants}")
 
 
 def _check(book, out: Path, only):
+    """Says what is stale, and exits with status 1 if anything is."""
     count = len(book.jobs(only))
     stale, unlike = list(book.check(out, only)), book.unlike(out, only)
     for line in stale:

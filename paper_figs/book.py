@@ -26,16 +26,19 @@ class Book:
     sources: Sequence[Source]
 
     def jobs(self, only: Iterable[str] = ()) -> list[Job]:
-        """Every drawing that can be made; of those named, if any are: a figure, or one drawing as `source/figure`.
+        """Every drawing that the results allow.
+
+        Args:
+            only: names to choose by, each of a figure or of one drawing as `source/figure`; all drawings when empty.
 
         Raises:
             CatKerasError: a name that is neither.
         """
-        jobs, only = [job for figure in self.figures for job in figure.jobs(self.sources)], set(only)
+        jobs, requested = [job for figure in self.figures for job in figure.jobs(self.sources)], set(only)
         known = {figure.name for figure in self.figures} | {job.name for job in jobs}
-        if unknown := sorted(only - known):
+        if unknown := sorted(requested - known):
             raise unknown_name("figure", unknown[0], known)
-        return [job for job in jobs if not only or only & {job.figure.name, job.name}]
+        return [job for job in jobs if not requested or requested & {job.figure.name, job.name}]
 
     def missing(self) -> list[Figure]:
         """Figures for which no results hold what they want."""
@@ -50,11 +53,14 @@ class Book:
         store.write_bytes(Path(out) / INDEX, self.index())
 
     def check(self, out: Path, only: Iterable[str] = ()) -> Iterator[str]:
-        """What is stale below `out`, one sentence each; nothing when every file is what the results give."""
-        jobs, only = self.jobs(only), set(only)
+        """One sentence for each thing below `out` that is not what the results give.
+
+        Files that nothing draws, and the index, are looked at only when no names are given.
+        """
+        jobs = self.jobs(only)
         for job in jobs:
             yield from _stale(job, Path(out))
-        if only:
+        if set(only):
             return
         expected = {path for job in jobs for path in job.paths} | {INDEX}
         for path in sorted(Path(out).rglob("*")):
@@ -67,9 +73,9 @@ class Book:
 
     def unlike(self, out: Path, only: Iterable[str] = ()) -> list[str]:
         """Pictures that another version of matplotlib drew: `check` compares their inputs, and not their bytes."""
-        ours = version("matplotlib")
-        drawn = {job.name: render.embedded(out, job.name) for job in self.jobs(only) if not job.figure.table}
-        return [name for name, origin in drawn.items() if origin and origin.get("matplotlib") != ours]
+        installed = version("matplotlib")
+        origins = {job.name: render.embedded(out, job.name) for job in self.jobs(only) if not job.figure.table}
+        return [name for name, origin in origins.items() if origin and origin.get("matplotlib") != installed]
 
     def index(self) -> bytes:
         """A page that shows every drawing with its caption, and names what is missing."""
@@ -79,12 +85,13 @@ class Book:
         for figure in self.figures:
             jobs = figure.jobs(self.sources)
             lines += [f"## {figure.name}", "", figure.caption, ""]
-            lines += [line for job in jobs for line in _shown(job)]
+            lines += [line for job in jobs for line in _entry(job)]
             lines += [] if jobs else [f"*Not drawn.* It wants {figure.wants}", ""]
         return "\n".join(lines).encode()
 
 
-def _shown(job: Job) -> list[str]:
+def _entry(job: Job) -> list[str]:
+    """The lines of the index for one drawing."""
     names = ", ".join(f"`{source.name}`" for source in job.sources)
     facts = f"From {names} ({_count(job, 'task')}, {_count(job, 'seed')})"
     links = " · ".join(f"[{Path(path).suffix[1:]}]({path})" for path in job.paths)
@@ -100,9 +107,10 @@ def _count(job: Job, what: str) -> str:
 
 
 def _stale(job: Job, out: Path) -> Iterator[str]:
-    made = render.files(job)
-    if absent := [name for name in made if not (out / name).is_file()]:
-        yield f"{job.name}: not drawn yet, {', '.join(Path(name).name for name in absent)} missing"
+    """Draws a job again and says how its files below `out` differ from that."""
+    expected = render.files(job)
+    if missing := [name for name in expected if not (out / name).is_file()]:
+        yield f"{job.name}: not drawn yet, {', '.join(Path(name).name for name in missing)} missing"
         return
     then, now = render.embedded(out, job.name), render.provenance(job)
     if then is None:
@@ -111,11 +119,12 @@ def _stale(job: Job, out: Path) -> Iterator[str]:
         yield f"{job.name}: stale, {'; '.join(changed)}"
     elif not job.figure.table and then.get("matplotlib") != now["matplotlib"]:
         return  # another version draws other bytes, which says nothing about the figure; see `Book.unlike`
-    elif differ := [Path(name).name for name, content in made.items() if (out / name).read_bytes() != content]:
+    elif differ := [Path(name).name for name, content in expected.items() if (out / name).read_bytes() != content]:
         yield f"{job.name}: {', '.join(differ)} differ though no input changed: its code did, or a file was edited"
 
 
 def _changed(then: dict, now: dict) -> list[str]:
+    """How the inputs, name → sha256, differ between then and now, in words."""
     words = [f"{name} changed" for name in now if name in then and then[name] != now[name]]
     words += [f"{name} is new" for name in now if name not in then]
     return words + [f"{name} is no longer read" for name in then if name not in now]

@@ -20,7 +20,8 @@ class Figure:
             Looks at manifests and file names alone.
         draw: the sources of a group → a matplotlib `Figure` or a `Sheet`.
         wants: what a run must have for this figure, and the command that makes one.
-        files: what `draw` reads of each source. table: whether `draw` gives a `Sheet`.
+        files: what `draw` reads of each source. first: what it reads besides of the first source of a group.
+        table: whether `draw` gives a `Sheet`.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Figure:
     draw: Callable
     wants: str
     files: tuple[str, ...] = PREDICTIONS
+    first: tuple[str, ...] = ()
     table: bool = False
 
     def jobs(self, sources: Sequence[Source]) -> list["Job"]:
@@ -56,9 +58,16 @@ class Job:
     def command(self) -> str:
         return f"python -m paper_figs --only {self.name}"
 
+    @property
+    def reads(self) -> list[tuple[Source, tuple[str, ...]]]:
+        """Each source with the files that are read of it."""
+        files = self.figure.files
+        of_first = tuple(dict.fromkeys((*files, *self.figure.first)))
+        return [(source, files if i else of_first) for i, source in enumerate(self.sources)]
+
     def inputs(self) -> dict[str, str]:
         """`folder/file` → sha256."""
-        return {key: value for source in self.sources for key, value in source.hashes(self.figure.files).items()}
+        return {key: value for source, files in self.reads for key, value in source.hashes(files).items()}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A drawing → its files, the same bytes every time; each says which command made it from which inputs."""
+"""Turns a drawing into files, the same bytes every time; each says which command made it from which inputs."""
 
 import io
 import json
@@ -30,50 +30,50 @@ def files(job: Job) -> dict[str, bytes]:
     """Draws a job; path below the output folder → content."""
     origin = json.dumps(provenance(job), sort_keys=True)
     with style.applied():
-        drawn = job.figure.draw(*job.sources)
-        made = _sheet(drawn, origin) if job.figure.table else _pictures(job, drawn, origin)
-    return {f"{job.name}.{kind}": content for kind, content in made.items()}
+        drawing = job.figure.draw(*job.sources)
+        contents = _sheet(drawing, origin) if job.figure.table else _pictures(job, drawing, origin)
+    return {f"{job.name}.{kind}": content for kind, content in contents.items()}
 
 
 def embedded(folder: Path, name: str) -> dict | None:
     """The provenance inside a drawing's files; None when neither its SVG nor its Markdown is there or says so."""
     for kind, pattern in (("svg", r"<dc:description>(.*?)</dc:description>"), ("md", r"<!-- (\{.*?\}) -->")):
         path = Path(folder) / f"{name}.{kind}"
-        found = re.search(pattern, path.read_text(encoding="utf-8"), re.DOTALL) if path.is_file() else None
-        if found:
+        match = re.search(pattern, path.read_text(encoding="utf-8"), re.DOTALL) if path.is_file() else None
+        if match:
             try:
-                return json.loads(found[1])
+                return json.loads(match[1])
             except json.JSONDecodeError:
                 return None
     return None
 
 
 def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[str, bytes]:
-    from_predictions = "predictions.parquet" in job.figure.files
-    lacks = [name for source in job.sources for name in source.run.missing] if from_predictions else []
-    if lacks:  # a figure leaves its README behind, so it says itself what it lacks
-        named = f"† incomplete: lacks {lacks[0]}" + (f" and {len(lacks) - 1} more" if len(lacks) > 1 else "")
-        figure.suptitle(named, fontsize=style.SMALL, color=style.GREY)
+    predicted = (source for source, read in job.reads if "predictions.parquet" in read)
+    missing = [cell for source in predicted for cell in source.run.missing]
+    if missing:  # a figure is shown without its README, so it says itself what it lacks
+        note = f"† incomplete: lacks {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        figure.suptitle(note, fontsize=style.SMALL, color=style.GREY)
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()  # lays out once for all formats
     figure.set_layout_engine("none")
     title = {"Title": job.name}
-    # A date or a version of matplotlib's own would change the bytes; the version that counts is in the provenance.
+    # Matplotlib would write the date and its version, which change the bytes; the version is in the provenance.
     metadata = {
         "pdf": title | {"Keywords": origin, "Creator": None, "Producer": None, "CreationDate": None},
         "svg": title | {"Description": origin, "Creator": None, "Date": None},
         "png": title | {"Description": origin, "Software": None},
     }
-    made = {}
+    contents = {}
     for kind in PICTURES:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=metadata[kind], dpi=PREVIEW_DPI)
-        made[kind] = buffer.getvalue()
-    return made
+        contents[kind] = buffer.getvalue()
+    return contents
 
 
 def _sheet(sheet: Sheet, origin: str) -> dict[str, bytes]:
-    """The CSV holds records alone: readers of CSV know no comments."""
+    """The files of a table. The CSV does not say where it is from, since readers of CSV know no comments."""
     return {
         "tex": f"% {origin}\n{tex(sheet.table)}".encode(),
         "md": f"<!-- {origin} -->\n\n{markdown(sheet.table)}".encode(),
@@ -89,17 +89,16 @@ _SPECIAL = {
 }  # fmt: skip
 
 
-def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(char, char) for char in text)
-
-
 def tex(table: Table) -> str:
     """The table as a `tabular` with booktabs rules; title and notes as comments, for the caption to use."""
-    rows = [" & ".join(map(_escaped, row)) + r" \\" for row in table.rows]
+
+    def line(cells) -> str:
+        return " & ".join("".join(_SPECIAL.get(char, char) for char in cell) for cell in cells) + r" \\"
+
+    head, rows = line(table.columns), [line(row) for row in table.rows]
     first = len(rows) - table.references
     body = [*rows[:first], *([r"\midrule"] if table.references and first else []), *rows[first:]]
-    comments = [f"% {line}" for line in (table.title, *table.notes)]
-    head = " & ".join(map(_escaped, table.columns)) + r" \\"
+    comments = [f"% {text}" for text in (table.title, *table.notes)]
     columns = "l" + "r" * (len(table.columns) - 1)
     opening = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule"]
     return "\n".join([*comments, *opening, *body, r"\bottomrule", r"\end{tabular}", ""])

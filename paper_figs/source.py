@@ -17,7 +17,7 @@ class Source:
 
     Args:
         folder: holds at least a `manifest.json`. name: what figures call it.
-        aside: whether it stands in figures that compare runs, and has none of its own.
+        aside: whether only figures that compare runs show it, and none shows it alone.
     """
 
     def __init__(self, folder: Path, name: str = "", aside: bool = False):
@@ -41,7 +41,7 @@ class Source:
 
     @cached_property
     def numbers(self) -> summary.Summary:
-        """Every number of the report; bootstrapped, so the dearest thing a figure can ask for."""
+        """Every number of the report. Its bootstrap makes it the most expensive thing that a figure can ask for."""
         return summary.summarize(self.run)
 
     def json(self, file: str):
@@ -60,10 +60,9 @@ def sources(results: Path) -> list[Source]:
     """
     results = Path(results)
     folders = [path.parent.relative_to(results) for path in sorted(results.rglob("manifest.json"))]
-    found = [Source(results / name, name.as_posix(), aside=len(name.parts) > 1) for name in folders]
-    if not found:
+    if not folders:
         raise CatKerasError(
             f"Figures are drawn from folders that hold a manifest.json. Received: {results}, which has none. "
             "Run a profile, and keep its results there"
         )
-    return found
+    return [Source(results / name, name.as_posix(), aside=len(name.parts) > 1) for name in folders]

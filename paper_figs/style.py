@@ -1,4 +1,4 @@
-"""How every figure looks: sizes of a two-column paper, type that stays legible there, one colour per method."""
+"""How every figure looks: sizes of a two-column paper, type that stays legible there, one look for each method."""
 
 import math
 from collections.abc import Iterator
@@ -14,9 +14,26 @@ from benchmarks.report.plots.palette import (  # the report and the paper show a
     GREY,
     MARKERS,
     looks,
+    nth_look,
 )
 
-__all__ = ["COLOURS", "COLUMN", "GREY", "MARKERS", "PAGE", "SMALL", "applied", "canvas", "legend", "looks", "zero"]
+__all__ = [
+    "COLOURS",
+    "COLUMN",
+    "GREY",
+    "MARKERS",
+    "PAGE",
+    "SMALL",
+    "applied",
+    "blank",
+    "canvas",
+    "interval",
+    "legend",
+    "looks",
+    "nth_look",
+    "spread",
+    "zero",
+]
 
 COLUMN, PAGE = 3.3, 6.9  # widths of one column and of both
 SMALL = 7  # points; nothing is smaller
@@ -57,9 +74,21 @@ def canvas(rows: int = 1, columns: int = 1, *, width: float = COLUMN, height: fl
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
-def legend(figure: Figure, axes: Axes, columns: int = 3, **where):
-    """One legend for the whole figure, below it, from the labels of some axes."""
-    handles, labels = axes.get_legend_handles_labels()
+def blank(*, width: float = COLUMN, height: float) -> Figure:
+    """A figure without axes, for those that place their own."""
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    return figure
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 3, further: tuple[list, list[str]] = ([], []), **where):
+    """One legend for the whole figure, below it.
+
+    Args:
+        axes: the panel whose labels it has. columns: at most. further: handles and labels that it has besides.
+        where: other arguments of matplotlib's legend.
+    """
+    handles, labels = ([*own, *others] for own, others in zip(axes.get_legend_handles_labels(), further, strict=True))
     where = {"loc": "outside lower center", **where}
     figure.legend(handles, labels, ncols=max(1, min(columns, len(labels))), **where)
 
@@ -72,18 +101,19 @@ def zero(axes: Axes, horizontal: bool = False):
 def interval(axes: Axes, at: float, value, look: dict, vertical: bool = False, scale: float = 100):
     """An estimate with its interval (estimate, low, high), at a place on the other axis."""
     estimate, *ends = (scale * x for x in value)
-    _stroke(axes, at, estimate, ends, look, vertical)
+    _mark(axes, at, estimate, ends, look, vertical)
 
 
 def spread(axes: Axes, at: float, value, look: dict, scale: float = 1):
     """A mean over seeds with its standard deviation; a mark alone where there is one seed, nothing for NaN."""
     mean, sd = scale * value.mean, scale * value.sd
     if not math.isnan(mean):
-        _stroke(axes, at, mean, [] if math.isnan(sd) else [mean - sd, mean + sd], look, False)
+        _mark(axes, at, mean, [] if math.isnan(sd) else [mean - sd, mean + sd], look, vertical=False)
 
 
-def _stroke(axes: Axes, at: float, middle: float, ends: list[float], look: dict, vertical: bool):
+def _mark(axes: Axes, at: float, middle: float, ends: list[float], look: dict, vertical: bool):
+    """A line between the ends, and the mark of the method on it."""
     line, mark = {"color": look["color"], "linewidth": 1, "zorder": 2}, look | {"linestyle": "", "zorder": 3}
-    for along, marked in ((ends, line), ([middle], mark)):
-        across = [at] * len(along)
-        axes.plot(*((across, along) if vertical else (along, across)), **marked)
+    for values, appearance in ((ends, line), ([middle], mark)):
+        places = [at] * len(values)
+        axes.plot(*((places, values) if vertical else (values, places)), **appearance)

@@ -44,7 +44,7 @@ def variants(sources: Iterable[Source]) -> list[Variant]:
     A manifest names them under `objectives`, `{method: {"objective": …, "arguments": {…}}}`; without that entry, a
     method is the objective of its name with the profile's arguments for it.
     """
-    found = []
+    every_variant = []
     for source in sources:
         named = source.manifest.get("objectives") or {
             method: {"objective": method, "arguments": source.settings.get("arguments", {}).get(method, {})}
@@ -52,16 +52,17 @@ def variants(sources: Iterable[Source]) -> list[Variant]:
         }
         for method, how in named.items():
             arguments = DEFAULTS.get(how["objective"], {}) | how.get("arguments", {})
-            found.append(Variant(source, method, how["objective"], arguments))
-    return found
+            every_variant.append(Variant(source, method, how["objective"], arguments))
+    return every_variant
 
 
 def families(
     sources: Sequence[Source], ignoring: Iterable[str] = NAMES, aside: bool = False
 ) -> list[tuple[Source, ...]]:
-    """Sources with predictions, grouped by equal settings but for some keys; those without settings are left out.
+    """Groups of sources with predictions whose settings are equal but for the keys `ignoring`.
 
-    The first of a group is not aside if there is such a one; otherwise, unless `aside`, there is no group.
+    Sources without settings are left out. In a group, sources that are not aside come first; a group of none but
+    sources aside is left out unless `aside`.
     """
     groups: dict[str, list[Source]] = {}
     for source in sources:
@@ -72,10 +73,10 @@ def families(
     return [tuple(group) for group in ordered if aside or not group[0].aside]
 
 
-def distinct(found: Iterable[Variant], key: str) -> dict[object, Variant]:
-    """One variant for each value of an argument, the first of those that have it; sorted by value."""
+def distinct(candidates: Iterable[Variant], key: str) -> dict[object, Variant]:
+    """Value of an argument → the first variant that has it, sorted by value."""
     first: dict[object, Variant] = {}
-    for variant in found:
+    for variant in candidates:
         if key in variant.arguments:
             first.setdefault(variant.arguments[key], variant)
     return dict(sorted(first.items()))

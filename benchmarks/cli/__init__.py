@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import importing, results, run, tasks, tune
+from benchmarks.cli import importing, perf, results, run, tasks, tune
 from cat_keras.errors import CatKerasError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command()(tune.tune)
 app.command("import")(importing.import_answers)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
+app.add_typer(perf.app, name="perf")
 
 
 def main():

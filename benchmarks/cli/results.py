@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import DataOption, OutOption, console
+from benchmarks.cli.options import DataOption, OutOption, VerboseOption, console
 from cat_keras.errors import CatKerasError, unknown_name
 
 RESULTS = Path("results")
@@ -22,6 +22,7 @@ def report(
         typer.Option(help="Price of a million tokens of the small model: 0.10, or 0.10/0.40 read/written."),
     ] = None,
     price_large: Annotated[str | None, typer.Option(help="The same of the large model.")] = None,
+    verbose: VerboseOption = False,
 ):
     """Compute tables and plots of finished runs again, from their predictions alone."""
     from benchmarks import report as reports
@@ -30,10 +31,10 @@ def report(
     prices = costs.prices(price_small, price_large)
     folders = [_folder(run, out) for run in runs]
     if len(folders) == 1:
-        reports.build(folders[0], console(), prices)
-        typer.echo(f"Everything is in {folders[0]}/")
+        reports.build(folders[0], console(), prices, verbose)
+        typer.echo(f"The report: {folders[0] / 'report.html'}; as text: {folders[0] / 'table.md'}")
     else:
-        typer.echo(f"Everything is in {reports.build_many(folders, to or out, console(), prices)}")
+        typer.echo(f"The report: {reports.build_many(folders, to or out, console(), prices, verbose)}")
 
 
 def keep(
@@ -55,23 +56,21 @@ def verify(
         list[Path] | None, typer.Argument(help="Folders of results; by default all under results/.", show_default=False)
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="First write all of it as this code computes it.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes that share the folders; 0 for one per core.")] = 0,
 ):
     """Compute every committed number, table and figure again from committed predictions, and name what differs."""
-    from benchmarks.keeping import keep as keeping
     from benchmarks.keeping import verify as verifying
 
-    folders = results or verifying.folders(RESULTS)
-    for folder in folders if write else ():
-        keeping.redraw(folder)
-    verdicts = [verifying.verify(folder) for folder in folders]
-    for verdict in verdicts:
+    different = False
+    for verdict in verifying.verify_all(results or verifying.folders(RESULTS), jobs, write):
         if not verdict.problems:
             typer.echo(f"{verdict.folder}: {verdict.compared} files computed again, all as committed")
         for line in verdict.problems:
             typer.echo(f"{verdict.folder}/{line}")
         for line in verdict.notices:
             typer.echo(f"{verdict.folder}: note: {line}")
-    if any(verdict.problems for verdict in verdicts):
+        different |= bool(verdict.problems)
+    if different:
         raise typer.Exit(1)
 
 

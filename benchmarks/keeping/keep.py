@@ -19,7 +19,7 @@ from benchmarks import report
 from benchmarks.keeping import merge
 from benchmarks.metrics.metric import code
 from benchmarks.report.numbers import cells
-from benchmarks.report.reading import load
+from benchmarks.report.reading import histories, load
 from benchmarks.report.reading.columns import Columns
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
 from benchmarks.report.reading.load import Run
@@ -29,10 +29,9 @@ from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 from cat_keras.storage.untrusted import is_plain
 
-# What numbers and plots may depend on, beside this code.
-PACKAGES = ("matplotlib", "numpy", "pyarrow", "rouge-score", "sacrebleu", "scikit-learn", "scipy")
+# What numbers may depend on, beside this code.
+PACKAGES = ("numpy", "pyarrow", "rouge-score", "sacrebleu", "scikit-learn", "scipy")
 PREDICTIONS = ("examples.parquet", "predictions.parquet")
-LEFT_OUT = (".svg", ".html")  # large, and nothing that tables and PNG files do not show
 # Ids that sources make. Others, such as a URL or a title, may be text of the data.
 PLAIN_ID = re.compile(r"[\w-]*\d+", re.ASCII)
 
@@ -57,13 +56,12 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
     if not run.has_text:
         raise CatKerasError(f"Results are kept of a run with its texts; {source} has none. Give the run's own folder")
     before = _files_of(to)
-    manifest = _manifest(run)
+    manifest, tables, courses = _manifest(run), _predictions(run), run.histories
     if add and (to / "manifest.json").exists():
-        manifest, tables = merge.beside(to, manifest, _predictions(run))
-    else:
-        tables = _predictions(run)
-    contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True))
-    contents |= _drawn(contents, manifest, to.name)
+        manifest, tables = merge.beside(to, manifest, tables)
+        courses = load.load(to).histories | courses
+    contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True)) | _training(courses)
+    contents |= _computed(contents, manifest, to.name)
     _write(to, contents, manifest, before)
     return to
 
@@ -76,8 +74,8 @@ def redraw(folder: Path):
     """
     run, folder = load.load(folder), Path(folder)
     before, contents = _files_of(folder), {name: (folder / name).read_bytes() for name in PREDICTIONS}
-    manifest = store.read_manifest(folder / "manifest.json")
-    _write(folder, contents | shown(run), manifest | {"kept": manifest["kept"] | {"packages": packages()}}, before)
+    contents |= _training(run.histories) | shown(run)
+    _write(folder, contents, run.manifest | {"kept": run.manifest["kept"] | {"packages": packages()}}, before)
 
 
 def _write(to: Path, contents: dict[str, bytes], manifest: dict, before: set[str]):
@@ -86,7 +84,11 @@ def _write(to: Path, contents: dict[str, bytes], manifest: dict, before: set[str
         (to / name).unlink(missing_ok=True)
 
 
-def _drawn(contents: dict[str, bytes], manifest: dict, name: str) -> dict[str, bytes]:
+def _training(courses: dict[str, histories.History]) -> dict[str, bytes]:
+    return {histories.FILE: histories.to_parquet(courses)} if courses else {}
+
+
+def _computed(contents: dict[str, bytes], manifest: dict, name: str) -> dict[str, bytes]:
     """The report of what will be kept, from a copy: the folder itself changes once all is there."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / name
@@ -95,15 +97,13 @@ def _drawn(contents: dict[str, bytes], manifest: dict, name: str) -> dict[str, b
 
 
 def shown(run: Run) -> dict[str, bytes]:
-    """File name → content of the part of the report that is kept; `report` makes the rest from what is kept."""
-    return {name: content for name, content in report.files(run).items() if not name.endswith(LEFT_OUT)}
+    """File name → content of the part of the report that is kept: its tables. `report` draws the rest from them."""
+    return report.files(run, drawn=False)
 
 
 def packages() -> dict[str, str]:
-    """Versions of what the report is computed and drawn with; FreeType draws the letters of a PNG."""
-    from matplotlib.ft2font import __freetype_version__
-
-    return {name: importlib.metadata.version(name) for name in PACKAGES} | {"freetype": __freetype_version__}
+    """Versions of what the tables are computed with."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def _files_of(to: Path) -> set[str]:

@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from benchmarks.report.reading import histories
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
@@ -31,7 +32,7 @@ def beside(kept: Path, manifest: dict, tables: Iterable[pyarrow.Table]) -> tuple
     Raises:
         CatKerasError: the two were asked different examples, or differ in settings other than which models there are.
     """
-    before = store.read_manifest(kept / "manifest.json")
+    before, _ = histories.separate(store.read_manifest(kept / "manifest.json"))
     _check(kept, before, manifest)
     old = pyarrow.parquet.read_table(kept / "predictions.parquet")
     found = {table["task"][0].as_py(): table for table in tables}

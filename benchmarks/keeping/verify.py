@@ -2,21 +2,21 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.keeping.keep import PREDICTIONS, packages, shown
+from benchmarks.keeping.keep import PREDICTIONS, packages, redraw, shown
 from benchmarks.report.reading import load
 from benchmarks.report.reading.folder import manifest as read_manifest
 from benchmarks.tasks import embedded, imported, task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
-
-DRAWINGS = (".png", ".svg")
-DRAWN_BY = ("matplotlib", "freetype")  # another version of these draws the same numbers in other bytes
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,6 @@ def verify(folder: Path) -> Verdict:
         return Verdict(folder, tuple(problems), tuple(notices))
     run = load.load(folder)
     computed = report.files(run) if run.has_text else shown(run)
-    changed = _changed_packages(manifest, DRAWN_BY)
-    if changed:
-        notices.append(f"drawings were not compared: {changed}")
-        computed = {name: content for name, content in computed.items() if not name.endswith(DRAWINGS)}
     differences = dict(_differences(folder, computed))
     # A file changed by hand has another checksum too; where it differs says more.
     problems = [line for line in problems if line.partition(":")[0] not in differences]
@@ -76,6 +72,39 @@ def verify(folder: Path) -> Verdict:
     if differences and (others := _changed_packages(manifest, packages())):
         notices.append(f"computed with other versions than recorded: {others}")
     return Verdict(folder, tuple(problems), tuple(notices), len(computed))
+
+
+def verify_all(folders: Sequence[Path], jobs: int = 0, write: bool = False) -> Iterator[Verdict]:
+    """Verdicts on several folders, in their order, each as soon as it and those before it are known.
+
+    Args:
+        folders: of results. jobs: how many processes share them; 0 for one per core. The folders with the most
+            predictions are begun first, so that none of them is left to a single process at the end.
+        write: first writes every report as this code computes it.
+
+    Raises:
+        CatKerasError: as `verify`.
+    """
+    work = _written if write else verify
+    jobs = min(jobs or os.cpu_count() or 1, len(folders))
+    if jobs <= 1:
+        yield from map(work, folders)
+        return
+    # Fresh processes: a fork would copy locks that threads of numpy or pyarrow may hold.
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        verdicts = {folder: pool.submit(work, folder) for folder in sorted(folders, key=_size, reverse=True)}
+        for folder in folders:
+            yield verdicts[folder].result()
+
+
+def _written(folder: Path) -> Verdict:
+    redraw(folder)
+    return verify(folder)
+
+
+def _size(folder: Path) -> int:
+    predictions = Path(folder) / PREDICTIONS[1]
+    return predictions.stat().st_size if predictions.is_file() else 0
 
 
 def _damaged(folder: Path, manifest: Mapping) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Official metrics of the tasks, each with a quality per example for the cascade's curves.
+"""The official metrics of the tasks, each with a quality per example for the cascade's curves.
 
-A metric judges texts against examples; it knows no model and no threshold. The libraries behind it are imported when
-it is used.
+A metric judges texts against examples; it knows no model and no threshold. The libraries that it needs are imported
+only when it is used.
 """
 
 import inspect
@@ -53,7 +53,7 @@ def get(name: str, **arguments: Any) -> Metric:
             `"multirc"`, `"record"`, `"gender_parity"`, `"squad"`, `"trivia_qa"`, `"bleu"`, `"bleu+chrf"`, `"rouge"`,
             `"edit_distance"` or `"given"` (imported answers).
         arguments: `positive`, the positive option of `f1` and `multirc`; `tokenize`, sacrebleu's tokenizer of `bleu`
-            and `bleu+chrf`; `no_answer`, the text that says "unanswerable" to `squad`.
+            and `bleu+chrf`; `no_answer`, the text that means "unanswerable" to `squad`.
 
     Raises:
         CatKerasError: there is no such metric, or it does not take these arguments.

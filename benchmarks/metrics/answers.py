@@ -10,28 +10,28 @@ from cat_keras.data.records import Example
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-# TriviaQA's script knows four more quotation marks, and leaves a blank where SQuAD's leaves nothing.
+# TriviaQA's script removes four more quotation marks, and leaves a blank where SQuAD's leaves nothing.
 _BLANK_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))
 
 
 def token_f1(answer: str, truth: str) -> float:
-    """F1 = 2·P·R / (P + R) of the words of two normalised texts, repeated words counted; 0 where none is shared."""
+    """F1 = 2·P·R / (P + R) of the words of two normalised texts, repeated words counted; 0 if they share none."""
     words, true_words = answer.split(), truth.split()
-    shared = sum((Counter(words) & Counter(true_words)).values())
-    if not shared:
+    n_shared = sum((Counter(words) & Counter(true_words)).values())
+    if not n_shared:
         return 0.0
-    precision, recall = shared / len(words), shared / len(true_words)
+    precision, recall = n_shared / len(words), n_shared / len(true_words)
     return 2 * precision * recall / (precision + recall)
 
 
 def squad_normalise(text: str) -> str:
-    """Lower case, no punctuation, no articles, single blanks: in this order, as SQuAD's official scripts do."""
-    return _tidy(text.lower().translate(_NO_PUNCTUATION))
+    """Lower case, no punctuation, no articles, single blanks, in the order of SQuAD's official scripts."""
+    return _without_articles(text.lower().translate(_NO_PUNCTUATION))
 
 
 def trivia_qa_normalise(text: str) -> str:
-    """As for SQuAD, but punctuation becomes a blank: "U.S." is "u s", and "rock'n'roll" three words."""
-    return _tidy(text.lower().translate(_BLANK_PUNCTUATION))
+    """As for SQuAD, but punctuation becomes a blank: "U.S." becomes "u s", and "rock'n'roll" three words."""
+    return _without_articles(text.lower().translate(_BLANK_PUNCTUATION))
 
 
 class TriviaQa(Metric):
@@ -39,7 +39,7 @@ class TriviaQa(Metric):
 
     name = "trivia_qa"
     per_example_name = "exact_match"
-    numbers = ("exact_match", "f1")  # the headline first; it is also the quality of one example
+    numbers = ("exact_match", "f1")  # the headline first, which is also the quality of an example
 
     def per_example(self, text: str, example: Example) -> float:
         return self.scores(text, example)[self.numbers[0]]
@@ -53,14 +53,14 @@ class TriviaQa(Metric):
 
     def scores(self, text: str, example: Example) -> dict[str, float]:
         """Both numbers of one answer, in [0, 1]."""
-        answer, truths = self._read(text), self._truths(example)
+        answer, truths = self._normalise(text), self._truths(example)
         return {"exact_match": float(answer in truths), "f1": max(self._f1(answer, truth) for truth in truths)}
 
-    def _read(self, text: str) -> str:
+    def _normalise(self, text: str) -> str:
         return trivia_qa_normalise(text)
 
     def _truths(self, example: Example) -> list[str]:
-        return [self._read(reference) for reference in example.references]
+        return [self._normalise(reference) for reference in example.references]
 
     def _f1(self, answer: str, truth: str) -> float:
         return token_f1(answer, truth)
@@ -69,11 +69,12 @@ class TriviaQa(Metric):
 class Squad(TriviaQa):
     """Token F1 and exact match, each the best over the accepted answers (Rajpurkar et al., 2018; `evaluate-v2.0.py`).
 
-    Accepted answers that are empty once normalised are left out; where none remains the question is unanswerable and
-    only the empty answer is right. On answerable questions (SQuAD v1.1) that is v1.1's metric.
+    Accepted answers that are empty once normalised are left out. If none remains, the question is unanswerable and only
+    the empty answer is right. If all questions are answerable (SQuAD v1.1), this is the metric of v1.1.
 
     Args:
-        no_answer: a text that stands for the empty answer, in answers and references alike; a target cannot be empty.
+        no_answer: a text that stands for the empty answer, in answers and references alike. It is needed because a
+            target cannot be empty.
     """
 
     name = "squad"
@@ -84,7 +85,7 @@ class Squad(TriviaQa):
         self.no_answer = no_answer
         self._abstention = squad_normalise(no_answer)
 
-    def _read(self, text: str) -> str:
+    def _normalise(self, text: str) -> str:
         text = squad_normalise(text)
         return "" if text == self._abstention else text
 
@@ -95,5 +96,6 @@ class Squad(TriviaQa):
         return token_f1(answer, truth) if answer and truth else float(answer == truth)
 
 
-def _tidy(text: str) -> str:
+def _without_articles(text: str) -> str:
+    """The text without articles, and with single blanks between its words."""
     return " ".join(_ARTICLES.sub(" ", text).split())

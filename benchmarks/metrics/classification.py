@@ -8,7 +8,7 @@ from cat_keras.errors import CatKerasError
 
 
 class Accuracy(Metric):
-    """Share of answers that are the target, to the letter."""
+    """Share of answers that are exactly the target."""
 
     name = "accuracy"
     per_example_name = "accuracy"
@@ -24,7 +24,7 @@ class Accuracy(Metric):
 
 
 class ExactMatch(Accuracy):
-    """Share of answers that are one of the references, surrounding blanks aside."""
+    """Share of answers that are one of the references; surrounding blanks do not count."""
 
     name = "exact_match"
     per_example_name = "exact_match"
@@ -34,7 +34,9 @@ class ExactMatch(Accuracy):
 
 
 class F1(Accuracy):
-    """F1 = 2·TP / (2·TP + FP + FN) of one option against all others, and accuracy; 0 where it never occurs.
+    """F1 = 2·TP / (2·TP + FP + FN) of one option against all others, and accuracy.
+
+    F1 is 0 where the option is neither a target nor an answer.
 
     Args:
         positive: the option that counts as positive.
@@ -46,9 +48,9 @@ class F1(Accuracy):
         self.positive = positive
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
-        """Right; target positive; answer positive."""
+        """Three 0s or 1s per answer: whether it is right, the target is positive, the answer is positive."""
         for example in examples:
-            # A positive that is no option would quietly score 0 for ever.
+            # With a positive that is no option F1 would always be 0, and nobody would know why.
             if example.options and self.positive not in example.options:
                 raise CatKerasError(
                     f"The positive option of metric {self.name} must be one of {list(example.options)}; received "
@@ -66,7 +68,8 @@ class F1(Accuracy):
 
 
 class _Labelled(Accuracy):
-    """Of answers that are labels; the statistics beside "right" are the target and the answer as `code`s."""
+    """A metric of answers that are labels. Its statistics are whether an answer is right, and target and answer as
+    `code`s."""
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
         return [
@@ -76,7 +79,7 @@ class _Labelled(Accuracy):
 
 
 class MacroF1Accuracy(_Labelled):
-    """Unweighted mean of the F1 of every option that occurs, and accuracy: the pair that SuperGLUE's CB reports."""
+    """Unweighted mean of the F1 of every option that occurs, and accuracy: what SuperGLUE reports for CB."""
 
     name = "macro_f1_accuracy"
 
@@ -95,6 +98,6 @@ class Matthews(_Labelled):
     def combine(self, right, truth, answer) -> dict[str, float]:
         from sklearn.metrics import matthews_corrcoef
 
-        # One label on both sides is perfect agreement and no correlation; scikit-learn warns about it.
+        # If all targets and answers are one label, there is no correlation, and scikit-learn would warn about it.
         constant = len({*truth, *answer}) == 1
         return {"matthews": 0.0 if constant else float(matthews_corrcoef(truth, answer)), **super().combine(right)}

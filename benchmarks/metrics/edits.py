@@ -9,10 +9,11 @@ from cat_keras.data.records import Example
 
 
 class EditDistance(ExactMatch):
-    """Edit similarity 1 − d / max(length), the best over the references, and exact match; surrounding blanks aside.
+    """Edit similarity 1 − d / max(length), the best over the references, and exact match.
 
-    d counts the characters inserted, deleted and replaced. Characters, not lower-cased words as in T5's metric of the
-    same name: words without case and punctuation are what true_case and fix_punct never change.
+    Surrounding blanks do not count. d is the number of characters inserted, deleted and replaced. T5's metric of the
+    same name compares lower-cased words instead; but true_case and fix_punct change case and punctuation only, so that
+    words without these would be equal already.
     """
 
     name = "edit_distance"
@@ -22,8 +23,9 @@ class EditDistance(ExactMatch):
         return max(similarity(text.strip(), reference.strip()) for reference in example.references)
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
-        exact, pairs = super().per_example, zip(texts, examples, strict=True)
-        return [(self.per_example(text, example), exact(text, example)) for text, example in pairs]
+        exact_match = super().per_example
+        pairs = zip(texts, examples, strict=True)
+        return [(self.per_example(text, example), exact_match(text, example)) for text, example in pairs]
 
     def combine(self, similar: Sequence[float], exact: Sequence[float]) -> dict[str, float]:
         return {"edit_similarity": percent(similar), "exact_match": percent(exact)}
@@ -37,20 +39,22 @@ def similarity(text: str, other: str) -> float:
 
 
 def distance(text: str, other: str) -> int:
-    """Levenshtein's distance, a few operations per column (Hyyrö, 2003, after Myers, doi 10.1145/316542.316550).
+    """Levenshtein's distance, with a few operations per column (Hyyrö, 2003, after Myers, doi 10.1145/316542.316550).
 
-    Column j of the dynamic-programming table is kept as two numbers: bit i of `up` (`down`) says that its entry i + 1
-    is one more (less) than entry i. Python's whole numbers are as wide as the text is long.
+    The dynamic-programming table has a column per character of `other` and a row per character of `text`. A column is
+    kept as two whole numbers: bit i of `up` (`down`) says that its entry i + 1 is one more (less) than entry i. The
+    bits of `right` (`left`) say the same of entries beside each other in a row. Python's whole numbers have as many
+    bits as the text has characters.
     """
     if not text:
         return len(other)
-    full, last, places = (1 << len(text)) - 1, len(text) - 1, defaultdict(int)
-    for place, character in enumerate(text):
-        places[character] |= 1 << place
+    full, last, positions = (1 << len(text)) - 1, len(text) - 1, defaultdict(int)
+    for position, character in enumerate(text):
+        positions[character] |= 1 << position
     up, down, result = full, 0, len(text)
     for character in other:
-        match = places.get(character, 0)
-        zero = (((match & up) + up) ^ up) | match | down
+        match = positions.get(character, 0)
+        zero = (((match & up) + up) ^ up) | match | down  # diagonal neighbours that are equal
         right, left = down | (full & ~(zero | up)), up & zero
         result += (right >> last & 1) - (left >> last & 1)
         right, left = right << 1 | 1, left << 1

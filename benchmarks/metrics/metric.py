@@ -1,4 +1,4 @@
-"""What every metric offers, and how answers are averaged."""
+"""The interface of every metric, and what several of them need: averages, groups, codes for texts."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from cat_keras.errors import CatKerasError
 
 
 class Metric(ABC):
-    """What every metric offers. Official numbers follow from numbers per answer, which can be kept without the text.
+    """The interface of a metric. Official numbers follow from statistics of each answer, which hold none of its text.
 
     Attributes:
         name: as `get` takes it. per_example_name: what `per_example` measures, for axis labels.
@@ -24,14 +24,14 @@ class Metric(ABC):
 
     @abstractmethod
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
-        """Sufficient statistics of each answer, one tuple of the same length per answer: numbers, never text."""
+        """Sufficient statistics: one tuple per answer, all of the same length, with numbers and never text."""
 
     @abstractmethod
     def combine(self, *columns: Sequence[float]) -> dict[str, float]:
-        """The numbers of `corpus` from the statistics of all answers, column by column, n values each."""
+        """The numbers of `corpus` from the statistics of all n answers, given column by column, n values each."""
 
     def corpus(self, texts: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        """Official numbers of all answers together, the headline first: 0..100, correlations -1..1.
+        """Official numbers of all answers together, by name, the headline first: 0..100, but correlations -1..1.
 
         Raises:
             CatKerasError: no answers, or not one answer per example.
@@ -40,23 +40,23 @@ class Metric(ABC):
         return self.combine(*zip(*self.statistics(texts, examples), strict=True))
 
     def signature(self, examples: Sequence[Example]) -> str:
-        """What makes a number comparable (tokenizer, references, version); "" where nothing varies."""
+        """The settings that must agree for numbers to be compared (tokenizer, references, version); "" if none vary."""
         return ""
 
 
 def code(text: str) -> float:
-    """A text as a number: equal for equal texts, and nothing of the text in it. 48 bits of a hash, exact in a float."""
+    """A number that is equal for equal texts and does not give the text away: 48 bits of a hash, exact in a float."""
     return float(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest()))
 
 
 def percent(shares: Iterable[float]) -> float:
-    """100 times the mean of numbers in [0, 1]; at least one."""
+    """100 times the mean of numbers in [0, 1], of which there must be at least one."""
     shares = list(shares)
     return 100 * (sum(shares) / len(shares))
 
 
 def check_answers(texts: Sequence[str], examples: Sequence[Example]) -> None:
-    """Raises unless there is one answer per example, and at least one."""
+    """Raises CatKerasError unless there is one answer per example, and at least one."""
     if len(texts) != len(examples) or not len(texts):
         raise CatKerasError(
             f"A metric needs one answer per example and at least one; received {len(texts)} answers to "
@@ -65,7 +65,7 @@ def check_answers(texts: Sequence[str], examples: Sequence[Example]) -> None:
 
 
 def group_code(example: Example) -> float:
-    """The group of an example as a number.
+    """The group of an example as a number, see `code`.
 
     Raises:
         CatKerasError: it has none.
@@ -79,8 +79,8 @@ def group_code(example: Example) -> float:
 
 
 def by_group(values: Iterable, groups: Iterable) -> dict[float, list]:
-    """Collects values by their groups."""
-    collected: dict[float, list] = {}
+    """Group → its values, in their order."""
+    members: dict[float, list] = {}
     for value, group in zip(values, groups, strict=True):
-        collected.setdefault(group, []).append(value)
-    return collected
+        members.setdefault(group, []).append(value)
+    return members

@@ -1,4 +1,4 @@
-"""Metric of answers that are a number on a scale: STS-B, how alike two sentences are."""
+"""Metric of answers that are a number on a scale, as in STS-B, which asks how alike two sentences are."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 
 SCALE = 5.0  # STS-B rates from 0 (unrelated) to 5 (same meaning); Cer et al., 2017, https://aclanthology.org/S17-2001
-# What T5 puts for an answer that is no number: just below the scale, so that it never counts as a good guess.
+# What T5 writes for an answer that is no number. It lies just below the scale, so it never counts as a good guess.
 UNPARSABLE = -1.0
 
 
 class PearsonSpearman(Metric):
     """Pearson's and Spearman's correlation, -1..1, of the numbers answered and the one reference of each example.
 
-    The reference, not the target, is the truth: a task may train on rounded numbers and be judged by the exact ones.
-    A correlation with a constant is 0. `unparsable` counts answers that are no number; they enter as -1. Per example
-    1 − |difference| / 5, and 0 for no number.
+    The truth is the reference and not the target, so that a task may train on rounded numbers and be judged by the
+    exact ones. A correlation with a constant is 0. `unparsable` counts the answers that are no number; they enter as
+    -1. The quality of an example is 1 − |difference| / 5, and 0 if the answer is no number.
     """
 
     name = "pearson_spearman"
@@ -35,21 +35,17 @@ class PearsonSpearman(Metric):
         ]
 
     def combine(self, answers: Sequence[float], truths: Sequence[float], none: Sequence[float]) -> dict[str, float]:
-        return {**_correlations(answers, truths), "unparsable": float(sum(none))}
+        pearson = spearman = 0.0
+        if len(set(answers)) > 1 and len(set(truths)) > 1:
+            from scipy.stats import pearsonr, spearmanr
 
-
-def _correlations(answers: Sequence[float], truths: Sequence[float]) -> dict[str, float]:
-    if len(set(answers)) == 1 or len(set(truths)) == 1:
-        return {"pearson": 0.0, "spearman": 0.0}
-    from scipy.stats import pearsonr, spearmanr
-
-    return {
-        "pearson": float(pearsonr(answers, truths).statistic),
-        "spearman": float(spearmanr(answers, truths).statistic),
-    }
+            pearson = float(pearsonr(answers, truths).statistic)
+            spearman = float(spearmanr(answers, truths).statistic)
+        return {"pearson": pearson, "spearman": spearman, "unparsable": float(sum(none))}
 
 
 def _number(text: str) -> float | None:
+    """The finite number that a text says; None if it says none."""
     try:
         number = float(text)
     except ValueError:

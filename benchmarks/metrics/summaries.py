@@ -1,4 +1,4 @@
-"""Metric of summaries, by rouge-score (Lin, 2004, https://aclanthology.org/W04-1013)."""
+"""The metric of summaries, computed by rouge-score (Lin, 2004, https://aclanthology.org/W04-1013)."""
 
 import functools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from cat_keras.data.records import Example
 
 
 class Rouge(Metric):
-    """ROUGE-1, ROUGE-2 and ROUGE-Lsum (F-measure, no stemming), each the best over the references; their mean."""
+    """ROUGE-1, ROUGE-2 and ROUGE-Lsum (F-measure, no stemming): the best over the references, averaged over answers."""
 
     name = "rouge"
     per_example_name = "ROUGE-Lsum"
@@ -41,7 +41,7 @@ def _scorer(kinds: tuple[str, ...]):
 
 
 class _Tokenizer:
-    """rouge-score's own words without stemming, remembered: it asks for those of a reference again for each system."""
+    """rouge-score's tokenizer without stemming, with a memory: it is asked for a reference again for every system."""
 
     def __init__(self):
         from rouge_score.tokenize import tokenize

@@ -9,7 +9,7 @@ from benchmarks.metrics.metric import by_group, code, group_code, percent
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 
-# The eight scored tasks and what each reports; the diagnostics axb and axg are no part of the average.
+# The eight tasks of the average and the numbers that each reports; the diagnostics axb and axg are not among them.
 SCORED = {
     "bool_q": ("accuracy",),
     "cb": ("macro_f1", "accuracy"),
@@ -37,8 +37,8 @@ class MultiRC(F1):
         super().__init__(positive)
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
-        found = super().statistics(texts, examples)
-        return [(*row, group_code(example)) for row, example in zip(found, examples, strict=True)]
+        statistics = super().statistics(texts, examples)
+        return [(*row, group_code(example)) for row, example in zip(statistics, examples, strict=True)]
 
     def combine(self, right, truth, answer, group) -> dict[str, float]:
         f1 = super().combine(right, truth, answer)
@@ -53,7 +53,7 @@ class Record(TriviaQa):
     per_example_name = "token F1"
     numbers = ("f1", "exact_match")
 
-    def _read(self, text: str) -> str:
+    def _normalise(self, text: str) -> str:
         return squad_normalise(text)
 
 
@@ -70,8 +70,8 @@ class GenderParity(Accuracy):
                     f"Gender parity compares pairs; group {members[0].group!r} has {len(members)} examples. Answer "
                     "both sentences of every pair, or correct the task's group"
                 )
-        found = super().statistics(texts, examples)
-        return [(*row, code(text), group) for row, text, group in zip(found, texts, groups, strict=True)]
+        statistics = super().statistics(texts, examples)
+        return [(*row, code(text), group) for row, text, group in zip(statistics, texts, groups, strict=True)]
 
     def combine(self, right, answer, group) -> dict[str, float]:
         pairs = by_group(answer, group).values()
@@ -79,10 +79,10 @@ class GenderParity(Accuracy):
 
 
 def superglue_average(scores: Mapping[str, Mapping[str, float]]) -> float:
-    """SuperGLUE's score: the unweighted mean of its eight tasks, the two numbers of a task averaged first.
+    """SuperGLUE's score: the unweighted mean of its eight tasks, where a task with two numbers counts with their mean.
 
     Args:
-        scores: numbers of `Metric.corpus` by task; other tasks, the diagnostics among them, do not count.
+        scores: numbers of `Metric.corpus` by task; other tasks, such as the diagnostics, do not count.
 
     Raises:
         CatKerasError: a task or one of its numbers is missing; the average never skips one.

@@ -1,4 +1,4 @@
-"""Metrics of translations, by sacrebleu (Post, 2018, https://aclanthology.org/W18-6319)."""
+"""Metrics of translations, computed by sacrebleu (Post, 2018, https://aclanthology.org/W18-6319)."""
 
 import functools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from benchmarks.metrics.metric import Metric
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
 
-# sacrebleu's names; those of the second line download a model at their first use.
+# sacrebleu's names. Those of the second line download a model when they are first used.
 TOKENIZERS = ("13a", "zh", "ja-mecab", "ko-mecab", "intl", "char", "none")
 TOKENIZERS += ("spm", "flores101", "flores200", "spBLEU-1K")
 
@@ -33,11 +33,15 @@ class Bleu(Metric):
         return _sentence_chrf().sentence_score(text, list(example.references)).score / 100
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
-        """Lengths and n-gram counts; `ja-mecab` and `ko-mecab` raise where their package is not installed."""
+        """Lengths and n-gram counts.
+
+        Raises:
+            CatKerasError: the package that `ja-mecab` or `ko-mecab` needs is not installed.
+        """
         return _counts(_bleu(self.tokenize, _references(examples)), texts)
 
     def combine(self, *columns: Sequence[float]) -> dict[str, float]:
-        # Without the tokenizer, which may not be installed where only counts are at hand.
+        # Counts need no tokenizer, and the right one may not be installed on a machine that has counts only.
         return {"bleu": _score(_plain_bleu("none"), columns)}
 
     def signature(self, examples: Sequence[Example]) -> str:
@@ -51,11 +55,12 @@ class BleuChrf(Bleu):
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
         bleu, chrf = super().statistics(texts, examples), _counts(_chrf(_references(examples)), texts)
-        return [(*counts, *more) for counts, more in zip(bleu, chrf, strict=True)]
+        return [(*bleu_counts, *chrf_counts) for bleu_counts, chrf_counts in zip(bleu, chrf, strict=True)]
 
     def combine(self, *columns: Sequence[float]) -> dict[str, float]:
-        of_bleu = 2 + 2 * _plain_bleu("none").max_ngram_order
-        return {**super().combine(*columns[:of_bleu]), "chrf": _score(_sentence_chrf(), columns[of_bleu:])}
+        # BLEU's columns are two lengths, and per order the n-grams that match and those that there are.
+        n_bleu = 2 + 2 * _plain_bleu("none").max_ngram_order
+        return {**super().combine(*columns[:n_bleu]), "chrf": _score(_sentence_chrf(), columns[n_bleu:])}
 
     def signature(self, examples: Sequence[Example]) -> str:
         return f"{super().signature(examples)}; chrF2 {_signature(_sentence_chrf(), examples)}"
@@ -65,8 +70,9 @@ def _references(examples: Sequence[Example]) -> References:
     return tuple(example.references for example in examples)
 
 
-# Reference statistics cost half of a score and are the same for every system. They also take 50 MB per 1,000
-# sentences, so only the last list of examples keeps them: reports go task by task.
+# Statistics of references cost half of a score and are the same for every system, so they are cached. They take 50 MB
+# per 1,000 sentences, so only those of the last list of examples are kept, which is enough for a report: it goes task
+# by task.
 @functools.lru_cache(maxsize=1)
 def _bleu(tokenize: str, references: References):
     return _build_bleu(tokenize, references=_streams(references))
@@ -97,7 +103,7 @@ def _build_bleu(tokenize: str, **arguments):
     try:
         return BLEU(tokenize=tokenize, **arguments)
     except RuntimeError as error:
-        # sacrebleu's way to say that MeCab is not installed.
+        # This is how sacrebleu says that MeCab is not installed.
         language, _, package = tokenize.partition("-")
         if package != "mecab":
             raise
@@ -106,7 +112,7 @@ def _build_bleu(tokenize: str, **arguments):
         ) from error
 
 
-# sacrebleu has no public name for the step from texts to counts, nor for the one from their sums to a score.
+# sacrebleu has no public function for the step from texts to counts, nor for the step from their sums to a score.
 def _counts(metric, texts: Sequence[str]) -> list[tuple[float, ...]]:
     return [tuple(counts) for counts in metric._extract_corpus_statistics(list(texts), None)]
 
@@ -117,12 +123,12 @@ def _score(metric, columns: Sequence[Sequence[float]]) -> float:
 
 def _signature(metric, examples: Sequence[Example]) -> str:
     counts = {len(example.references) for example in examples}
-    # sacrebleu notes the number of references while it scores; -1 is its mark for a number that varies.
+    # sacrebleu sets the number of references while it scores, with -1 for a number that varies.
     metric.num_refs = next(iter(counts)) if len(counts) == 1 else -1
     return str(metric.get_signature())
 
 
 def _streams(references: References) -> list[list[str | None]]:
     """References by position, as sacrebleu wants them: stream r holds reference r of every example, or None."""
-    most = max(map(len, references))
-    return [[own[r] if r < len(own) else None for own in references] for r in range(most)]
+    n_streams = max(map(len, references))
+    return [[texts[r] if r < len(texts) else None for texts in references] for r in range(n_streams)]

@@ -1,4 +1,4 @@
-"""Two models at work together, against the formulas for what that saves."""
+"""Two models that answer together, against the formulas for what that saves; parts of `perf decoding`."""
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,8 @@ DEFERRED = 0.25
 
 def speculative(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
     """Lossless greedy speculation against the large model alone, which takes a step per token."""
-    rows = [_speculated(work, batch, prompts, count) for batch, prompts in BATCHES.items()]
-    return pd.concat(rows), (
+    tables = [_speculative_table(work, batch, prompts, count) for batch, prompts in BATCHES.items()]
+    return pd.concat(tables), (
         f"Prompts of {TASK}, at most {NEW} new tokens, greedy, lossless; large model 6M, small model 1M. a: share of "
         "the judged drafts that stand. c: time of a step of the small model over one of the large, each decoding "
         "alone. v: time of a pass of the large model over γ + 1 tokens in each row over one of a single token. "
@@ -28,23 +28,24 @@ def speculative(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
     )
 
 
-def _speculated(work, batch, prompts, count) -> pd.DataFrame:
+def _speculative_table(work: Writers, batch: int, prompts: int, count: int) -> pd.DataFrame:
+    """A row per γ; every ratio comes from the same rounds."""
     small, large = work.models.values()
-    asked = work.prompts[:prompts]
+    questions = work.prompts[:prompts]
     alone = {name: Generator(m, [work.end], rows=batch) for name, m in (("small", small), ("large", large))}
-    plain = {name: [a.tokens for a in generator(asked, NEW)] for name, generator in alone.items()}
+    plain = {name: [a.tokens for a in generator(questions, NEW)] for name, generator in alone.items()}
     chains = {n: SpeculativeCascade(small, large, gamma=n, rows=batch, max_length=CONTEXT) for n in GAMMAS}
-    answers = {n: chain.generate(asked, NEW) for n, chain in chains.items()}
+    answers = {n: chain.generate(questions, NEW) for n, chain in chains.items()}
     steps = {name: generator.steps for name, generator in alone.items()}
     seconds = paired.rounds(
-        {name: lambda g=g: g(asked, NEW) for name, g in alone.items()}
-        | {n: lambda chain=chain: chain.generate(asked, NEW) for n, chain in chains.items()}
+        {name: lambda g=g: g(questions, NEW) for name, g in alone.items()}
+        | {n: lambda chain=chain: chain.generate(questions, NEW) for n, chain in chains.items()}
         | {f"pass over {n + 1}": passes(large, batch, n + 1) for n in (0, *GAMMAS)},
         count,
     )
     cost = paired.ratio(seconds, "small", "large") * steps["large"] / steps["small"]
     return pd.DataFrame(
-        {"rows at a time": batch, "prompts": len(asked), "γ": n}
+        {"rows at a time": batch, "prompts": len(questions), "γ": n}
         | _accounts(answers[n], plain["large"], n, cost, paired.ratio(seconds, f"pass over {n + 1}", "pass over 1"))
         | {"speed-up": paired.ratio(seconds, "large", n)}
         for n in chains
@@ -52,7 +53,7 @@ def _speculated(work, batch, prompts, count) -> pd.DataFrame:
 
 
 def passes(model, rows: int, tokens: int, times: int = 20):
-    """A function that reads so many new tokens in each row after 64 others, again and again."""
+    """A function that reads `tokens` new tokens in each row after 64 others, `times` times."""
     cached = CachedModel(model)
     read = cached.function(
         lambda new, position, cache: cached.read(new, cache, position)[0], ((None, None), "int32"), ((), "int32")
@@ -62,7 +63,13 @@ def passes(model, rows: int, tokens: int, times: int = 20):
     return lambda: [ops.convert_to_numpy(read(new, position, cache)) for _ in range(times)]
 
 
-def _accounts(answers, plain, gamma, cost, longer) -> dict:
+def _accounts(answers, plain: list, gamma: int, cost: float, pass_cost: float) -> dict:
+    """What speculation did, and the speed-up that the formula expects of it.
+
+    Args:
+        answers: of the cascade. plain: tokens of the large model's own answers.
+        cost: c, of a step of the small model. pass_cost: v, of a pass over γ + 1 tokens; see the note of `speculative`.
+    """
     accepted, rejected, calls = (sum(getattr(a, n) for a in answers) for n in ("accepted", "rejected", "large_calls"))
     rate = accepted / max(accepted + rejected, 1)
     tokens = expected_tokens(rate, gamma)
@@ -72,17 +79,17 @@ def _accounts(answers, plain, gamma, cost, longer) -> dict:
         "tokens per pass": sum(len(a.tokens) for a in answers) / calls,
         "expected tokens": float(tokens),
         "c": cost,
-        "v": longer,
+        "v": pass_cost,
         "expected speed-up": float(expected_speedup(rate, gamma, cost)),
-        "expected with v": float(tokens / ((gamma + 1) * cost + longer)),
+        "expected with v": float(tokens / ((gamma + 1) * cost + pass_cost)),
     }
 
 
 def cascade(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
     """Throughput of a cascade against what its models take alone."""
-    setting = {"max_length": CONTEXT, "max_new_tokens": NEW}
-    small, large = (ck.Predictor(model, **setting) for model in work.models.values())
-    both = ck.Cascade(list(work.models.values()), "chow-average", [0.0], **setting)
+    limits = {"max_length": CONTEXT, "max_new_tokens": NEW}
+    small, large = (ck.Predictor(model, **limits) for model in work.models.values())
+    both = ck.Cascade(list(work.models.values()), "chow-average", [0.0], **limits)
     scores = both.rule(small(work.examples))
     both.thresholds = [float(np.sort(scores)[round(DEFERRED * len(scores))])]
     deferred = [e for e, score in zip(work.examples, scores, strict=True) if score < both.thresholds[0]]

@@ -1,4 +1,6 @@
-"""How a step grows with vocabulary, length and batch, and what chunks save: python -m benchmarks.perf.growth
+"""How a training step grows with vocabulary, length and batch, and what chunks of logits save.
+
+    python -m benchmarks perf growth
 
 Each point is a process of its own, so that its peak of memory is its own.
 """
@@ -21,6 +23,37 @@ SWEEPS = {
     "batch": (8, 16, 32, 64),
 }
 CHUNKED = 128  # tokens
+
+
+def measure():
+    """Writes the tables `growth` and `growth-fit`."""
+    rows, fits = [], []
+    for name, sizes in SWEEPS.items():
+        for chunk in (0, CHUNKED) if name == "vocabulary" else (0,):
+            points = [_in_own_process(**BASE | {name: size, "chunk": chunk}) for size in sizes]
+            label = f"{name}, chunks of {chunk} tokens" if chunk else name
+            for size, p in zip(sizes, points, strict=True):
+                rows.append({"of": label, "size": size, "ms per step": 1000 * p["seconds"], "peak MiB": p["MiB"]})
+            fits.append({"of": label, "exponent of time": exponent(sizes, [p["seconds"] for p in points]),
+                         "exponent of memory": exponent(sizes, [p["MiB"] for p in points])})  # fmt: skip
+    note = (
+        "Two layers of width 64; vocabulary 8,192, length 64, batch 16 where not varied; loss on half of the tokens. "
+        "XLA. Memory: growth of the process from before the model to its peak, compiler included."
+    )
+    paired.keep("growth", pd.DataFrame(rows), note)
+    paired.keep("growth-fit", pd.DataFrame(fits), "Fitted to the points of `growth`: cost = a · size^exponent.")
+
+
+def exponent(sizes, values) -> float:
+    """Slope of a line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def _in_own_process(**setting: int) -> dict:
+    """What `point` gives, measured in a process that does nothing else."""
+    words = [sys.executable, "-m", "benchmarks.perf.growth", "point", json.dumps(setting)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:
@@ -54,41 +87,9 @@ def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:
     return {"seconds": min(seconds[1:]), "MiB": (peak - before) / 1024}
 
 
-def measured(**setting) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.perf.growth", json.dumps(setting)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def exponent(sizes, values) -> float:
-    """Slope of a line through the logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
-
-
-def main():
-    rows, fits = [], []
-    for name, sizes in SWEEPS.items():
-        for chunk in (0, CHUNKED) if name == "vocabulary" else (0,):
-            found = [measured(**BASE | {name: size, "chunk": chunk}) for size in sizes]
-            what = f"{name}, chunks of {chunk} tokens" if chunk else name
-            for size, each in zip(sizes, found, strict=True):
-                rows.append({"of": what, "size": size, "ms per step": 1000 * each["seconds"], "peak MiB": each["MiB"]})
-            fits.append({"of": what, "exponent of time": exponent(sizes, [f["seconds"] for f in found]),
-                         "exponent of memory": exponent(sizes, [f["MiB"] for f in found])})  # fmt: skip
-    note = (
-        "Two layers of width 64; vocabulary 8,192, length 64, batch 16 where not varied; loss on half of the tokens. "
-        "XLA. Memory: growth of the process from before the model to its peak, compiler included."
-    )
-    paired.keep("growth", pd.DataFrame(rows), note)
-    paired.keep("growth-fit", pd.DataFrame(fits), "Fitted to the points of `growth`: cost = a · size^exponent.")
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(point(**json.loads(sys.argv[1]))))
-    else:
-        main()
+    match sys.argv[1:]:
+        case ["point", setting]:  # how `_in_own_process` starts it
+            print(json.dumps(point(**json.loads(setting))))
+        case _:
+            sys.exit("Measure with: python -m benchmarks perf growth")

@@ -1,9 +1,9 @@
 """How planning and training grow with the models of a run, and a report with its predictions.
 
-    python -m benchmarks.perf.load
+    python -m benchmarks perf load
 
 The promise: a run of 2,000 models is planned in under 2 s. Each point is a process of its own, so that its peak of
-memory is its own; the store of predictions that a report is made of is invented, from samples of the nano tasks.
+memory is its own. The predictions that a report is made of are invented, from samples of the nano tasks.
 """
 
 import json
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,159 +34,14 @@ PROFILE = profile.read("nano")
 SEEDS = (0, 1, 2)
 
 
-def plan(models: int) -> dict:
-    """Names every result of a run of the embedded tasks with so many small models, and says who makes which."""
-    from benchmarks.planning import plan, shards
-
-    methods = profile.read("embedded").methods
-    study = profile.read("embedded", {"seeds": list(range(models // len(methods)))})
-    with _Measured() as found:
-        todo = plan.make(study)
-        keys = {todo.prediction_key(todo.model_key(model)) for model in todo.models()}
-        cells = todo.cells()
-        shards.assign(todo, 4)
-    assert len(keys) == len(todo.models()) == models + 1 < len(cells)
-    return found.numbers
-
-
-def train(models: int) -> dict:
-    """Trains so many of the smallest models, one seed after the other, and has each answer; reports nothing."""
-    from rich.console import Console
-
-    from benchmarks.running import run
-
-    changes = {"methods": ["xent"], "seeds": list(range(2 * models)), "data.tasks": ["embedded_lookup"],
-               "data.train": 24, "data.test": 4, "small.pretrain.epochs": 0, "large.pretrain.epochs": 0}  # fmt: skip
-    with tempfile.TemporaryDirectory() as out, _Measured() as found:
-        run.run(profile.read("tiny", changes), None, Path(out), Console(quiet=True), shard=(0, 2))  # half is no report
-        made = len([*(Path(out) / "cache" / "predict").iterdir()])
-    assert abs(made - models) <= 1
-    return found.numbers
-
-
-def report(folder: str) -> dict:
-    """The whole report of a run folder, drawn and written."""
-    from rich.console import Console
-
-    from benchmarks import report
-
-    with _Measured() as found:
-        report.build(Path(folder), Console(quiet=True))
-    return found.numbers
-
-
-class _Measured:
-    """Seconds, processor seconds, and MiB that the peak of memory grew by, within the block."""
-
-    def __enter__(self):
-        self._began, self._before = (time.perf_counter(), time.process_time()), _peak()
-        return self
-
-    def __exit__(self, *_):
-        ends = time.perf_counter(), time.process_time()
-        seconds, busy = (end - began for end, began in zip(ends, self._began, strict=True))
-        self.numbers = {"seconds": seconds, "CPU seconds": busy, "MiB": _peak() - self._before}
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-# -- a store of predictions ------------------------------------------------------------------------------------------
-
-
-def write(folder: Path, predictions: int) -> int:
-    """A run folder of about so many predictions of the nano tasks; returns how many it has."""
-    models = [("", -1), *((method, seed) for method in PROFILE.methods for seed in SEEDS)]
-    tasks = task.select(PROFILE.data.tasks)
-    n = max(predictions // (len(models) * len(tasks)), 10)
-    invented = [_Invented(each, n) for each in tasks]
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "examples.parquet", (each.examples() for each in invented))
-    answers = (each.answers(method, seed) for method, seed in models for each in invented)
-    _write(folder / "predictions.parquet", answers)
-    files = {path.name: store.sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
-    manifest = {"scheme": store.HASH_SCHEME, "profile": "load", "rule": PROFILE.rule, "methods": list(PROFILE.methods),
-                "seeds": list(SEEDS), "tasks": [each.name for each in tasks], "files": files}  # fmt: skip
-    store.write_json(folder / "manifest.json", manifest)
-    return n * len(models) * len(tasks)
-
-
-class _Invented:
-    """A task's samples over and over; an answer is the target of its sample or of another one."""
-
-    def __init__(self, declared: task.Task, n: int):
-        self.samples, self.n = loading.load(declared, "test", source="samples"), n
-        self.of = np.arange(n) % len(self.samples)
-        judge = metrics.of(declared)
-        self.texts = [e.target for e in self.samples]
-        self.quality = np.array([[judge.per_example(text, e) for text in self.texts] for e in self.samples])
-
-    def examples(self) -> pyarrow.Table:
-        rows = pyarrow.Table.from_pylist([e.asdict() for e in self.samples], schema=SCHEMA).take(self.of)
-        return rows.set_column(0, "id", pyarrow.array([f"test-{i}" for i in range(self.n)]))
-
-    def answers(self, method: str, seed: int) -> pyarrow.Table:
-        name = self.samples[0].task
-        rng = np.random.default_rng([sum(f"{name} {method}".encode()), seed + 1])
-        right = rng.random(self.n) < (0.6 if method else 0.8)
-        given = np.where(right, self.of, rng.integers(0, len(self.samples), self.n))
-        words = np.array([1 + len(text.split()) for text in self.texts])
-        options = np.array([len(e.options) for e in self.samples])
-        columns = {
-            "id": pyarrow.array([f"test-{i}" for i in range(self.n)]),
-            "text": pyarrow.array(self.texts).take(given),
-        }
-        columns |= {"token_logprobs": _lists(rng, words[given]), "option_logprobs": _lists(rng, options[self.of])}
-        numbers = {
-            "n_prompt": 40,
-            "n_answer": words[given],
-            "flops": (1e6 if method else 1e7) * words[given],
-            "seconds": 0.01,
-        }
-        columns |= {k: np.broadcast_to(v, self.n) for k, v in numbers.items()} | {
-            "quality": self.quality[self.of, given]
-        }
-        labels = {"task": name, "model": "small" if method else "large", "method": method}
-        columns |= {key: pyarrow.repeat(value, self.n) for key, value in labels.items()}
-        return pyarrow.table(columns | {"seed": np.full(self.n, seed, np.int32)})
-
-
-def _lists(rng: np.random.Generator, lengths: np.ndarray) -> pyarrow.ListArray:
-    """Log-probabilities, so many in each row."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pyarrow.ListArray.from_arrays(offsets, np.log(rng.uniform(0.05, 1, offsets[-1])))
-
-
-TEXT = pyarrow.string()
-SCHEMA = pyarrow.schema({"id": TEXT, "prompt": TEXT, "target": TEXT, "task": TEXT, "options": pyarrow.list_(TEXT),
-                         "references": pyarrow.list_(TEXT), "group": TEXT})  # fmt: skip
-
-
-def _write(path: Path, tables):
-    tables = iter(tables)
-    first = next(tables)
-    with pyarrow.parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)
-
-
-# -- the table -------------------------------------------------------------------------------------------------------
-
-
-def measured(what: str, value) -> dict:
-    command = [sys.executable, "-m", "benchmarks.perf.load", what, json.dumps(value)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-
-
-def main():
-    rows = [{"of": "models planned", "size": size} | measured("plan", size) for size in MODELS]
-    rows += [{"of": "models trained", "size": size} | measured("train", size) for size in TRAINED]
+def measure():
+    """Writes the tables `load` and `load-fit`."""
+    rows = [{"of": "models planned", "size": size} | in_own_process("plan", size) for size in MODELS]
+    rows += [{"of": "models trained", "size": size} | in_own_process("train", size) for size in TRAINED]
     for size in PREDICTIONS:
         with tempfile.TemporaryDirectory() as folder:
             count = write(Path(folder), size)
-            rows.append({"of": "predictions reported", "size": count} | measured("report", folder))
+            rows.append({"of": "predictions reported", "size": count} | in_own_process("report", folder))
     table = pd.DataFrame(rows)
     table["promise"] = np.where((table["of"] == "models planned") & (table["size"] == 2000), "< 2 s", "")
     note = (
@@ -202,8 +58,168 @@ def main():
     paired.keep("load-fit", pd.DataFrame(fits), "Fitted to the points of `load`: a · size^exponent, and a line.")
 
 
+def in_own_process(name: str, value: int | str) -> dict:
+    """What a function of `POINTS` gives for the value, measured in a process that does nothing else."""
+    words = [sys.executable, "-m", "benchmarks.perf.load", "point", name, json.dumps(value)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# -- what is measured ------------------------------------------------------------------------------------------------
+
+
+def plan(models: int) -> dict:
+    """Names every result of a run of the embedded tasks with that many small models, and assigns them to shards."""
+    from benchmarks.planning import plan, shards
+
+    methods = profile.read("embedded").methods
+    study = profile.read("embedded", {"seeds": list(range(models // len(methods)))})
+    with _Meter() as meter:
+        todo = plan.make(study)
+        keys = {todo.prediction_key(todo.model_key(model)) for model in todo.models()}
+        cells = todo.cells()
+        shards.assign(todo, 4)
+    assert len(keys) == len(todo.models()) == models + 1 < len(cells)
+    return meter.numbers
+
+
+def train(models: int) -> dict:
+    """Trains that many of the smallest models, one seed after the other, and has each answer; reports nothing."""
+    from rich.console import Console
+
+    from benchmarks.running import run
+
+    changes = {"methods": ["xent"], "seeds": list(range(2 * models)), "data.tasks": ["embedded_lookup"],
+               "data.train": 24, "data.test": 4, "small.pretrain.epochs": 0, "large.pretrain.epochs": 0}  # fmt: skip
+    with tempfile.TemporaryDirectory() as out, _Meter() as meter:
+        # One of two shards: half of the models, and no report, which takes all of them.
+        run.run(profile.read("tiny", changes), None, Path(out), Console(quiet=True), shard=(0, 2))
+        count = len([*(Path(out) / "cache" / "predict").iterdir()])
+    assert abs(count - models) <= 1
+    return meter.numbers
+
+
+def report(folder: str) -> dict:
+    """The whole report of a run folder, drawn and written."""
+    from rich.console import Console
+
+    from benchmarks import report
+
+    with _Meter() as meter:
+        report.build(Path(folder), Console(quiet=True))
+    return meter.numbers
+
+
+POINTS = {"plan": plan, "train": train, "report": report}
+
+
+class _Meter:
+    """Context manager whose `numbers` are the seconds, the processor seconds, and the growth of peak memory in MiB."""
+
+    def __enter__(self):
+        self._start, self._busy, self._peak = time.perf_counter(), time.process_time(), _peak_memory()
+        return self
+
+    def __exit__(self, *_):
+        seconds, busy = time.perf_counter() - self._start, time.process_time() - self._busy
+        self.numbers = {"seconds": seconds, "CPU seconds": busy, "MiB": _peak_memory() - self._peak}
+
+
+def _peak_memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# -- invented predictions --------------------------------------------------------------------------------------------
+
+
+def write(folder: Path, predictions: int) -> int:
+    """Writes a run folder of about that many predictions of the nano tasks; returns how many it has."""
+    models = [("", -1), *((method, seed) for method in PROFILE.methods for seed in SEEDS)]
+    tasks = task.select(PROFILE.data.tasks)
+    n = max(predictions // (len(models) * len(tasks)), 10)
+    invented = [_InventedTask(declared, n) for declared in tasks]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "examples.parquet", (one.examples() for one in invented))
+    answers = (one.answers(method, seed) for method, seed in models for one in invented)
+    _write(folder / "predictions.parquet", answers)
+    files = {path.name: store.sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
+    manifest = {"scheme": store.HASH_SCHEME, "profile": "load", "rule": PROFILE.rule, "methods": list(PROFILE.methods),
+                "seeds": list(SEEDS), "tasks": [declared.name for declared in tasks], "files": files}  # fmt: skip
+    store.write_json(folder / "manifest.json", manifest)
+    return n * len(models) * len(tasks)
+
+
+class _InventedTask:
+    """Examples and answers of a task: its samples over and over, answered by the target of the same or another sample.
+
+    Attributes:
+        samples: examples of the task. n: how many examples to invent. texts: the targets of the samples.
+        sample_of: (n,) int, which sample each example repeats.
+        quality: (samples, samples) float, of each target (column) as an answer to each sample (row).
+    """
+
+    def __init__(self, declared: task.Task, n: int):
+        self.samples, self.n = loading.load(declared, "test", source="samples"), n
+        self.sample_of = np.arange(n) % len(self.samples)
+        judge = metrics.of(declared)
+        self.texts = [e.target for e in self.samples]
+        self.quality = np.array([[judge.per_example(text, e) for text in self.texts] for e in self.samples])
+
+    def examples(self) -> pyarrow.Table:
+        rows = pyarrow.Table.from_pylist([e.asdict() for e in self.samples], schema=SCHEMA).take(self.sample_of)
+        return rows.set_column(0, "id", pyarrow.array([f"test-{i}" for i in range(self.n)]))
+
+    def answers(self, method: str, seed: int) -> pyarrow.Table:
+        """Predictions of a small model, or of the large one when the method is ""."""
+        name = self.samples[0].task
+        rng = np.random.default_rng([sum(f"{name} {method}".encode()), seed + 1])
+        right = rng.random(self.n) < (0.6 if method else 0.8)
+        answer_of = np.where(right, self.sample_of, rng.integers(0, len(self.samples), self.n))
+        words = np.array([1 + len(text.split()) for text in self.texts])
+        options = np.array([len(e.options) for e in self.samples])
+        columns = {
+            "id": pyarrow.array([f"test-{i}" for i in range(self.n)]),
+            "text": pyarrow.array(self.texts).take(answer_of),
+            "token_logprobs": _lists(rng, words[answer_of]),
+            "option_logprobs": _lists(rng, options[self.sample_of]),
+        }
+        numbers = {
+            "n_prompt": 40,
+            "n_answer": words[answer_of],
+            "flops": (1e6 if method else 1e7) * words[answer_of],
+            "seconds": 0.01,
+            "quality": self.quality[self.sample_of, answer_of],
+        }
+        columns |= {key: np.broadcast_to(value, self.n) for key, value in numbers.items()}
+        labels = {"task": name, "model": "small" if method else "large", "method": method}
+        columns |= {key: pyarrow.repeat(value, self.n) for key, value in labels.items()}
+        return pyarrow.table(columns | {"seed": np.full(self.n, seed, np.int32)})
+
+
+def _lists(rng: np.random.Generator, lengths: np.ndarray) -> pyarrow.ListArray:
+    """Invented log-probabilities, `lengths[i]` of them in row i."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pyarrow.ListArray.from_arrays(offsets, np.log(rng.uniform(0.05, 1, offsets[-1])))
+
+
+TEXT = pyarrow.string()
+SCHEMA = pyarrow.schema({"id": TEXT, "prompt": TEXT, "target": TEXT, "task": TEXT, "options": pyarrow.list_(TEXT),
+                         "references": pyarrow.list_(TEXT), "group": TEXT})  # fmt: skip
+
+
+def _write(path: Path, tables: Iterable[pyarrow.Table]):
+    """Writes a Parquet file table by table, so that never more than one is in memory."""
+    tables = iter(tables)
+    first = next(tables)
+    with pyarrow.parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps({"plan": plan, "train": train, "report": report}[sys.argv[1]](json.loads(sys.argv[2]))))
-    else:
-        main()
+    match sys.argv[1:]:
+        case ["point", name, value]:  # how `in_own_process` starts it
+            print(json.dumps(POINTS[name](json.loads(value))))
+        case _:
+            sys.exit("Measure with: python -m benchmarks perf load")

@@ -1,6 +1,6 @@
-"""Useful tokens among computed ones on a profile's real mixture: python -m benchmarks.perf.padding PROFILE DIR"""
+"""Useful tokens among computed ones on a profile's real mixture: `python -m benchmarks perf padding`."""
 
-import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,16 +11,21 @@ from benchmarks.planning import plan, profile
 from cat_keras.modeling import models
 
 
-def main(name: str = "nano", data: str | None = None):
-    chosen = profile.read(name)
-    todo = plan.make(chosen, data)
+def measure(name: str = "nano", data: Path | None = None):
+    """Writes the table `padding`.
+
+    Args:
+        name: of the profile whose training examples are batched. data: folder of real data.
+    """
+    study = profile.read(name)
+    todo = plan.make(study, data)
     texts = [part for e in todo.train for part in (e.prompt, e.target)]
-    proto = models.train_tokenizer(texts, chosen.data.vocabulary_size)
+    proto = models.train_tokenizer(texts, study.data.vocabulary_size)
     tokenizer = models.tokenizer_of(models.build(proto, layers=1, width=8, heads=1, feedforward=8))
-    encoded = ck.encode(list(todo.train), tokenizer, chosen.data.max_length, long_targets="drop")
+    encoded = ck.encode(list(todo.train), tokenizer, study.data.max_length, long_targets="drop")
     rows = []
     for buckets in (1, 2, 3, 4, 6, 8):
-        batches = ck.Batches(encoded, chosen.objective.batch_size, buckets=buckets)
+        batches = ck.Batches(encoded, study.objective.batch_size, buckets=buckets)
         rows.append(
             {
                 "padded lengths": buckets,
@@ -32,11 +37,7 @@ def main(name: str = "nano", data: str | None = None):
     lengths = encoded.lengths
     note = (
         f"{len(encoded):,} training examples of the profile {name}, of {lengths.min()} to {lengths.max()} tokens "
-        f"(median {np.median(lengths):.0f}), in batches of {chosen.objective.batch_size}. The profile takes "
-        f"{chosen.buckets} padded lengths; each is one more compilation."
+        f"(median {np.median(lengths):.0f}), in batches of {study.objective.batch_size}. The profile takes "
+        f"{study.buckets} padded lengths; each is one more compilation."
     )
     paired.keep("padding", pd.DataFrame(rows), note)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -25,15 +25,15 @@ def rounds(candidates: dict[str, Callable[[], object]], count: int) -> pd.DataFr
     Returns:
         a frame with a column per candidate and a row per round.
     """
-    taken = []
+    rows = []
     for number in range(count + 1):
         order = list(candidates) if number % 2 else list(candidates)[::-1]
         row = {name: _seconds(candidates[name]) for name in order}
-        taken.append({name: row[name] for name in candidates})
-    return pd.DataFrame(taken[1:])
+        rows.append({name: row[name] for name in candidates})
+    return pd.DataFrame(rows[1:])
 
 
-def _seconds(work) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -46,24 +46,21 @@ def ratio(seconds: pd.DataFrame, name: str, baseline: str) -> float:
 
 def keep(name: str, table: pd.DataFrame, note: str):
     """Prints a table and writes it to `results/perf/<name>.md` and `.csv`, with what it was measured on."""
+    packages = ", ".join(f"{p} {version(p)}" for p in ("tensorflow", "keras", "keras-hub"))
+    load = os.getloadavg()[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the end; {packages}."
     text = io.StringIO()
-    text.write(f"# {name}\n\n{note}\n\n{_machine()}\n\n")
+    text.write(f"# {name}\n\n{note}\n\n{machine}\n\n")
     columns = list(table.columns)
     text.write("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns) + "\n")
     for row in table.itertuples(index=False):
-        text.write("| " + " | ".join(_shown(value) for value in row) + " |\n")
+        text.write("| " + " | ".join(map(_cell_text, row)) + " |\n")
     print(text.getvalue())
     store.write_bytes(RESULTS / f"{name}.md", text.getvalue().encode())
     store.write_bytes(RESULTS / f"{name}.csv", table.to_csv(index=False).encode())
 
 
-def _shown(value) -> str:
-    return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else (
-        f"{value:,.0f}" if isinstance(value, float) else str(value)
-    )  # fmt: skip
-
-
-def _machine() -> str:
-    packages = ", ".join(f"{p} {version(p)}" for p in ("tensorflow", "keras", "keras-hub"))
-    load = os.getloadavg()[0]
-    return f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the end; {packages}."
+def _cell_text(value) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"

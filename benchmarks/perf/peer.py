@@ -1,4 +1,4 @@
-"""The other side of a comparison in a process of its own: PyTorch's libraries and TensorFlow's do not share one."""
+"""Starts the other side of a comparison in a process of its own: PyTorch and TensorFlow do not share one."""
 
 import json
 import subprocess
@@ -31,19 +31,19 @@ def started(module: str, spec: dict, **arrays: np.ndarray) -> Iterator[tuple[Cal
             [sys.executable, "-m", f"benchmarks.perf.{module}", str(path), json.dumps(spec)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip
+
+        def ask(line: str) -> str:
+            process.stdin.write(line + "\n")
+            return _next_line(process)
+
         try:
-            first = _line(process)
-            yield lambda line: _asked(process, line), first
+            first = _next_line(process)
+            yield ask, first
         finally:
-            process.communicate()  # no more lines: it ends
+            process.communicate()  # closes its standard input, and so it ends
 
 
-def _asked(process, line) -> str:
-    process.stdin.write(line + "\n")
-    return _line(process)
-
-
-def _line(process) -> str:
+def _next_line(process) -> str:
     line = process.stdout.readline()
     if not line:
         raise RuntimeError(f"The process of PyTorch ended with status {process.wait()}")

@@ -1,4 +1,4 @@
-"""Processor seconds to list the registry, and to read and render rows: python -m benchmarks.perf.registry [DIR]
+"""Processor seconds to list the registry, and to read and render rows: `python -m benchmarks perf registry`.
 
 The promise: under 0.5 s to list all tasks, without TensorFlow; under 3 s for 20,000 rows. Rows are made for it, the
 samples over and over. With a data folder `list --data DIR`, which counts its rows, is measured too.
@@ -25,10 +25,11 @@ FILES = {
 }
 
 
-def main(*data: str):
+def measure(data: Path | None = None):
+    """Prints a line per measurement; with a folder of real data, also how long listing it takes."""
     print(f"{'list':<40}{listing():6.2f} s")
     if data:
-        print(f"{'list --data':<40}{listing('--data', data[0]):6.2f} s")
+        print(f"{'list --data':<40}{listing('--data', str(data)):6.2f} s")
     for name in FILES:
         with tempfile.TemporaryDirectory() as folder:
             seconds, size = rendering(name, Path(folder))
@@ -36,7 +37,7 @@ def main(*data: str):
 
 
 def listing(*words: str) -> float:
-    """Seconds that `python -m benchmarks list` takes, start of Python included."""
+    """Processor seconds that `python -m benchmarks list` takes, start of Python included."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "benchmarks", "list", *words], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -44,7 +45,7 @@ def listing(*words: str) -> float:
 
 
 def rendering(name: str, root: Path) -> tuple[float, int]:
-    """Seconds to read and render `ROWS` rows of a task, and the bytes of its file."""
+    """Processor seconds to read and render `ROWS` rows of a task, and the bytes of its file."""
     declared, path = task.get(name), root / f"{FILES[name]}.jsonl"
     rows = [json.dumps(row) + "\n" for _, row in sample_rows.rows(declared)]
     path.parent.mkdir(parents=True)
@@ -54,7 +55,3 @@ def rendering(name: str, root: Path) -> tuple[float, int]:
     seconds = time.process_time() - started
     assert len(examples) == ROWS
     return seconds, path.stat().st_size
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -9,11 +9,11 @@ import numpy as np
 def serve(path: str, spec: str):
     """Prints the model's size, then takes all steps for every line on standard input and prints the last loss.
 
-    A process of its own, started as `python -m benchmarks.perf.torch_gpt`: PyTorch's libraries and TensorFlow's do not
-    share one.
+    It runs in a process of its own, see `peer.started`.
 
     Args:
-        path: an npz file with ids, labels and weights, (steps, rows, length) each. spec: layers, width, heads as JSON.
+        path: an npz file with ids, labels and weights, (steps, rows, length) each.
+        spec: layers, width and heads as JSON.
     """
     import torch
 
@@ -81,4 +81,8 @@ def _gpt(torch, vocabulary, length, layers, width, heads):
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    match sys.argv[1:]:
+        case [path, spec]:
+            serve(path, spec)
+        case _:
+            sys.exit("Measure with: python -m benchmarks perf training peer")

@@ -1,4 +1,4 @@
-"""Models and data that the speed measurements share: shapes in words of the field, tokens at random."""
+"""Models and data that the speed measurements share: models of two shapes, examples of random tokens."""
 
 import random
 import string
@@ -17,18 +17,20 @@ SHAPES = {
 
 
 def tokenizer(vocabulary: int = 4096) -> bytes:
-    """A SentencePiece model of random words, of at most so many pieces."""
+    """A SentencePiece model of random words, of at most `vocabulary` pieces."""
     rng = random.Random(0)
     words = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 8))) for _ in range(2 * vocabulary)]
     return models.train_tokenizer([" ".join(rng.choices(words, k=20)) for _ in range(2 * vocabulary)], vocabulary)
 
 
 def model(proto: bytes, shape: str, **changes):
+    """An untrained model of one of `SHAPES`."""
     return models.build(proto, **SHAPES[shape] | changes)
 
 
 def data(proto: bytes, count: int, length: int, target: int, seed: int = 0) -> Encoded:
     """`count` examples of `length` model inputs each, the last `target` predicted tokens being targets."""
+    import keras_hub
     import sentencepiece
 
     rng = np.random.default_rng(seed)
@@ -40,11 +42,5 @@ def data(proto: bytes, count: int, length: int, target: int, seed: int = 0) -> E
         ids=tuple(f"random/{i}" for i in range(count)),
         truncated=0,
         dropped=(),
-        tokenizer=models.tokenizer_fingerprint(_tokenizer(proto)),
+        tokenizer=models.tokenizer_fingerprint(keras_hub.models.GemmaTokenizer(proto=proto)),
     )
-
-
-def _tokenizer(proto):
-    import keras_hub
-
-    return keras_hub.models.GemmaTokenizer(proto=proto)

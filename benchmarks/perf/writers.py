@@ -1,4 +1,4 @@
-"""Models that learned when to stop, and prompts of the real task that taught them: what inference is measured on."""
+"""What decoding is measured on: models that were trained until they learned when to stop, and prompts of their task."""
 
 import functools
 from collections.abc import Sequence
@@ -23,10 +23,12 @@ STEPS, RATES = {"1M": 600, "6M": 400}, {"1M": 3e-3, "6M": 3e-3}  # steps of 32 e
 
 @dataclass(frozen=True)
 class Writers:
-    """Attributes:
-    models: name of the shape → a trained `CausalLM`.
-    examples: what to answer. prompts: their token ids, the start token first.
-    end: id that ends an answer.
+    """Trained models and what they answer.
+
+    Attributes:
+        models: name of the shape → a trained `CausalLM`.
+        examples: what to answer. prompts: their token ids, the start token first.
+        end: id that ends an answer.
     """
 
     models: dict
@@ -47,25 +49,25 @@ def prepare(cache: Path, data: Path | None = None, count: int = 512) -> Writers:
     train, examples = rows("train"), rows("test", limit=count)
     results = store.Store(cache)
     key = store.identity(examples=[e.asdict() for e in train], code=1)
-    folder = results.get("tokenizer", key, lambda folder: _tokenizer(folder, train))
-    proto = (folder / "vocabulary.spm").read_bytes()
-    trained = {shape: _trained(results, key, proto, shape, train) for shape in workload.SHAPES}
-    return asked(trained, examples)
+
+    def train_tokenizer(folder):
+        texts = [part for e in train for part in (e.prompt, e.target)]
+        (folder / "vocabulary.spm").write_bytes(models.train_tokenizer(texts, 4096))
+
+    proto = (results.get("tokenizer", key, train_tokenizer) / "vocabulary.spm").read_bytes()
+    trained = {shape: _trained_model(results, key, proto, shape, train) for shape in workload.SHAPES}
+    return with_prompts(trained, examples)
 
 
-def asked(trained: dict, examples: Sequence[ck.Example]) -> Writers:
-    """Models of one tokenizer, and what they shall answer."""
+def with_prompts(trained: dict, examples: Sequence[ck.Example]) -> Writers:
+    """Models of one tokenizer (shape → model) with the examples that they shall answer."""
     tokenizer = models.tokenizer_of(next(iter(trained.values())))
     prompts, _ = encoding.prompts_within([e.prompt for e in examples], tokenizer, CONTEXT - NEW)
     return Writers(trained, examples, prompts, models.special_id(tokenizer, "end"))
 
 
-def _tokenizer(folder, train):
-    texts = [part for e in train for part in (e.prompt, e.target)]
-    (folder / "vocabulary.spm").write_bytes(models.train_tokenizer(texts, 4096))
-
-
-def _trained(results, key, proto, shape, train):
+def _trained_model(results: store.Store, key: str, proto: bytes, shape: str, train: Sequence[ck.Example]):
+    """A model of a shape trained on the examples whose key is given, or the one that an earlier call stored."""
     steps, rate = STEPS[shape], RATES[shape]
 
     def build(folder):

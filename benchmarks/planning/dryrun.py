@@ -1,4 +1,4 @@
-"""`run --dry-run`: the plan and what it takes, printed; nothing is built, downloaded or written."""
+"""Prints the plan of a run and what it takes, for `run --dry-run`; nothing is built, downloaded or written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,37 +33,41 @@ def show(
     machine = machines.get(hardware)
     todo = plan.make(profile, data, source, assume=True)
     cache = Store(out / "cache")
-    each, how = bytes_per_token(todo, cache)
-    estimate = Estimate(todo, each)
-    owner = _owners(todo, shard)
-    stages = [s for s in estimate.stages() if not shard or owner(s) in (None, shard[0])]
+    token_bytes, known_from = bytes_per_token(todo, cache)
+    estimate = Estimate(todo, token_bytes)
+    shard_of = _shard_of_stages(todo, shard)
+    stages = [s for s in estimate.stages() if not shard or shard_of(s) in (None, shard[0])]
     cached = {s.key for s in stages if cache.path(s.kind, s.key).exists()}
-    console.print(_heading(todo, estimate, how), soft_wrap=True, highlight=False)
-    console.print(_table(stages, cached, owner if shard else None, estimate, machine))
+    console.print(_heading(todo, estimate, known_from), soft_wrap=True, highlight=False)
+    console.print(_table(stages, cached, shard_of if shard else None, estimate, machine))
     for line in _totals(stages, cached, estimate, machine):
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _owners(todo, shard):
-    """Which shard does a stage; None where several need it and the first one to come does."""
+def _shard_of_stages(todo, shard):
+    """A function from a stage to the shard that does it, or None if several need it and the first one to come does it.
+
+    Args:
+        shard: which of how many; None for a run that is not shared.
+    """
     shares = shards.assign(todo, shard[1]) if shard else []
-    of_model = {model: i for i, share in enumerate(shares) for model in share}
-    last = {todo.model_key(model): model for model in todo.small}
+    shard_of_model = {model: i for i, share in enumerate(shares) for model in share}
+    model_of_key = {todo.model_key(model): model for model in todo.small}
 
-    def owner(stage: Stage) -> int | None:
+    def shard_of(stage: Stage) -> int | None:
         if stage.kind == "predict":
-            return of_model.get((stage.objective, stage.seed))
-        return of_model.get(last.get(stage.key))
+            return shard_of_model.get((stage.objective, stage.seed))
+        return shard_of_model.get(model_of_key.get(stage.key))
 
-    return owner
+    return shard_of
 
 
-def _heading(todo, estimate: Estimate, how: str) -> str:
+def _heading(todo, estimate: Estimate, known_from: str) -> str:
     tokens = int(estimate.train_lengths.sum())
     text = (
         f"{todo.profile.name}: {len(todo.tasks)} tasks, {len(todo.train):,} training and {len(todo.test):,} test "
         f"examples, {len(todo.models())} models. Estimated: {_count(tokens)} training tokens, "
-        f"{_count(estimate.target_tokens)} of them target; {how}."
+        f"{_count(estimate.target_tokens)} of them target; {known_from}."
     )
     assumed = dict.fromkeys([*todo.train.assumed, *todo.test.assumed])
     if assumed:
@@ -75,16 +79,18 @@ def _heading(todo, estimate: Estimate, how: str) -> str:
     return escape(text)
 
 
-def _table(stages: list[Stage], cached, owner, estimate: Estimate, machine) -> Table:
+def _table(stages: list[Stage], cached, shard_of, estimate: Estimate, machine) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("stage", "model", "objective"):
         table.add_column(name)
     for name in ("seed", "≈ steps", "FLOPs", "≈ time", "disk"):
         table.add_column(name, justify="right")
-    table.add_column("shard" if owner else "")
+    table.add_column("shard" if shard_of else "")
     table.add_column("")
     for stage in stages:
-        mine = "" if not owner else ("first to come" if owner(stage) is None else str(owner(stage)))
+        shard = ""
+        if shard_of:
+            shard = "first to come" if shard_of(stage) is None else str(shard_of(stage))
         table.add_row(
             stage.label,
             stage.role,
@@ -94,13 +100,14 @@ def _table(stages: list[Stage], cached, owner, estimate: Estimate, machine) -> T
             f"{stage.flops:.1e}",
             _time(estimate.seconds(stage, machine)),
             _size(stage.disk),
-            mine,
+            shard,
             "[green]cached[/]" if stage.key in cached else "to do",
         )
     return table
 
 
 def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterator[str]:
+    """The lines below the table: what is to do, how long it takes, and the memory of each model."""
     todo = [s for s in stages if s.key not in cached]
     computing = sum(estimate.seconds(s, machine) for s in todo)
     compiling = estimate.compile_seconds(todo, machine)
@@ -114,8 +121,8 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterato
         f"{machine.devices} device{'s' * (machine.devices > 1)} ({escape(machine.source)})."
     )
     for role in ("large", "small"):
-        size, (memory, whole) = estimate.size[role], estimate.memory(role)
-        need = f"{_size(memory)} of device memory" if whole else f"{_size(memory)} of device memory and activations"
+        size, (memory, has_activations) = estimate.size[role], estimate.memory(role)
+        need = f"{_size(memory)} of device memory" + ("" if has_activations else " and activations")
         fits = "it has" if memory <= machine.memory else "it has only"
         yield (
             f"The {role} model: {_count(size.parameters)} parameters, from {size.known_from}. Estimate of its "

@@ -1,8 +1,8 @@
 """What a plan will take, estimated before anything is built: tokens, FLOPs, disk, time and memory.
 
-The estimate counts what the machine computes, which is more than what `modeling.costs` prices: training computes every
-position's distribution, scoring reads the prompt again for every option, and a batch generates until its last answer
-ends. Padding is not counted.
+The estimate counts what the machine computes, which is more than what `modeling.costs` prices: training computes the
+distribution of every position, scoring reads the prompt again for every option, and a batch generates until its last
+answer ends. Padding is not counted.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,9 +19,9 @@ from benchmarks.planning.plan import LARGE, Cell, Plan
 from cat_keras.modeling.models import train_tokenizer
 from cat_keras.storage.store import Store
 
-SAMPLE = 2_000  # texts that measure how long tokens are
-FLOAT = 4  # bytes
-LAYERS = 30  # compiled, of a model of which only the number of parameters is known
+SAMPLE = 2_000  # about so many texts are tokenized to measure how long tokens are
+FLOAT = 4  # bytes of a number
+LAYERS = 30  # assumed of a model of which only the number of parameters is known
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Stage:
 
     Attributes:
         label: as in a run's progress. kind: "train", "teacher" or "predict". key: of its result in the cache.
-        role, objective: of the model; seed: −1 for the large one. steps: of the optimizer, or batches.
-        flops: computed. disk: bytes it leaves. steps_decoded: reads of all weights by greedy decoding.
-        compiled: layers times padded lengths of its step. start: the key of the training it needs, or "".
+        role: "large" or "small". objective, seed: of the model; "" or the name of a method, and −1 for the large model.
+        steps: of the optimizer. flops: all that it computes. disk: bytes of its result.
+        steps_decoded: how often greedy decoding reads all weights. compiled: layers times padded lengths of its step.
+        start: the key of the training that it needs first, or "".
     """
 
     label: str
@@ -50,34 +51,35 @@ class Stage:
 
 
 def bytes_per_token(plan: Plan, cache: Store | None) -> tuple[float, str]:
-    """Measured on a sample of the training text, or taken as 4; and which, in words.
+    """Bytes per token of the training text, and in words how they are known.
 
-    Measured with the run's tokenizer where it is on this machine; for models to be built with one trained on the
-    sample.
+    They are measured on a sample of the text: with the run's tokenizer if it is on this machine, else with one that is
+    trained on the sample if the run builds its models itself. Without the data or a tokenizer they are taken as 4.
     """
     if plan.train.assumed:
         return BYTES_PER_TOKEN, f"taken as {BYTES_PER_TOKEN} bytes each, for want of the data"
-    every = max(len(plan.train) // SAMPLE, 1)
-    texts = [e.prompt + e.target for i, e in enumerate(plan.train) if i % every == 0]
-    proto, which = _tokenizer(plan, cache), "the run's tokenizer"
-    if proto is None and not (plan.profile.small.preset or plan.profile.large.preset):
-        proto, which = train_tokenizer(texts, plan.profile.data.vocabulary_size), "a tokenizer trained on them"
-    if proto is None:
+    stride = max(len(plan.train) // SAMPLE, 1)
+    texts = [e.prompt + e.target for i, e in enumerate(plan.train) if i % stride == 0]
+    vocabulary, description = _vocabulary(plan, cache), "the run's tokenizer"
+    if vocabulary is None and not (plan.profile.small.preset or plan.profile.large.preset):
+        vocabulary = train_tokenizer(texts, plan.profile.data.vocabulary_size)
+        description = "a tokenizer trained on them"
+    if vocabulary is None:
         return BYTES_PER_TOKEN, f"taken as {BYTES_PER_TOKEN} bytes each, for want of the tokenizer"
     import sentencepiece
 
-    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=proto)
-    found = sum(len(text.encode()) for text in texts) / max(sum(map(len, tokenizer.encode(texts))), 1)
-    return found, f"{found:.2f} bytes each, measured on {len(texts):,} texts with {which}"
+    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=vocabulary)
+    measured = sum(len(text.encode()) for text in texts) / max(sum(map(len, tokenizer.encode(texts))), 1)
+    return measured, f"{measured:.2f} bytes each, measured on {len(texts):,} texts with {description}"
 
 
-def _tokenizer(plan: Plan, cache: Store | None) -> bytes | None:
-    """A SentencePiece vocabulary on this machine: of a preset folder, or trained by an earlier run."""
+def _vocabulary(plan: Plan, cache: Store | None) -> bytes | None:
+    """The SentencePiece vocabulary of a preset folder or of an earlier run, if it is on this machine."""
     folders = [Path(p) for p in (plan.profile.small.preset, plan.profile.large.preset) if p]
     if not folders and cache:
         folders = [cache.path("tokenizer", plan.tokenizer)]
-    found = [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("vocabulary.spm"))]
-    return found[0].read_bytes() if found else None
+    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("vocabulary.spm"))]
+    return paths[0].read_bytes() if paths else None
 
 
 class Estimate:
@@ -93,7 +95,7 @@ class Estimate:
         self.size = {role: sizes.of(getattr(plan.profile, role), vocabulary) for role in ("large", "small")}
 
     def stages(self) -> list[Stage]:
-        """Every training, the teacher cache where a method reads it, and the predictions."""
+        """Every training, the teacher cache if a method reads it, and the predictions."""
         cells = self.plan.cells()
         teacher = [self._teacher()] if any(cell.needs_teacher for cell in cells) else []
         return [*map(self._training, cells), *teacher, *self._predictions()]
@@ -103,10 +105,13 @@ class Estimate:
     @cached_property
     def train_lengths(self) -> np.ndarray:
         """(n,) tokens per training example, start and end included, cut to the context."""
-        return self._joined(self.plan.train.lengths.values(), lambda t: self._tokens(t.prompt) + self._tokens(t.target))
+        return self._sequences(
+            self.plan.train.lengths.values(), lambda t: self._tokens(t.prompt) + self._tokens(t.target)
+        )
 
     @cached_property
     def target_tokens(self) -> int:
+        """Target tokens of all training examples, with the end of each."""
         return int(sum((self._tokens(t.target) + 1).sum() for t in self.plan.train.lengths.values()))
 
     @cached_property
@@ -117,27 +122,28 @@ class Estimate:
             mean = t.options / np.maximum(t.n_options, 1)
             return np.repeat(self._tokens(t.prompt) + self._tokens(mean), t.n_options)
 
-        return self._joined(self.plan.test.lengths.values(), per_option)
+        return self._sequences(self.plan.test.lengths.values(), per_option)
 
     @cached_property
     def generated(self) -> np.ndarray:
-        """(n,) tokens of each test example without options: its prompt and the longest answer."""
-        longest = self.profile.data.max_new_tokens
-        return self._joined(
-            self.plan.test.lengths.values(), lambda t: self._tokens(t.prompt[t.n_options == 0]) + longest
+        """(n,) tokens of each test example without options: its prompt and an answer of the greatest length."""
+        max_new_tokens = self.profile.data.max_new_tokens
+        return self._sequences(
+            self.plan.test.lengths.values(), lambda t: self._tokens(t.prompt[t.n_options == 0]) + max_new_tokens
         )
 
-    def _tokens(self, size: np.ndarray) -> np.ndarray:
-        return np.ceil(size / self.bytes_per_token)
+    def _tokens(self, n_bytes: np.ndarray) -> np.ndarray:
+        return np.ceil(n_bytes / self.bytes_per_token)
 
-    def _joined(self, parts, measure: Callable[[Lengths], np.ndarray]) -> np.ndarray:
+    def _sequences(self, parts, measure: Callable[[Lengths], np.ndarray]) -> np.ndarray:
+        """Lengths of the sequences of all parts, with two more tokens for start and end, cut to the context."""
         lengths = np.concatenate([np.zeros(0), *(measure(part) + 2 for part in parts)])
         return np.minimum(lengths, self.profile.data.max_length)
 
     # -- stages --------------------------------------------------------------------------------------------------
 
-    def _read(self, role: str, lengths: np.ndarray) -> float:
-        """FLOPs of a forward pass over sequences, every position's distribution included."""
+    def _forward(self, role: str, lengths: np.ndarray) -> float:
+        """FLOPs of a forward pass over sequences, with the distribution of every position."""
         flops = self.size[role].flops
         return float((flops.per_token + flops.per_logit) * lengths.sum() + flops.per_context * (lengths**2).sum() / 2)
 
@@ -151,7 +157,7 @@ class Estimate:
             cell.objective,
             -1 if cell.role == "large" else cell.seed,
             steps=max(round(cell.training.epochs * batches), 1),
-            flops=3 * cell.training.epochs * self._read(cell.role, self.train_lengths),
+            flops=3 * cell.training.epochs * self._forward(cell.role, self.train_lengths),
             disk=FLOAT * self.size[cell.role].parameters,
             compiled=self.profile.buckets * (self.size[cell.role].layers or LAYERS),
             start=cell.start.key if cell.start else "",
@@ -166,7 +172,7 @@ class Estimate:
             "teacher",
             self.plan.teacher,
             "large",
-            flops=self._read("large", self.train_lengths),
+            flops=self._forward("large", self.train_lengths),
             disk=self.target_tokens * (1 / 8 + 2 + columns),
             start=self.plan.large.key if self.plan.large else "",
         )
@@ -182,8 +188,8 @@ class Estimate:
                 self.plan.prediction_key(self.plan.model_key(model)),
                 role,
                 *model,
-                # What was generated is read a second time, for its log-probabilities.
-                flops=self._read(role, self.scored) + 2 * self._read(role, self.generated),
+                # A generated answer is read a second time for its log-probabilities.
+                flops=self._forward(role, self.scored) + 2 * self._forward(role, self.generated),
                 disk=8.0 * len(self.scored) + len(self.generated) * 4 * self.profile.data.max_new_tokens,
                 steps_decoded=batches * self.profile.data.max_new_tokens,
                 start=cell.key if cell else "",
@@ -192,26 +198,26 @@ class Estimate:
     # -- on some hardware ----------------------------------------------------------------------------------------
 
     def seconds(self, stage: Stage, hardware: Hardware) -> float:
-        """Time at the assumed rate, or that of reading the weights for every generated token where it is longer."""
+        """Seconds at the assumed rate; or for reading the weights at every decoding step, if that takes longer."""
         weights = FLOAT * self.size[stage.role].parameters
         computed = stage.flops / hardware.rate
         decoded = stage.steps_decoded * weights / (hardware.bandwidth * hardware.devices)
         return max(computed, decoded)
 
     def compile_seconds(self, stages: list[Stage], hardware: Hardware) -> float:
-        """One compilation per model, objective and padded length; starts share the one of xent."""
-        steps = {(s.role, s.objective): s.compiled for s in stages if s.kind == "train"}
-        return hardware.compile * sum(steps.values())
+        """Seconds of compiling: once per model, objective and padded length. Starts share the compilation of xent."""
+        compiled = {(s.role, s.objective): s.compiled for s in stages if s.kind == "train"}
+        return hardware.compile * sum(compiled.values())
 
     def memory(self, role: str) -> tuple[float, bool]:
         """Bytes that training a model takes on one device, and whether activations are among them.
 
-        Weights, gradients and the two moments of Adam; and where the architecture is known about 20 numbers of the
-        model's width per token and layer, and three copies of the distributions of a batch.
+        They hold weights, gradients and the two moments of Adam. If the architecture is known, activations are added:
+        about 20 numbers of the model's width per token and layer, and three copies of the distributions of a batch.
         """
         size, model = self.size[role], getattr(self.profile, role)
         phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role == "small" else None) if p]
-        longest = float(self.train_lengths.max())
-        tokens = max((p.batch_size for p in phases), default=1) * longest
-        activations = tokens * (20 * size.layers * size.width + 3 * size.vocabulary)
-        return FLOAT * ((4 if phases else 1) * size.parameters + activations), bool(size.layers)
+        batch_tokens = max((p.batch_size for p in phases), default=1) * float(self.train_lengths.max())
+        activations = batch_tokens * (20 * size.layers * size.width + 3 * size.vocabulary)
+        copies = 4 if phases else 1
+        return FLOAT * (copies * size.parameters + activations), bool(size.layers)

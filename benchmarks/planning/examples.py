@@ -1,4 +1,4 @@
-"""The examples of a run, read once to be counted and named, and again where they are used."""
+"""The examples of a run: read once for their lengths and their fingerprint, and read again when a run uses them."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from benchmarks.tasks.task import Task
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 
-KEPT = 200_000  # so many examples stay in memory: a few hundred MiB
-UNKNOWN_SPLIT = 3_000  # examples that an estimate takes a whole split to hold whose rows are not here
-BYTES_PER_TOKEN = 4
+IN_MEMORY = 200_000  # so many training examples stay in memory, which takes a few hundred MiB
+UNKNOWN_SPLIT = 3_000  # examples that an estimate assumes of a whole split whose rows are not on this machine
+BYTES_PER_TOKEN = 4  # assumed of a text whose tokenizer is not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Lengths:
     """UTF-8 bytes of the texts of one task, one entry per example, (n,) int64.
 
     Attributes:
-        prompt, target: of each. options: of all options of an example together; n_options: how many.
+        prompt, target: bytes of each. options: bytes of all options of an example together. n_options: their number.
     """
 
     prompt: np.ndarray
@@ -34,11 +34,11 @@ class Lengths:
 
     @classmethod
     def assumed(cls, task: Task, limit: int | None) -> "Lengths":
-        """As many examples as the limit allows, prompt and target as long as the task allows."""
+        """As many examples as the limit allows, with prompts and targets as long as the task allows."""
         n = limit or UNKNOWN_SPLIT
         prompt, target = (np.full(n, tokens * BYTES_PER_TOKEN) for tokens in task.max_lengths)
-        known = len(task.options) if isinstance(task.options, tuple) else 4
-        n_options = np.full(n, known if task.kind == "classification" else 0)
+        options_each = len(task.options) if isinstance(task.options, tuple) else 4
+        n_options = np.full(n, options_each if task.kind == "classification" else 0)
         return cls(prompt, target, n_options * target, n_options)
 
     @classmethod
@@ -55,42 +55,49 @@ class Lengths:
 
 
 class Examples:
-    """One split of several tasks, in their order; not in memory where there are many.
+    """One split of several tasks, in their order. It is not held in memory if it is large.
 
-    Two to three million examples, which a full run trains on, would fill several GiB as objects. So a large split is
-    read task by task whenever it is iterated over.
+    A full run trains on two to three million examples, which would fill several GiB as objects. So a large split is
+    read task by task whenever somebody iterates over it.
 
     Args:
         tasks: whose examples. read: task → its examples, the same each time; or their `Lengths` alone, for an estimate.
-        keep: how many stay in memory.
+        keep: up to how many examples stay in memory.
 
     Attributes:
         lengths: task name → `Lengths`. fingerprint: sha256 (hex) of all examples.
         assumed: names of the tasks of which only `Lengths` are known.
     """
 
-    def __init__(self, tasks: Sequence[Task], read: Callable[[Task], list[Example] | Lengths], keep: float = KEPT):
+    def __init__(self, tasks: Sequence[Task], read: Callable[[Task], list[Example] | Lengths], keep: float = IN_MEMORY):
         self._tasks, self._read = tasks, read
-        self._kept: list[Example] | None = []
+        self._in_memory: list[Example] | None = []
         digest, self.lengths, self.assumed = hashlib.sha256(), {}, []
         for task in tasks:
             examples = read(task)
             if isinstance(examples, Lengths):
-                self.lengths[task.name], self._kept = examples, None
+                self.lengths[task.name], self._in_memory = examples, None
                 self.assumed.append(task.name)
                 continue
             _update(digest, examples)
             self.lengths[task.name] = Lengths.of(examples)
-            self._kept = self._kept + examples if self._kept is not None and len(self) <= keep else None
+            if self._in_memory is not None and len(self) <= keep:
+                self._in_memory = self._in_memory + examples
+            else:
+                self._in_memory = None
         self.fingerprint = digest.hexdigest()
 
     def __len__(self):
         return sum(map(len, self.lengths.values()))
 
     def __iter__(self) -> Iterator[Example]:
-        """Raises CatKerasError when the data are no longer those that were read first."""
-        if self._kept is not None:
-            yield from self._kept
+        """All examples, task by task.
+
+        Raises:
+            CatKerasError: the data are no longer those that were read first. It is raised after the last example.
+        """
+        if self._in_memory is not None:
+            yield from self._in_memory
             return
         digest = hashlib.sha256()
         for task in self._tasks:
@@ -109,6 +116,6 @@ def _bytes(text: str) -> int:
 
 def _update(digest, examples: list[Example]):
     for example in examples:
-        # What `asdict` gives, in a tenth of its time.
+        # The same as `dataclasses.asdict`, in a tenth of its time.
         fields = {name: getattr(example, name) for name in Example.__slots__}
         digest.update(json.dumps(fields, sort_keys=True).encode())

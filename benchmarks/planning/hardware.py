@@ -1,4 +1,4 @@
-"""The machines that an estimate may be for: a table, and this one measured."""
+"""The machines that an estimate may be for: those of a table, and this machine once it is measured."""
 
 import os
 import time
@@ -29,7 +29,7 @@ class Hardware:
 
     @property
     def rate(self) -> float:
-        """FLOP/s that all devices together are taken to reach."""
+        """FLOP/s that all devices together are assumed to reach in training."""
         return self.devices * self.flops * self.train
 
 
@@ -38,14 +38,14 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Hardware:
-    """A row of the table; "measure" is this machine's CPU, measured in a second.
+    """A row of the table; for "measure" this machine's CPU, which is measured in about a second.
 
     Raises:
         CatKerasError: there is no such row.
     """
     table = _table()
     if name == MEASURE:
-        return _measured(Hardware(**table["cpu2"]))
+        return _measure(Hardware(**table["cpu2"]))
     if name not in table:
         raise unknown_name("hardware", name, names())
     return Hardware(**table[name])
@@ -55,22 +55,22 @@ def _table() -> dict[str, dict]:
     return tomllib.loads(TABLE.read_text(encoding="utf-8"))
 
 
-def _measured(like: Hardware) -> Hardware:
-    """This machine's CPU, with the share that training reaches and the compile time of a CPU that was measured."""
+def _measure(reference: Hardware) -> Hardware:
+    """Measures this machine's CPU. The share that training reaches and the compile time are those of `reference`."""
     return Hardware(
         name=f"this machine's CPU ({os.cpu_count()} cores)",
         source="measured now: float32 matrix product of 2048² and copy of 256 MB in NumPy, best of three",
         devices=1,
-        flops=_best(lambda a, b: a @ b, 2048, 2 * 2048**3),
-        train=like.train,
-        bandwidth=_best(np.copyto, 8192, 2 * 4 * 8192**2),
+        flops=_best_rate(lambda a, b: a @ b, 2048, 2 * 2048**3),
+        train=reference.train,
+        bandwidth=_best_rate(np.copyto, 8192, 2 * 4 * 8192**2),
         memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
-        compile=like.compile,
+        compile=reference.compile,
     )
 
 
-def _best(operation, side: int, work: float) -> float:
-    """`work` per second of the fastest of three calls on two square float32 matrices."""
+def _best_rate(operation, side: int, work: float) -> float:
+    """`work` per second of the fastest of three calls on two square float32 matrices of that side."""
     a, b = np.ones((side, side), np.float32), np.ones((side, side), np.float32)
     seconds = []
     for _ in range(3):

@@ -1,7 +1,7 @@
-"""A profile → the identities of everything a run builds. Reads the data; loads no TensorFlow.
+"""Turns a profile into the identities of everything that a run builds. Reads the data, but loads no TensorFlow.
 
-The chain: data → tokenizer → encoded → large (pretrained, tuned) → teacher columns; small start per seed → one small
-model per method and seed → predictions of each. Every key contains the keys of what it is built from.
+The chain is: data → tokenizer → encoded → large (pretrained, tuned) → teacher columns; small start per seed → one small
+model per method and seed → predictions of each. The key of every result contains the keys of what it is built from.
 """
 
 import functools
@@ -18,10 +18,10 @@ from benchmarks.tasks import embedded, loading, task
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
-# Raised when the code of a stage changes what it writes.
+# The version of a stage is raised when its code changes what it writes.
 STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 3, "teacher": 2, "predict": 2}
 
-Model = tuple[str, int]  # of those that answer the test examples: method and seed
+Model = tuple[str, int]  # method and seed of a model that answers the test examples
 LARGE: Model = ("", -1)
 
 
@@ -39,12 +39,12 @@ class Cell:
     training: Training
     seed: int
     needs_teacher: bool = False
-    start_columns: str = ""  # key of what the model says of the training data before this training; "" if not asked
+    start_columns: str = ""  # key of the model's own columns before this training; "" if the objective reads none
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a run will make, by key."""
+    """Everything that a run will build, by key."""
 
     profile: Profile
     tasks: tuple[task.Task, ...]
@@ -52,20 +52,21 @@ class Plan:
     test: Examples
     tokenizer: str
     encoded: str
-    large: Cell | None  # None: the preset as it is
+    large: Cell | None  # its last cell; None for a preset as it is
     large_key: str
     teacher: str
     small: dict[tuple[str, int], Cell]  # (method, seed) → its last cell
 
     def models(self) -> list[Model]:
-        """Each model that answers the test examples; the large one first."""
+        """The models that answer the test examples, the large one first."""
         return [LARGE, *self.small]
 
     def label(self, model: Model) -> str:
+        """The name of a model in the progress of a run."""
         return "large" if model == LARGE else f"{model[0]} seed {model[1]}"
 
     def name(self, model: Model) -> str:
-        """As manifests and `--only` have it."""
+        """The name of a model in manifests and for `--only`."""
         return "large" if model == LARGE else f"{model[0]}/{model[1]}"
 
     def named(self, name: str) -> Model:
@@ -80,15 +81,17 @@ class Plan:
         return self.large if model == LARGE else self.small[model]
 
     def model_key(self, model: Model) -> str:
+        """The key of a model's weights."""
         return self.large_key if model == LARGE else self.small[model].key
 
     def prediction_key(self, model_key: str) -> str:
+        """The key of a model's answers to the test examples."""
         data = self.profile.data
         return _key(
             "predict",
             model=model_key,
             test=self.test.fingerprint,
-            metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # the quality is stored beside
+            metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # predictions contain the quality
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
@@ -97,33 +100,31 @@ class Plan:
     def made_from(self) -> list[tuple[str, str]]:
         """(stage, key) of everything that is built on the way to the predictions."""
         cells = self.cells()
-        columns = [self.teacher, *dict.fromkeys(c.start_columns for c in cells if c.start_columns)]
-        return [("tokenizer", self.tokenizer), ("encoded", self.encoded), *(("train", c.key) for c in cells),
-                *(("teacher", key) for key in columns)]  # fmt: skip
+        columns = [self.teacher, *dict.fromkeys(cell.start_columns for cell in cells if cell.start_columns)]
+        return [
+            ("tokenizer", self.tokenizer),
+            ("encoded", self.encoded),
+            *(("train", cell.key) for cell in cells),
+            *(("teacher", key) for key in columns),
+        ]
 
     def cells(self, models: list[Model] | None = None) -> list[Cell]:
-        """Every training that models come from (default: all models), each after what it starts from.
+        """Every training that models come from (default: all models), each after the one that it starts from.
 
-        Those of the large model are among them where a small one reads its columns.
+        The trainings of the large model are among them if a small model reads its columns.
         """
         models = self.models() if models is None else models
-        ends = [self.last(m) for m in models]
-        if any(c and c.needs_teacher for c in ends):
-            ends = [self.large, *ends]
-        out: dict[tuple[str, str], Cell] = {}  # two names may stand for one training
-        for last in ends:
+        last_cells = [self.last(model) for model in models]
+        if any(cell and cell.needs_teacher for cell in last_cells):
+            last_cells = [self.large, *last_cells]
+        cells: dict[tuple[str, str], Cell] = {}  # by key and label, since two labels may stand for one training
+        for cell in last_cells:
             chain = []
-            while last is not None:
-                chain.append(last)
-                last = last.start
-            out |= {(c.key, c.label): c for c in reversed(chain)}
-        return list(out.values())
-
-
-def _with_noise(tasks: tuple[task.Task, ...], noise: float) -> tuple[task.Task, ...]:
-    if not any(isinstance(t.source, embedded.Embedded) for t in tasks):
-        raise CatKerasError(f"data.noise is a share of embedded tasks. Received: {noise:g} without one. Leave it out")
-    return embedded.with_noise(tasks, noise)
+            while cell is not None:
+                chain.append(cell)
+                cell = cell.start
+            cells |= {(cell.key, cell.label): cell for cell in reversed(chain)}
+        return list(cells.values())
 
 
 def make(profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False) -> Plan:
@@ -137,46 +138,62 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     Raises:
         CatKerasError: unknown task or source, or data that cannot be read (see `sources`).
     """
-    skipped = task.select(profile.data.skip)
-    tasks = tuple(t for t in task.select(profile.data.tasks) if t not in skipped)
-    if profile.data.noise is not None:
-        tasks = _with_noise(tasks, profile.data.noise)
-    untrained = [t.name for t in task.select(profile.data.test_only)]
-    source = source or profile.data.source
-    if source not in loading.SOURCES:
-        raise unknown_name("source", source, loading.SOURCES)
-    # A diagnostic has no training data: it is tested on what the others taught.
-    trained = [t for t in tasks if "train" in t.splits and t.name not in untrained]
-    tested = [t for t in tasks if profile.data.evaluate in t.splits]
-    for t in tested:
-        metrics.of(t)  # better now than when all models are trained
-    train = Examples(trained, _reader(profile, "train", data, source, assume))
-    test = Examples(tested, _reader(profile, profile.data.evaluate, data, source, assume), keep=math.inf)
-    if not len(train):
-        raise CatKerasError(
-            f"A run trains on something. Received: only tasks without training data, {profile.data.tasks}"
-        )
-    origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
+    tasks = _select_tasks(profile)
+    train, test = _read_examples(profile, tasks, data, source, assume)
     rows = train.fingerprint
+    origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
     if profile.large.preset or profile.small.preset:
         tokenizer = _key("tokenizer", preset=origin["small"] if profile.small.preset else origin["large"])
     else:
         tokenizer = _key("tokenizer", data=rows, vocabulary_size=profile.data.vocabulary_size)
     encoded = _key("encoded", data=rows, tokenizer=tokenizer, max_length=profile.data.max_length)
-    large = _start(profile, "large", profile.large.seed, encoded, origin["large"])
+    large = _start_cell(profile, "large", profile.large.seed, encoded, origin["large"])
     large_key = large.key if large else _key("train", origin=origin["large"])
     teacher = _key(
         "teacher", large=large_key, encoded=encoded, precision=profile.precision, **profile.teacher.model_dump()
     )
     small = {
-        (method, seed): _objective(profile, method, seed, encoded, origin["small"], teacher)
+        (method, seed): _method_cell(profile, method, seed, encoded, origin["small"], teacher)
         for seed in profile.seeds
         for method in profile.methods
     }
     return Plan(profile, tasks, train, test, tokenizer, encoded, large, large_key, teacher, small)
 
 
-def _reader(profile, split, data, source, assume):
+def _select_tasks(profile: Profile) -> tuple[task.Task, ...]:
+    """The tasks of a profile, the embedded ones with the share of noise that it asks for."""
+    skipped = task.select(profile.data.skip)
+    tasks = tuple(t for t in task.select(profile.data.tasks) if t not in skipped)
+    noise = profile.data.noise
+    if noise is None:
+        return tasks
+    if not any(isinstance(t.source, embedded.Embedded) for t in tasks):
+        raise CatKerasError(f"data.noise is a share of embedded tasks. Received: {noise:g} without one. Leave it out")
+    return embedded.with_noise(tasks, noise)
+
+
+def _read_examples(profile: Profile, tasks, data, source: str, assume: bool) -> tuple[Examples, Examples]:
+    """The training and the test examples."""
+    test_only = [t.name for t in task.select(profile.data.test_only)]
+    source = source or profile.data.source
+    if source not in loading.SOURCES:
+        raise unknown_name("source", source, loading.SOURCES)
+    # A diagnostic has no training data: the models answer it with what the other tasks taught them.
+    train_tasks = [t for t in tasks if "train" in t.splits and t.name not in test_only]
+    test_tasks = [t for t in tasks if profile.data.evaluate in t.splits]
+    for t in test_tasks:
+        metrics.of(t)  # a wrong metric fails now, and not after all models are trained
+    train = Examples(train_tasks, _reader(profile, "train", data, source, assume))
+    test = Examples(test_tasks, _reader(profile, profile.data.evaluate, data, source, assume), keep=math.inf)
+    if not len(train):
+        raise CatKerasError(
+            f"A run trains on something. Received: only tasks without training data, {profile.data.tasks}"
+        )
+    return train, test
+
+
+def _reader(profile: Profile, split: str, data, source: str, assume: bool):
+    """A function from a task to its examples of a split, or to their assumed `Lengths`."""
     cap = profile.data.train if split == "train" else profile.data.test
     limit = None if cap == "all" else cap
     template = profile.data.template if split == "train" else 0
@@ -192,8 +209,8 @@ def _reader(profile, split, data, source, assume):
     return read
 
 
-def _start(profile, role, seed, encoded, origin) -> Cell | None:
-    """The chain of pretraining and xent tuning of a model; None when neither is asked for."""
+def _start_cell(profile, role, seed, encoded, origin) -> Cell | None:
+    """The last cell of a model's pretraining and xent tuning, whose `start` is the one before; None without either."""
     model, cell = getattr(profile, role), None
     for phase, scope in (("pretrain", "all"), ("tune", "target")):
         training = getattr(model, phase)
@@ -203,21 +220,39 @@ def _start(profile, role, seed, encoded, origin) -> Cell | None:
     return cell
 
 
-def _objective(profile, method, seed, encoded, origin, teacher) -> Cell:
-    start = _start(profile, "small", seed, encoded, origin)
-    objective = profile.objective_of(method)
-    reads = OBJECTIVES[objective[0]]
-    columns = ""
-    if objective[1].get("mask") == "start":
-        before = start.key if start else [origin, seed]
-        columns = _key("teacher", large=before, encoded=encoded, precision=profile.precision, distribution="none")
-    return _cell(f"small {method} seed {seed}", start, "small", objective, "target", profile.training_of(method), seed,
-                 encoded, origin, profile, teacher if reads else None, columns)  # fmt: skip
+def _method_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
+    """The training of the small model by a method."""
+    start = _start_cell(profile, "small", seed, encoded, origin)
+    objective, arguments = profile.objective_of(method)
+    start_columns = ""
+    if arguments.get("mask") == "start":
+        model = start.key if start else [origin, seed]
+        start_columns = _key("teacher", large=model, encoded=encoded, precision=profile.precision, distribution="none")
+    return _cell(
+        f"small {method} seed {seed}",
+        start,
+        "small",
+        (objective, arguments),
+        "target",
+        profile.training_of(method),
+        seed,
+        encoded,
+        origin,
+        profile,
+        teacher=teacher if OBJECTIVES[objective] else None,
+        start_columns=start_columns,
+    )
 
 
 def _cell(
-    label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, columns=""
+    label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, start_columns=""
 ) -> Cell:
+    """A cell with its key. A change of what enters the key makes every cached result anew.
+
+    Args:
+        objective: its name and arguments. encoded: key of the training data. origin: of the weights without a `start`.
+        teacher: key of the columns of the large model; None if the objective does not read them.
+    """
     key = _key(
         "train",
         start=start.key if start else origin,
@@ -232,11 +267,11 @@ def _cell(
         dropout=getattr(profile, role).dropout,
         teacher=teacher,
     )
-    return Cell(key, label, start, role, *objective, scope, training, seed, teacher is not None, columns)
+    return Cell(key, label, start, role, *objective, scope, training, seed, teacher is not None, start_columns)
 
 
 def _origin(model) -> dict:
-    """What identifies the weights a model starts from: its shape and seed, or the files of its preset."""
+    """What identifies the weights that a model starts from: its shape, or the files or the name of its preset."""
     if not model.preset:
         return model.model_dump(include={"layers", "width", "heads", "feedforward"})
     folder = Path(model.preset)
@@ -253,5 +288,5 @@ def _key(stage: str, **parts) -> str:
 
 @functools.cache
 def packages() -> dict[str, str]:
-    """Versions of what computes the results; looked up once, since every key has them."""
+    """Versions of the packages that compute the results. They are looked up once, since every key contains them."""
     return {p: version(p) for p in ("tensorflow", "keras", "keras-hub", "sentencepiece")}

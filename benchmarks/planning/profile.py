@@ -1,4 +1,4 @@
-"""Profiles: what a run trains, on what, and how long; TOML files in `profiles/`, checked when they are read."""
+"""Profiles: what a run trains, on what, and how long. A profile is a TOML file, checked when it is read."""
 
 import itertools
 import math
@@ -14,10 +14,10 @@ from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage.untrusted import plain_name
 
 FOLDER = Path(__file__).parents[1] / "profiles"
-BESIDE = ("cache", "logs", "log.txt")  # what lies beside the folders of runs
+BESIDE = ("cache", "logs", "log.txt")  # what lies beside the folders of runs, so that no run may have these names
 PRESETS = "full"  # the profile that says how presets are fine-tuned
-POINTS = 1000  # of a grid, at most
-LARGEST = 2**31  # what counts and seeds stay below, whoever stores them
+POINTS = 1000  # the largest number of points of a grid
+LARGEST = 2**31  # counts and seeds are below this, so that every format can store them
 Positive = Annotated[int, Field(gt=0, lt=LARGEST)]
 Count = Annotated[int, Field(ge=0, lt=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +33,7 @@ Cap = Annotated[int | Literal["all"], PlainValidator(_cap)]
 
 
 def each_once(values):
-    """The names or numbers, of which there is at least one and none twice; for pydantic."""
+    """A validator for pydantic: there is at least one name or number, and none twice."""
     if not values or len(set(values)) < len(values):
         raise ValueError("at least one is named, and each once")
     return values
@@ -44,24 +44,24 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Which tasks, and at most how many examples of each (a seeded sample of what is there), or "all"."""
+    """Which tasks, and of each at most how many examples (a seeded sample of what there is), or "all"."""
 
     tasks: tuple[str, ...]
-    skip: tuple[str, ...] = ()  # of these tasks
+    skip: tuple[str, ...] = ()  # those of the tasks to leave out
     test_only: tuple[str, ...] = ()  # tasks whose training data is not read
     source: Literal["local", "samples", "tfds"] = "local"
     train: Cap
     test: Cap
-    evaluate: Literal["test", "validation"] = "test"  # which split models answer; choices are made on validation
-    max_length: Positive  # context in tokens, specials included
+    evaluate: Literal["test", "validation"] = "test"  # the split that models answer; choices are made on validation
+    max_length: Positive  # context in tokens, start and end included
     max_new_tokens: Positive
     vocabulary_size: Annotated[int, Field(ge=300, lt=LARGEST)] = 4096
-    template: Count | Literal["mixture"] = 0  # of training prompts; tests use the canonical one
+    template: Count | Literal["mixture"] = 0  # of the training prompts; test prompts have the canonical one
     seed: Count = 0
-    noise: Share | None = None  # of the embedded tasks, instead of their own: share of what nobody can answer
+    noise: Share | None = None  # replaces the embedded tasks' own share of questions that nobody can answer
 
     @model_validator(mode="after")
-    def _room_for_prompts(self):
+    def _check_lengths(self):
         if self.max_new_tokens >= self.max_length:
             raise ValueError(
                 f"max_new_tokens leaves room for a prompt within max_length, {self.max_length}. "
@@ -76,14 +76,14 @@ class Training(Section):
     epochs: Annotated[float, Field(ge=0)]
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Positive = 32  # examples per global batch
-    batch_tokens: Positive | None = None  # or tokens, padding included, instead
-    accumulate: Positive = 1  # slices of a replica's share of a batch, one after the other
+    batch_tokens: Positive | None = None  # tokens per global batch, padding included, instead of a number of examples
+    accumulate: Positive = 1  # a replica computes its share of a batch in so many slices, one after the other
     warmup: Share = 0.05  # share of the steps
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
 
 
 class Model(Section):
-    """A model and how it becomes a language model: either a new one, or a KerasHub preset (then shape is not given)."""
+    """A model and how it becomes a language model. It is either a new one of a given shape, or a KerasHub preset."""
 
     preset: str = ""
     layers: Count = 0
@@ -96,7 +96,7 @@ class Model(Section):
     tune: Training | None = None  # xent on the targets
 
     @model_validator(mode="after")
-    def _one_origin(self):
+    def _check_origin(self):
         shape = (self.layers, self.width, self.heads, self.feedforward)
         if bool(self.preset) == any(shape) or (any(shape) and not all(shape)):
             raise ValueError(
@@ -116,22 +116,23 @@ class Teacher(Section):
 
 
 class Variant(Section):
-    """A method of a name of its own: one of the objectives with arguments that differ."""
+    """A method with a name of its own: one of the objectives with other arguments."""
 
     objective: str
     arguments: dict = {}
 
     @model_validator(mode="after")
-    def _known(self):
+    def _check_objective(self):
         if self.objective not in OBJECTIVES:
             raise unknown_name("objective", self.objective, OBJECTIVES)
         return self
 
 
 class Profile(Section):
-    """One run, whole.
+    """Everything about one run.
 
-    `small.pretrain` and `small.tune` make the common start of all methods; `objective` is the phase that differs.
+    `small.pretrain` and `small.tune` make the start that all methods share; `objective` is the phase in which methods
+    differ.
     """
 
     name: str
@@ -153,19 +154,19 @@ class Profile(Section):
     buckets: Positive = 2
 
     @model_validator(mode="after")
-    def _known(self):
-        known = [*OBJECTIVES, *VARIANTS, *self.variants]
+    def _check_names(self):
+        methods = [*OBJECTIVES, *VARIANTS, *self.variants]
         for name in self.variants:
             plain_name("method", name)
         if plain_name("run", self.name).lower() in BESIDE:
             raise CatKerasError(f"A run has a folder of its own. Received: {self.name!r}, which all runs share")
-        taken = [name for name in self.variants if name in OBJECTIVES or name in VARIANTS]
-        if taken:
-            raise CatKerasError(f"A variant has a name of its own. Received: {taken[0]}, which is known already")
-        unknown = [m for m in (*self.methods, *self.tuned) if m not in known]
+        duplicates = [name for name in self.variants if name in OBJECTIVES or name in VARIANTS]
+        if duplicates:
+            raise CatKerasError(f"A variant has a name of its own. Received: {duplicates[0]}, which is known already")
+        unknown = [m for m in (*self.methods, *self.tuned) if m not in methods]
         unknown += [m for m in self.arguments if m not in OBJECTIVES]
         if unknown:
-            raise unknown_name("method", unknown[0], known)
+            raise unknown_name("method", unknown[0], methods)
         for method in self.tuned:
             try:
                 self.training_of(method)
@@ -185,11 +186,12 @@ class Profile(Section):
         return method, self.arguments.get(method, {})
 
     def training_of(self, method: str) -> Training:
-        """The phase that differs between methods, as this one is trained."""
+        """How this method trains in the phase in which methods differ."""
         return Training.model_validate(self.objective.model_dump() | self.tuned.get(method, {}))
 
 
 def names() -> list[str]:
+    """Names of the profiles in `profiles/`."""
     return sorted(p.stem for p in FOLDER.glob("*.toml"))
 
 
@@ -206,48 +208,52 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     values = _toml(path, name) | {"name": path.stem}
-    for role, wanted in (models or {}).items():
-        _put_model(values, role, wanted)
+    for role, model in (models or {}).items():
+        _replace_model(values, role, model)
     for key, value in (changes or {}).items():
-        _set(values, key, value)
+        _set_key(values, key, value)
     try:
         if values.get("grid"):
-            values = _spread(Profile.model_validate(values))
+            values = _expand_grid(Profile.model_validate(values))
         return Profile.model_validate(values)
     except ValidationError as error:
         raise _readable(path.stem, error) from error
 
 
 def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
-    """The values of a profile, laid over those of the one it names as its `base`."""
+    """The values of a profile, laid over those of the profile that it names as its `base`.
+
+    Args:
+        above: the profiles that led to this one as their base, to find circles.
+    """
     if name in above:
         raise CatKerasError(f"A profile is not its own base. Received: {' → '.join((*above, name))}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise unknown_name("profile", name, names()) from None
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
     base = values.pop("base", None)
     if base is None:
         return values
-    below = path.with_name(f"{plain_name('profile', base)}.toml")
-    if not below.exists():  # a profile of one's own over one of these
-        below = FOLDER / below.name
-    return _over(_toml(below, base, (*above, name)), values)
+    base_path = path.with_name(f"{plain_name('profile', base)}.toml")
+    if not base_path.exists():  # a user's own profile may have one of `profiles/` as its base
+        base_path = FOLDER / base_path.name
+    return _merge(_toml(base_path, base, (*above, name)), values)
 
 
-def _over(below: dict, above: dict) -> dict:
-    """Tables are merged key by key; any other value of `above` replaces that of `below`."""
+def _merge(base: dict, values: dict) -> dict:
+    """Tables are merged key by key; any other value replaces that of the base."""
     merged = {
-        key: _over(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
-        for key, value in above.items()
+        key: _merge(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in values.items()
     }
-    return below | merged
+    return base | merged
 
 
-def _spread(profile: Profile) -> dict:
-    """The values of a profile in which each method stands once for every point of the grid, as a variant."""
+def _expand_grid(profile: Profile) -> dict:
+    """The values of a profile that has, in place of each method, one variant of it for every point of the grid."""
     values = profile.model_dump()
     values["methods"] = []
     for method in profile.methods:
@@ -261,26 +267,30 @@ def _spread(profile: Profile) -> dict:
     return values
 
 
-def _put_model(values: dict, role: str, wanted: str):
-    """Another model with phases that suit it: those of its profile, or for a preset those of a profile of presets.
+def _replace_model(values: dict, role: str, model: str):
+    """Puts in another model, with phases of training that suit it.
 
-    The phase that differs between methods is one of the small model, and goes with it.
+    They are those of the profile that `model` names. For a preset they are those of `values` if these train a preset
+    already, else those of the profile PRESETS. A small model also brings the phase in which methods differ.
     """
-    if wanted in names():
-        origin = _toml(FOLDER / f"{wanted}.toml", wanted)
+    if model in names():
+        origin = _toml(FOLDER / f"{model}.toml", model)
         values[role] = origin[role]
     else:
-        tuned = isinstance(values.get(role), dict) and "preset" in values[role]
-        origin = values if tuned else _toml(FOLDER / f"{PRESETS}.toml", PRESETS)
-        values[role] = (
-            {"preset": wanted, "tune": origin[role]["tune"]} if "tune" in origin[role] else {"preset": wanted}
-        )
+        has_preset = isinstance(values.get(role), dict) and "preset" in values[role]
+        origin = values if has_preset else _toml(FOLDER / f"{PRESETS}.toml", PRESETS)
+        tune = {"tune": origin[role]["tune"]} if "tune" in origin[role] else {}
+        values[role] = {"preset": model, **tune}
     if role == "small" and "objective" in origin:
         values["objective"] = origin["objective"]
 
 
 def parse_change(text: str) -> tuple[str, object]:
-    """`"data.train=100"` → ("data.train", 100); the value is read as TOML, or else as text."""
+    """`"data.train=100"` → ("data.train", 100). The value is read as TOML, or taken as text if it is none.
+
+    Raises:
+        CatKerasError: there is no `=`, or no key before it.
+    """
     key, sep, value = text.partition("=")
     if not sep or not key:
         raise CatKerasError(f"A change is key=value, e.g. data.train=100. Received: {text!r}")
@@ -291,7 +301,8 @@ def parse_change(text: str) -> tuple[str, object]:
     return key.strip(), parsed["x"] if parsed.keys() == {"x"} else value.strip()
 
 
-def _set(values: dict, key: str, value):
+def _set_key(values: dict, key: str, value):
+    """Sets the value of a dotted key, in tables that are made where they are missing."""
     *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
@@ -301,20 +312,22 @@ def _set(values: dict, key: str, value):
 
 
 def keys(model=Profile, prefix="") -> list[str]:
-    """Every dotted key a profile may hold."""
-    out = []
+    """Every dotted key that a profile may hold."""
+    dotted = []
     for name, info in model.model_fields.items():
-        inner = next((t for t in (info.annotation, *getattr(info.annotation, "__args__", ())) if _is_section(t)), None)
-        out += keys(inner, f"{prefix}{name}.") if inner else [prefix + name]
-    return out
-
-
-def _is_section(kind):
-    return isinstance(kind, type) and issubclass(kind, Section)
+        # An annotation is a section, or may contain one: `Training | None`, `dict[str, Variant]`.
+        types = (info.annotation, *getattr(info.annotation, "__args__", ()))
+        section = next((t for t in types if isinstance(t, type) and issubclass(t, Section)), None)
+        dotted += keys(section, f"{prefix}{name}.") if section else [prefix + name]
+    return dotted
 
 
 def _readable(name: str, error: ValidationError, within: str = "") -> CatKerasError:
-    """The first complaint in one line, with the nearest key when a key does not exist."""
+    """Pydantic's first complaint in one line, with the nearest key if a key does not exist.
+
+    Args:
+        name: of the profile. within: dotted prefix of the keys in the complaint.
+    """
     first = error.errors()[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, CatKerasError):

@@ -1,9 +1,10 @@
-"""Who does what when several machines share a run.
+"""Which machine does what when several share a run.
 
-Machines share the folder of results and nothing else. Each predicts its share of the models, and trains what these
-need. What several need (the tokenizer, the encoded data, the start of a seed, the large model, its columns) is built by
-whichever comes first, under a lease (`running.leases`), while the others wait; when a machine dies, another takes
-over. So every shard finishes whatever becomes of the others, and nothing depends on which one built it.
+The machines share the folder of results and nothing else. Each predicts with its share of the models, and trains what
+these need. What several of them need (the tokenizer, the encoded data, the start of a seed, the large model, its
+columns) is built by the first one to come, under a lease (see `running.leases`), while the others wait. If a machine
+dies, another takes over. So every shard finishes whatever becomes of the others, and no result depends on which machine
+built it.
 """
 
 import re
@@ -27,32 +28,36 @@ def parse(text: str) -> tuple[int, int]:
 
 
 def assign(plan: Plan, count: int) -> list[list[Model]]:
-    """The models of each shard in the order to do them.
+    """The models of each shard, in the order in which it does them.
 
-    The longest work first, each to the shard that has least. A method that reads the large model's columns comes after
-    those of its shard that do not: they are trained while another machine makes the columns. The estimate takes 4 bytes
-    a token, whatever this machine has in its cache, so that all machines find the same shares.
+    Models are assigned by the FLOPs that they take, the largest first, each to the shard that has the least work so
+    far. Within a shard the methods that read the large model's columns come last: the others are trained while another
+    machine makes the columns. The estimate takes 4 bytes a token, whatever this machine has in its cache, so that all
+    machines find the same shares.
     """
     stages = Estimate(plan).stages()
-    training = {s.key: s.flops for s in stages if s.kind == "train" and s.role == "small"}
-    predicting = [s for s in stages if s.kind == "predict"]
-    work = {(s.objective, s.seed): s.flops + training.get(s.start, 0.0) for s in predicting}
-    work[LARGE] += sum(s.flops for s in stages if s.role == "large" and s.kind != "predict")
+    training_flops = {s.key: s.flops for s in stages if s.kind == "train" and s.role == "small"}
+    predictions = [s for s in stages if s.kind == "predict"]
+    flops = {(s.objective, s.seed): s.flops + training_flops.get(s.start, 0.0) for s in predictions}
+    flops[LARGE] += sum(s.flops for s in stages if s.role == "large" and s.kind != "predict")
     shares: list[list[Model]] = [[] for _ in range(count)]
     loads = [0.0] * count
-    for model in sorted(work, key=lambda m: -work[m]):
-        least = loads.index(min(loads))
-        shares[least].append(model)
-        loads[least] += work[model]
+    for model in sorted(flops, key=lambda m: -flops[m]):
+        shard = loads.index(min(loads))
+        shares[shard].append(model)
+        loads[shard] += flops[model]
     return [ordered(plan, share) for share in shares]
 
 
 def ordered(plan: Plan, models: list[Model]) -> list[Model]:
-    """The large model first, then method by method: what was compiled for one seed serves the next, and is dropped."""
+    """The large model first, then those that read none of its columns, then the others, each method by method.
+
+    The seeds of a method follow each other, so that what was compiled for one serves the next, and can be dropped then.
+    """
     methods = list(plan.profile.methods)
 
-    def place(model: Model):
+    def rank(model: Model):
         method, seed = model
         return (True, plan.small[model].needs_teacher, methods.index(method), seed) if model != LARGE else (False,)
 
-    return sorted(models, key=place)
+    return sorted(models, key=rank)

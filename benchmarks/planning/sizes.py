@@ -1,4 +1,4 @@
-"""Parameters and FLOPs of the models of a profile, told without building or loading one."""
+"""Parameters and FLOPs of the models of a profile, found out without building or loading one."""
 
 import json
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class ModelSize:
     """How large a model is.
 
     Attributes:
-        parameters: how many. flops: forward FLOPs.
-        layers, width, vocabulary: of its architecture; 0 where only the number of parameters is known.
-        known_from: in words.
+        parameters: their number. flops: forward FLOPs.
+        layers, width, vocabulary: of its architecture; 0 if only the number of parameters is known.
+        known_from: where these numbers come from, in words.
     """
 
     parameters: int
@@ -45,7 +45,7 @@ def of(model: Model, vocabulary: int) -> ModelSize:
 
 
 def _of_shape(model: Model, vocabulary: int) -> ModelSize:
-    """What `cat_keras.modeling.models.build` makes of it."""
+    """The size of the model that `cat_keras.modeling.models.build` makes of a shape."""
     width, embedding = model.width, vocabulary * model.width
     products = model.layers * width * (4 * width + 3 * model.feedforward)
     norms = (2 * model.layers + 1) * width
@@ -54,7 +54,7 @@ def _of_shape(model: Model, vocabulary: int) -> ModelSize:
 
 
 def _of_folder(folder: Path) -> ModelSize:
-    """Counts as `cat_keras.modeling.costs.count` does, from the shapes in the files of weights."""
+    """Counts like `cat_keras.modeling.costs.count`, but from the shapes in the files of weights."""
     import h5py
 
     shapes: dict[str, tuple[int, ...]] = {}
@@ -78,11 +78,12 @@ def _of_folder(folder: Path) -> ModelSize:
 
 
 def _of_name(preset: str) -> ModelSize:
-    """From KerasHub's list of presets, which needs no network but loads TensorFlow; 2 FLOPs per parameter and token."""
+    """Taken from KerasHub's list of presets, with 2 FLOPs per parameter and token. It needs no network, but TensorFlow
+    is loaded."""
     import keras_hub
 
-    known = keras_hub.models.CausalLM.presets
-    parameters = known.get(preset, {}).get("metadata", {}).get("params")
+    presets = keras_hub.models.CausalLM.presets
+    parameters = presets.get(preset, {}).get("metadata", {}).get("params")
     if not parameters:
         raise CatKerasError(
             f"The size of a preset is told by its folder or by KerasHub's list. Received: {preset}, which is neither. "

@@ -1,8 +1,13 @@
 """The report of a run: tables, plots and an HTML page, from its predictions alone. Loads no model and no TensorFlow.
 
-`load` reads and checks the folder; `summary`, `per_task`, `scopes`, `changes` and `rules` compute; `cautions` warns;
-`tables`, `change_tables`, `rule_tables` and `breakdown` lay out; `render`, `plots` and `html` draw; `contents` holds it
-together. The same folder gives the same bytes.
+Its folders are the steps of making it, and a step uses only those above it:
+
+    reading/            a run folder becomes a checked `Run`
+    numbers/            averages, intervals, comparisons and warnings are computed from the `Run`
+    tables/, plots/     the numbers are laid out as tables and drawn as plots
+    page/               tables and plots become the files of the report, its HTML page, and its short form in print
+
+`page.contents.Contents` takes a `Run` through all steps after reading. The same folder gives the same bytes.
 """
 
 from collections.abc import Sequence
@@ -17,12 +22,13 @@ from benchmarks.report.reading import load
 from cat_keras.storage import store
 
 
-def build(run_dir: Path, console: Console, prices: Prices | None = None) -> Path:
+def build(run_dir: Path, console: Console, prices: Prices | None = None, verbose: bool = False) -> Path:
     """Writes the report of a finished run into its folder and prints the short form.
 
     Args:
         run_dir: a run folder, see `load`. console: where tables and warnings are printed.
         prices: of tokens, see `costs.prices`; without them nothing is said in money.
+        verbose: print every table and warning, not one screen.
 
     Returns:
         `table.md`, beside which `report.html`, the CSV files and the plots lie.
@@ -30,17 +36,20 @@ def build(run_dir: Path, console: Console, prices: Prices | None = None) -> Path
     Raises:
         CatKerasError: the folder is not a finished run or a file of it is damaged.
     """
-    contents = Contents(load.load(run_dir), prices)
+    run = load.load(run_dir)
+    contents = Contents(run, prices)
     _write(Path(run_dir), contents.files())
-    contents.print(console)
+    contents.print(console, verbose)
     return Path(run_dir) / "table.md"
 
 
-def build_many(run_dirs: Sequence[Path], out: Path, console: Console, prices: Prices | None = None) -> Path:
+def build_many(
+    run_dirs: Sequence[Path], out: Path, console: Console, prices: Prices | None = None, verbose: bool = False
+) -> Path:
     """Writes the report of every run into its own folder, and all of them into one page, a section each.
 
     Args:
-        run_dirs, console, prices: as in `build`. out: the folder that gets `report.html`.
+        run_dirs, console, prices, verbose: as in `build`. out: the folder that gets `report.html`.
 
     Returns:
         The page.
@@ -52,23 +61,23 @@ def build_many(run_dirs: Sequence[Path], out: Path, console: Console, prices: Pr
     for folder, run in zip(run_dirs, load.load_all(run_dirs), strict=True):
         contents = Contents(run, prices)
         _write(Path(folder), contents.files())
-        contents.print(console)
-        sections.append(contents.section(len(run_dirs)) | {"name": _name(folder, run_dirs)})
+        contents.print(console, verbose)
+        sections.append(contents.section(len(run_dirs)) | {"name": _section_name(folder, run_dirs)})
     page = Path(out) / "report.html"
     store.write_bytes(page, html.page(f"Report of {len(sections)} runs", sections))
     return page
 
 
-def _name(folder: Path, run_dirs: Sequence[Path]) -> str:
-    """The folder's name; with its parent's where two folders are called the same."""
+def files(run: load.Run, prices: Prices | None = None, drawn: bool = True) -> dict[str, bytes]:
+    """File name → content of everything that `build` writes; with `drawn=False` of the tables alone, a quick part."""
+    return Contents(run, prices).files(drawn)
+
+
+def _section_name(folder: Path, run_dirs: Sequence[Path]) -> str:
+    """The folder's name; with its parent's where two folders have the same one."""
     names = [Path(other).resolve().name for other in run_dirs]
     path = Path(folder).resolve()
     return path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
-
-
-def files(run: load.Run, prices: Prices | None = None) -> dict[str, bytes]:
-    """File name → content of everything that `build` writes."""
-    return Contents(run, prices).files()
 
 
 def _write(folder: Path, files: dict[str, bytes]):

@@ -12,25 +12,27 @@ from cat_keras.training.distribution import Distribution
 class CollectiveStore(SharedStore):
     """As `SharedStore` for the workers of one cluster, which share its folder and call `get` in the same order.
 
-    Whether an entry is there is decided by the chief, for all: a worker that is late must not find what the chief has
-    just finished and step out of line.
+    The chief decides for all workers whether an entry is there. Otherwise a late worker could find an entry that the
+    chief has just finished, skip its part, and be out of step with the others.
 
     Args:
-        place: a `Distribution` of several workers. The others: as there.
+        root, report, meanwhile: as for `SharedStore`. place: a `Distribution` of several workers.
     """
 
     def __init__(self, root: Path, report: Callable[[str], None], place: Distribution, meanwhile=None):
         super().__init__(root, report, meanwhile)
-        self.place, self._alone = place, False
+        self.place = place
+        # True while the chief builds an entry alone: what that entry is built from is then not agreed on either.
+        self._chief_builds = False
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:
-        if self._alone:
+        if self._chief_builds:
             return super().get(stage, key, build)
         if not self.place.agree(self.has(stage, key) if self.place.chief else False):
             if stage == "train":
-                self._together(stage, key, build)
+                self._train_together(stage, key, build)
             elif self.place.chief:
-                self._by_the_chief(stage, key, build)
+                self._build_alone(stage, key, build)
             self.place.agree(True)  # everybody waits until it is there
         if not self.has(stage, key):
             raise CatKerasError(
@@ -39,16 +41,17 @@ class CollectiveStore(SharedStore):
             )
         return self.path(stage, key)
 
-    def _together(self, stage, key, build):
+    def _train_together(self, stage, key, build):
         if self.place.chief:
             super().get(stage, key, build)
             return
-        with tempfile.TemporaryDirectory() as unused:  # same steps, same weights: one copy is kept
-            build(Path(unused))
+        # Every worker takes the same steps and ends with the same weights; only the chief's copy is stored.
+        with tempfile.TemporaryDirectory() as discarded:
+            build(Path(discarded))
 
-    def _by_the_chief(self, stage, key, build):
-        self._alone = True
+    def _build_alone(self, stage, key, build):
+        self._chief_builds = True
         try:
             super().get(stage, key, build)
         finally:
-            self._alone = False
+            self._chief_builds = False

@@ -4,8 +4,8 @@
     python -m benchmarks illustrate study --data DIR
 
 Takes the run's models from its cache and trains one small model a second time, exactly as the run did, to look at it
-between steps. Writes `live_tokens.json` into the run folder, and `illustration.json`, which holds text and is therefore
-of tasks that the project generates itself; without such a task there is none.
+between steps. Writes `live_tokens.json` into the run folder. Where the run has a task that the project generates
+itself, it also writes `illustration.json`, which holds text and is therefore of such tasks alone.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from cat_keras.storage import store
 
 SENTENCES, LIVE = "illustration.json", "live_tokens.json"
 METHOD = "cat-xent"
-PER_TASK, IN_ALL = 200, 1600  # training examples looked at, at most
-LOOKS = 24  # times, closer together at the beginning
+PER_TASK, IN_ALL = 200, 1600  # training examples in the sample, at most
+LOOKS = 24  # how often the training is looked at; the looks are closer together at the beginning
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,29 @@ class Columns:
 
 
 class Sample:
-    """The first training examples of each task, encoded, and a forward pass over them."""
+    """The first training examples of each task, encoded, and a forward pass over them.
+
+    Attributes:
+        generated: names of the tasks whose rows the project generates itself.
+        examples: those that fit, in the order of `data`, their encoded form.
+        starts: (examples + 1,) int, where the target tokens of each example begin in `Columns`.
+    """
 
     def __init__(self, bench, plan):
         import cat_keras as ck
         from cat_keras.modeling import models
 
-        first, most = {}, min(PER_TASK, max(1, IN_ALL // len(plan.tasks)))
+        limit = min(PER_TASK, max(1, IN_ALL // len(plan.tasks)))
+        by_task = {}
         for example in plan.train:
-            if len(of_task := first.setdefault(example.task, [])) < most:
+            if len(of_task := by_task.setdefault(example.task, [])) < limit:
                 of_task.append(example)
-        chosen = [example for of_task in first.values() for example in of_task]
+        examples = [example for of_task in by_task.values() for example in of_task]
         self.generated = {t.name for t in plan.tasks if "embedded" in t.suites}
         self.tokenizer = models.tokenizer_of(bench.model("small"))
-        self.data = ck.encode(chosen, self.tokenizer, plan.profile.data.max_length, long_targets="drop")
-        kept = set(self.data.ids)
-        self.examples = [e for e in chosen if f"{e.task}/{e.id}" in kept]
+        self.data = ck.encode(examples, self.tokenizer, plan.profile.data.max_length, long_targets="drop")
+        encoded_ids = set(self.data.ids)
+        self.examples = [e for e in examples if f"{e.task}/{e.id}" in encoded_ids]
         self.starts = np.concatenate([[0], np.cumsum(self.data.n_target)])
 
     def read(self, model) -> Columns:
@@ -66,10 +73,10 @@ class Sample:
 def sentences(sample: Sample, small: Columns, large: Columns) -> list[dict]:
     """Per generated task and stratum the first example in the order of the data that shows the mask at work.
 
-    At work means that the mask drops a token and keeps one that only the large model predicts; where a stratum has no
-    such example, either of the two; where it has none, its first example.
+    At work means that the mask drops a token and keeps one that only the large model predicts. Where a stratum has no
+    such example, one with either of the two is taken; where it has none of these, its first example.
     """
-    best: dict[tuple[str, str], tuple[int, int]] = {}
+    best: dict[tuple[str, str], tuple[int, int]] = {}  # (task, stratum) → how much its example shows, and its row
     for row, example in enumerate(sample.examples):
         if example.task not in sample.generated:
             continue
@@ -82,20 +89,21 @@ def sentences(sample: Sample, small: Columns, large: Columns) -> list[dict]:
 
 
 def _sentence(sample: Sample, row: int, small: Columns, large: Columns) -> dict:
+    """One example with its target tokens and what both models say of each."""
     example, span = sample.examples[row], slice(sample.starts[row], sample.starts[row + 1])
-    said = {
+    verdicts = {
         name: {"right": c.right[span].tolist(), "logprob": [round(float(x), 4) for x in c.logprob[span]]}
         for name, c in (("small", small), ("large", large))
     }
-    about = {"task": example.task, "group": example.group, "id": example.id, "prompt": example.prompt}
-    return about | {"tokens": sample.pieces(row), **said}
+    labels = {"task": example.task, "group": example.group, "id": example.id, "prompt": example.prompt}
+    return labels | {"tokens": sample.pieces(row), **verdicts}
 
 
 def queries(folder: Path, seed: int) -> list[dict]:
     """Two test queries of the run, of the generated task with the longest answers: one kept, one deferred.
 
-    At the threshold that defers a quarter of the task: the first query that is kept and right, and the first that is
-    deferred, wrong, and right in the large model's answer. Empty when there are no two such.
+    The threshold defers a quarter of the task. The kept query is the first that is kept and right; the deferred one is
+    the first that is deferred, wrong, and right in the large model's answer. Empty unless there are both.
     """
     from benchmarks.report.reading import load
     from cat_keras.cascades import deferral
@@ -108,11 +116,12 @@ def queries(folder: Path, seed: int) -> list[dict]:
     threshold = float(np.quantile(score, 0.25))
     kept = np.flatnonzero((score >= threshold) & (small["quality"] == 1))
     deferred = np.flatnonzero((score < threshold) & (small["quality"] == 0) & (large["quality"] == 1))
-    rows = [int(found[0]) for found in (kept, deferred) if len(found)]
+    if not (len(kept) and len(deferred)):
+        return []
     return [
         {"prompt": run.examples[name][row].prompt, "small": small["text"][row], "large": large["text"][row],
          "score": round(float(score[row]), 4), "threshold": round(threshold, 4)}
-        for row in rows if len(rows) == 2
+        for row in (int(kept[0]), int(deferred[0]))
     ]  # fmt: skip
 
 
@@ -127,32 +136,33 @@ def observed(bench, plan, sample: Sample, small: Columns, large: Columns, seed: 
     from cat_keras import training
     from cat_keras.modeling import models
 
-    cell, looks = plan.small[METHOD, seed], {0: small.right | large.right}
+    cell, live = plan.small[METHOD, seed], {0: small.right | large.right}  # live: step → which tokens the mask keeps
     weights = bench.weights("small", cell.start, cell.seed)
     trainer, batches, schedule = bench.session(cell)
     training.restart(trainer, weights)
-    when = set(np.unique(np.round(np.linspace(0, 1, LOOKS) ** 2 * schedule.steps).astype(int)).tolist())
+    look_at = set(np.unique(np.round(np.linspace(0, 1, LOOKS) ** 2 * schedule.steps).astype(int)).tolist())
 
     def look(progress):
-        if progress.step in when:
-            looks[progress.step] = sample.read(trainer.model).right | large.right
+        if progress.step in look_at:
+            live[progress.step] = sample.read(trainer.model).right | large.right
 
     training.train(trainer, batches, schedule, progress=look)
     repeated = models.weights_fingerprint(trainer.model) == models.weights_fingerprint(models.load(bench.trained(cell)))
-    about = {"method": METHOD, "seed": seed, "repeated": repeated, "steps": sorted(looks)}
-    return about | {"parts": _parts(sample, small, large, [looks[step] for step in sorted(looks)])}
+    facts = {"method": METHOD, "seed": seed, "repeated": repeated, "steps": sorted(live)}
+    return facts | {"parts": _parts(sample, small, large, [live[step] for step in sorted(live)])}
 
 
 def _parts(sample: Sample, small: Columns, large: Columns, live: list[np.ndarray]) -> list[dict]:
-    rows = {}
+    """Counts of target tokens per task and stratum; `live` has one mask over all target tokens per look."""
+    spans = {}  # (task, stratum) → places of the target tokens of each of its examples
     for row, example in enumerate(sample.examples):
         stratum = example.group if example.task in sample.generated else ""  # elsewhere a group may be a text
-        rows.setdefault((example.task, stratum), []).append(np.arange(*sample.starts[row : row + 2]))
+        spans.setdefault((example.task, stratum), []).append(np.arange(*sample.starts[row : row + 2]))
     parts = []
-    for (task, stratum), places in rows.items():
-        own = np.concatenate(places)
-        counts = {"tokens": len(own), "small": int(small.right[own].sum()), "large": int(large.right[own].sum())}
-        parts.append({"task": task, "group": stratum, **counts, "live": [int(kept[own].sum()) for kept in live]})
+    for (task, stratum), places in spans.items():
+        span = np.concatenate(places)
+        counts = {"tokens": len(span), "small": int(small.right[span].sum()), "large": int(large.right[span].sum())}
+        parts.append({"task": task, "group": stratum, **counts, "live": [int(mask[span].sum()) for mask in live]})
     return parts
 
 
@@ -182,8 +192,13 @@ def illustrate(folder: Path, cache: Path, progress, data: Path | None = None) ->
     start = plan.small[METHOD, seed].start
     bench.set_weights("small", bench.weights("small", start, seed))
     small = sample.read(bench.model("small"))
-    made = {LIVE: observed(bench, plan, sample, small, large, seed)}
+    contents = {LIVE: observed(bench, plan, sample, small, large, seed)}
     if sample.generated:
-        shown = {"model": start.label if start else "small", "sentences": sentences(sample, small, large)}
-        made[SENTENCES] = shown | {"method": METHOD, "seed": seed, "queries": queries(folder, seed)}
-    return made
+        contents[SENTENCES] = {
+            "model": start.label if start else "small",
+            "sentences": sentences(sample, small, large),
+            "method": METHOD,
+            "seed": seed,
+            "queries": queries(folder, seed),
+        }
+    return contents

@@ -1,7 +1,7 @@
-"""What a run did, line by line, for whoever has to find out why it failed: `log.txt` in the run folder.
+"""The log of a run, `log.txt` in the run folder, for whoever has to find out why a run failed.
 
-A line has the time (UTC), the process, the event and a text. It is written by one call and at once, so that a kill cuts
-none and processes that share the folder may write beside each other.
+A line has the time (UTC), the process, the event and a text. Each line is written by a single unbuffered call, so that
+a kill leaves no half line and processes that share the folder can write at the same time.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from cat_keras.errors import Stopped, escaped
 
 NAME = "log.txt"
 PACKAGES = ("cat-keras", "numpy", "pyarrow")  # beside those that a result depends on
-# What changes a run and stands on no command line.
+# Variables that change a run without standing on its command line.
 ENVIRONMENT = ("KERAS_BACKEND", "TF_CONFIG", "TPU_NAME", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS", "TF_XLA_FLAGS")
 
 
@@ -33,14 +33,14 @@ class Journal:
         folder: of the run. command: words that start this run. console: a rich console.
 
     Attributes:
-        model: the model that is being made, as `--only` names it; "" outside of that.
+        model: the model that is being made, as `--only` names it; "" while none is.
     """
 
     def __init__(self, folder: Path, command: Sequence[str], console):
         self.path, self.command, self.console, self.model = folder / NAME, list(command), console, ""
 
     def __call__(self, event: str, text: str):
-        """Appends a line. A log that cannot be written stops no run."""
+        """Appends a line. A log that cannot be written does not stop the run."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = f"{now} {os.getpid()} {event:<8} {escaped(text)}\n"
         with contextlib.suppress(OSError):
@@ -49,18 +49,18 @@ class Journal:
                 stream.write(line.encode())
 
     def notice(self, line: str):
-        """Also on the console."""
+        """Appends a line and prints it on the console too."""
         self("notice", line)
-        self._say(line)
+        self._print(line)
 
     def making(self, todo: plan.Plan, model: plan.Model):
-        """What is done from here on belongs to a model."""
+        """Notes the model that everything from here on is done for."""
         self.model, key = todo.name(model), todo.model_key(model)
         self("model", f"{self.model}: train/{key[:16]}, predict/{todo.prediction_key(key)[:16]}")
 
     @contextlib.contextmanager
     def run(self, todo: plan.Plan) -> Iterator[None]:
-        """From the first line of the run to its last, which says how it ended."""
+        """Writes what the run starts with; at the end of the block a line that says how it ended."""
         began, end = time.monotonic(), "finished"
         for event, text in _beginning(todo, self.command):
             self(event, text)
@@ -79,7 +79,7 @@ class Journal:
 
     @property
     def repeat(self) -> str:
-        """The command that does again what is being done, and no more."""
+        """The command that makes the current model again, and nothing else."""
         only = ["--only", self.model] if self.model else []
         return shlex.join(self.command if self.command[-2:] == only else self.command + only)
 
@@ -88,13 +88,14 @@ class Journal:
         for line in "".join(traceback.format_exception(error)).splitlines():
             self("trace", line)
         self("repeat", self.repeat)
-        self._say(f"{self.model or 'The run'} failed; {self.path} has the details. Again: {self.repeat}")
+        self._print(f"{self.model or 'The run'} failed; {self.path} has the details. Again: {self.repeat}")
 
-    def _say(self, line: str):
+    def _print(self, line: str):
         self.console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 def _beginning(todo: plan.Plan, command: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(event, text) of the lines that say what is run, with which versions, and where."""
     profile = todo.profile
     packages = plan.packages() | {name: _version(name) for name in PACKAGES}
     yield "run", f"{shlex.join(command)} in {Path.cwd()}"

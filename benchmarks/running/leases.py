@@ -1,10 +1,10 @@
 """A store that several processes and machines fill together, without building the same thing twice.
 
-Who builds an entry holds a lease: a small file that it touches every few seconds. Others that need the entry wait, and
-say for what. A lease that is not touched any more belongs to a process that died, and is taken over. Whether it is
-touched is seen by watching it, and how long by counting the looks: clocks of machines differ, and jump. Should two
-processes build the same entry after all, nothing is lost but time: both write the same content, and the first rename
-wins.
+The process that builds an entry holds a lease: a small file that it touches every few seconds. Other processes that
+need the entry wait and report what they wait for. A lease that is no longer touched belongs to a process that died, and
+another process takes it over. The waiting process watches whether the file's time changes and counts how often it
+looked without seeing a change, because the clocks of machines differ and jump. If two processes build the same entry
+after all, only time is lost: both write the same content, and the first rename wins.
 """
 
 import contextlib
@@ -19,16 +19,17 @@ from pathlib import Path
 from cat_keras.storage import processes, store
 
 BEAT = 5.0  # seconds between two touches
-STALE = 120.0  # seconds without one; more than a network file system keeps attributes
-POLL = 0.5
-_HELD: set[int] = set()  # when this process took the leases it holds
+STALE = 120.0  # seconds without a touch until a lease is taken over; longer than a network file system caches times
+POLL = 0.5  # seconds between two looks at a lease
+_HELD: set[int] = set()  # creation times, in ns, of the leases that this process holds
 
 
 class SharedStore(store.Store):
     """As `cat_keras.storage.store.Store`; `get` waits while another process builds the entry.
 
     Args:
-        root, report: as there. meanwhile: called again and again while waiting; what it raises ends the wait.
+        root, report: as for `Store`.
+        meanwhile: called again and again while waiting; an error that it raises ends the wait.
     """
 
     def __init__(self, root: Path, report: Callable[[str], None] = print, meanwhile: Callable[[], None] | None = None):
@@ -44,28 +45,27 @@ class SharedStore(store.Store):
     @contextlib.contextmanager
     def lease(self, name: str, until: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Holds a lease while the block runs; begins without one as soon as `until()` is true."""
-        path = self.root / "leases" / f"{name}.json"
-        held = Lease(path)
-        self._wait(held, until)
+        lease = Lease(self.root / "leases" / f"{name}.json")
+        self._wait(lease, until)
         try:
             yield
         finally:
-            held.release()
+            lease.release()
 
     def _wait(self, lease: "Lease", until):
-        seen, silent, said = None, 0.0, False
+        last_owner, silence, reported = None, 0.0, False
         while not (until() or lease.take()):
             self._meanwhile()
             owner = lease.owner()
-            silent = silent + POLL if owner == seen else 0.0
-            seen = owner
-            if owner and (_is_gone(owner) or silent > STALE):
-                if lease.owner() == owner:  # not yet taken over by a third
+            silence = silence + POLL if owner == last_owner else 0.0
+            last_owner = owner
+            if owner and (_is_gone(owner) or silence > STALE):
+                if lease.owner() == owner:  # no third process has taken it over in the meantime
                     self.report(f"{lease.path.stem}: {_name(owner)} does not answer any more; taking over")
                     lease.path.unlink(missing_ok=True)
                 continue
-            if owner and not said:
-                said = True
+            if owner and not reported:
+                reported = True
                 self.report(
                     f"waiting for {lease.path.stem}, which {_name(owner)} is building; "
                     f"taking over if it is silent for {STALE:.0f} s"
@@ -82,49 +82,50 @@ class Lease:
 
     def __init__(self, path: Path):
         self.path = path
-        self._done, self._beating, self._since = threading.Event(), None, time.time_ns()
-        self._mine = json.dumps({"host": platform.node(), "process": os.getpid(), "since": self._since})
+        self._released, self._heartbeat, self._since = threading.Event(), None, time.time_ns()
+        self._content = json.dumps({"host": platform.node(), "process": os.getpid(), "since": self._since})
 
     def take(self) -> bool:
-        """Whether the lease is this process's now."""
+        """Takes the lease unless somebody holds it; whether this process holds it now."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _HELD.add(self._since)
         try:
             with self.path.open("x") as file:  # atomic, on network file systems too
-                file.write(self._mine)
+                file.write(self._content)
         except FileExistsError:
             _HELD.discard(self._since)
             return False
-        except OSError:  # a full disk: without its line, nobody would know whose it is
+        except OSError:  # a full disk: a lease without its content would name no owner
             self.path.unlink(missing_ok=True)
             raise
-        self._beating = threading.Thread(target=self._beat, daemon=True)
-        self._beating.start()
+        self._heartbeat = threading.Thread(target=self._touch_until_released, daemon=True)
+        self._heartbeat.start()
         return True
 
-    def _beat(self):
-        while not self._done.wait(BEAT):
+    def _touch_until_released(self):
+        while not self._released.wait(BEAT):
             with contextlib.suppress(OSError):  # taken over: the result is built twice, which does no harm
                 os.utime(self.path)
 
     def owner(self) -> dict | None:
-        """Who holds the lease and when it was last touched; None when nobody does."""
+        """Host, process and creation time of the lease, and when it was last touched; None when nobody holds it."""
         try:
             text, touched = self.path.read_text(), self.path.stat().st_mtime_ns
         except OSError:
             return None
         with contextlib.suppress(ValueError):
-            said = json.loads(text)
-            if isinstance(said, dict) and isinstance(said.get("process"), int) and said["process"] > 0:
-                return said | {"touched": touched}
-        return {"touched": touched}  # between the creation of the file and its first line, or damaged
+            content = json.loads(text)
+            if isinstance(content, dict) and isinstance(content.get("process"), int) and content["process"] > 0:
+                return content | {"touched": touched}
+        return {"touched": touched}  # the file is damaged, or was created and has no content yet
 
     def release(self):
-        if self._beating:
-            self._done.set()
-            self._beating.join()
-            with contextlib.suppress(FileNotFoundError):  # taken over
-                if self.path.read_text() == self._mine:
+        """Ends this process's hold on the lease; a lease that was taken over stays with its new owner."""
+        if self._heartbeat:
+            self._released.set()
+            self._heartbeat.join()
+            with contextlib.suppress(FileNotFoundError):  # taken over, and released by its new owner
+                if self.path.read_text() == self._content:
                     self.path.unlink()
             _HELD.discard(self._since)
 
@@ -134,9 +135,10 @@ def _name(owner: dict) -> str:
 
 
 def _is_gone(owner: dict) -> bool:
-    """Whether the owner was a process of this machine that is no more."""
+    """Whether the owner was a process of this machine that has ended."""
     if "process" not in owner or owner.get("host") != platform.node():
         return False
-    if owner["process"] == os.getpid():  # a container that is started again numbers its processes as before
+    # A container that is restarted numbers its processes as before: this process may have the number of a dead owner.
+    if owner["process"] == os.getpid():
         return owner.get("since") not in _HELD
     return not processes.is_running(owner["process"])

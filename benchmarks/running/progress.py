@@ -1,4 +1,4 @@
-"""What a person sees of a run: one bar with stage, rate and time left; one line for every stage that is done."""
+"""The progress display of a run: a bar with stage, rate and time left, and a line for every finished stage."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ from cat_keras.errors import Stopped
 
 
 class Progress:
-    """Context manager; without a terminal only the lines are printed.
+    """Context manager that shows the stages of a run; without a terminal it prints the lines alone.
 
     Args:
         console: a rich console. log: called with an event and a text when a stage begins or is done.
@@ -33,7 +33,7 @@ class Progress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._stage, self._done, self._expected, self._units = None, 0, 0, 0.0
+        self._stage, self._finished, self._expected, self._units = None, 0, 0, 0.0
         self._interrupted, self._terminated, self._previous = False, False, {}
 
     def __enter__(self):
@@ -50,17 +50,17 @@ class Progress:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         if self._interrupted and isinstance(error, Exception):
-            # Native code that meets the interrupt half-way makes an error of its own of it, SystemError and the like.
+            # Native code that is interrupted half-way raises an error of its own in its place, such as SystemError.
             raise KeyboardInterrupt from error
 
     def _interrupt(self, *_):
-        # An exception that lands in a finaliser or in a callback of native code is swallowed there: it is raised again
-        # at the next step, so that Ctrl-C always stops the run.
+        # An exception that is raised inside a finaliser or a callback of native code is swallowed there. `go_on` raises
+        # it again at the next step, so that Ctrl-C always stops the run.
         self._interrupted = True
         raise KeyboardInterrupt
 
     def _terminate(self, *_):
-        # A machine that is taken away says so with SIGTERM and leaves some seconds: a training saves its step first.
+        # A machine that is taken away sends SIGTERM some seconds earlier: time for a training to save its state.
         self._terminated = True
 
     def stopping(self) -> bool:
@@ -68,48 +68,57 @@ class Progress:
         return self._terminated
 
     def go_on(self, saved: bool = True):
-        """Raises what ends the run where it was asked to end, once what is under way is `saved`."""
+        """Raises KeyboardInterrupt or Stopped if the run was asked to end.
+
+        Args:
+            saved: whether the work under way is saved; if not, the run goes on after SIGTERM.
+        """
         if self._interrupted:
             raise KeyboardInterrupt
         if self._terminated and saved:
             raise Stopped
 
     def expect(self, stages: int):
-        """How many stages will come."""
+        """Sets how many stages will come."""
         self._expected = stages
 
     def start(self, label: str, total: float, unit: str):
-        """Opens a stage. An unfinished one before it has only been interrupted by what it needs: it starts anew."""
+        """Opens a stage. A stage that is still open gives way: it needs this one first, and starts again after it."""
         self.go_on()
         if self._stage is not None:
             self._bars.remove_task(self._stage)
         self._label, self._unit, self._total, self._units = label, unit, total, 0.0
         self._began = time.monotonic()
-        count = f"[{self._done + 1}/{max(self._expected, self._done + 1)}]"
+        count = f"[{self._finished + 1}/{max(self._expected, self._finished + 1)}]"
         self._stage = self._bars.add_task(escape(label), total=total, count=escape(count), rate="", text="")
         self.log("begin", label)
 
     def advance(self, n: float = 1, text: str = "", saves: bool = False):
-        """`n` units more of the current stage are done; `saves`: the stage asks `stopping` itself."""
+        """Adds `n` finished units to the current stage.
+
+        Args:
+            n: units. text: shown beside the bar.
+            saves: whether the stage asks `stopping` itself and saves its state.
+        """
         self.go_on(saved=not saves)
         self._units += n
         rate = self._units / max(time.monotonic() - self._began, 1e-9)
-        shown = f"{rate:,.1f} {self._unit}/s" if self._unit else ""
-        self._bars.update(self._stage, completed=self._units, rate=shown, text=text)
+        rate_text = f"{rate:,.1f} {self._unit}/s" if self._unit else ""
+        self._bars.update(self._stage, completed=self._units, rate=rate_text, text=text)
 
     def upto(self, n: float, total: float):
-        """`n` of `total` units are done."""
+        """Sets the finished units of the current stage to `n`."""
         self.advance(n - self._units)
 
     def done(self, text: str = ""):
-        """Closes the stage with one line."""
+        """Closes the stage and prints its line."""
         self.go_on()
         seconds = time.monotonic() - self._began
-        self._done += 1
+        self._finished += 1
         self._bars.remove_task(self._stage)
         self._stage = None
         rate = f", {self._total / seconds:,.1f} {self._unit}/s" if self._unit and seconds > 0 else ""
-        count = f"{self._done}/{max(self._expected, self._done)}"
+        count = f"{self._finished}/{max(self._expected, self._finished)}"
         line = f"[dim]{count:>7}[/]  {escape(self._label)}: {escape(text)} [dim]({seconds:.1f} s{rate})[/]"
         self.console.print(line, soft_wrap=True)
         self.log("done", f"{self._label}: {text} ({seconds:.1f} s{rate})")

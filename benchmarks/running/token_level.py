@@ -1,8 +1,8 @@
 """Token-level cascades of a finished run: its own models answer its test examples by drafting and judging.
 
-Takes the trained models from the run's cache and writes `token_level.parquet` into the run folder: per example how good
-the answer of each rule at each α was and what it took; no text. `paper_figs` puts it beside the cascades of whole
-queries.
+Takes the trained models from the run's cache and writes `token_level.parquet` into the run folder. The file says, per
+example and for each rule at each α, how good the answer was and what it cost; it holds no text. `paper_figs` draws it
+beside the cascades of whole queries.
 """
 
 import io
@@ -21,7 +21,7 @@ from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
 FILE = "token_level.parquet"
-# Answers are greedy, and then "token-v1" is "diff" and "lossy" is "token-v3".
+# Answers are greedy. The rules "token-v1" and "lossy" are left out: for greedy answers they are "diff" and "token-v3".
 ALPHAS = {
     "lossless": (0.0,),
     "chow": (0.5, 0.8),
@@ -54,51 +54,45 @@ def evaluate(folder: Path, cache: Path, progress, methods: Sequence[str] = (), s
     settings = run.manifest.get("settings")
     if not settings or not run.manifest.get("cells"):
         raise CatKerasError(f"Models of a run are found by its manifest; that of {folder} names none. Run it again")
-    methods, rules = _chosen(run, methods, rules)
-    asked = _examples(run, limit)
+    methods, rules = _methods_and_rules(run, methods, rules)
+    examples = _examples(run, limit)
     from cat_keras.decoding.speculative_cascade import SpeculativeCascade  # late: bad input loads no TensorFlow
 
     small, large, weights = _models(run, cache, methods, run.seeds[: seeds or None])
     limits, rows = settings["data"], []
     cascade = SpeculativeCascade(small, large, gamma=gamma, max_length=limits["max_length"], rows=ROWS)
     for rule in rules:
-        progress.start(f"tokens, {rule}", len(ALPHAS[rule]) * len(weights) * len(asked), "answers")
+        progress.start(f"tokens, {rule}", len(ALPHAS[rule]) * len(weights) * len(examples), "answers")
         for (method, seed), values in weights.items():
             small.set_weights(values)
             for alpha in ALPHAS[rule]:
                 cascade.use(rule, alpha)
-                answers = cascade.generate([e.prompt for e in asked], limits["max_new_tokens"], progress.advance)
-                about = {"method": method, "seed": seed, "rule": rule, "alpha": alpha}
-                rows += [about | row for row in _judged(asked, answers)]
+                answers = cascade.generate([e.prompt for e in examples], limits["max_new_tokens"], progress.advance)
+                labels = {"method": method, "seed": seed, "rule": rule, "alpha": alpha}
+                rows += [labels | row for row in _judge(examples, answers)]
         progress.done(f"α {', '.join(map(str, ALPHAS[rule]))}")
     facts = {"gamma": gamma, "limit": limit, "temperature": 0, "predictions": run.manifest.get("predictions", {})}
     return pyarrow.Table.from_pylist(rows).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
 
 
 def write(path: Path, table: pyarrow.Table):
+    """Writes the table of `evaluate`, the whole file or none of it."""
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table, buffer, compression="zstd", compression_level=19)
     store.write_bytes(path, buffer.getvalue())
 
 
-def _judged(asked: Sequence[Example], answers) -> Iterator[dict]:
-    judges = {t.name: metrics.of(t) for t in map(task.get, {e.task for e in asked})}
-    for example, answer in zip(asked, answers, strict=True):
-        quality = judges[example.task].per_example(answer.text, example)
-        yield {"task": example.task, "id": example.id, "quality": quality, "tokens": len(answer.tokens),
-               **{name: getattr(answer, name) for name in COUNTS}}  # fmt: skip
-
-
-def _chosen(run: load.Run, methods: Sequence[str], rules: Sequence[str]):
+def _methods_and_rules(run: load.Run, methods: Sequence[str], rules: Sequence[str]):
+    """The names given, checked, or the defaults in their place."""
     methods = methods or [name for name in METHODS if name in run.methods] or run.methods[:1]
-    for kind, names, known in (("method of the run", methods, run.methods), ("token-level rule", rules, ALPHAS)):
-        if unknown := [name for name in names if name not in known]:
-            raise unknown_name(kind, unknown[0], known)
+    for kind, names, valid in (("method of the run", methods, run.methods), ("token-level rule", rules, ALPHAS)):
+        if unknown := [name for name in names if name not in valid]:
+            raise unknown_name(kind, unknown[0], valid)
     return methods, rules or list(ALPHAS)
 
 
 def _examples(run: load.Run, limit: int) -> list[Example]:
-    """The examples that are to be answered freely."""
+    """The test examples of the generation tasks, whose answers are not chosen from options."""
     if not run.has_text:
         raise CatKerasError(
             f"Models are asked the run's own prompts; {run.folder} keeps no texts. Give the run's folder"
@@ -113,7 +107,7 @@ def _examples(run: load.Run, limit: int) -> list[Example]:
 
 
 def _models(run: load.Run, cache: Path, methods: Iterable[str], seeds: Iterable[int]):
-    """One small model, the large model, and the weights of each method and seed for the small one."""
+    """One small model, the large model, and the small model's weights as (method, seed) → weights."""
     from cat_keras.modeling import models
 
     large = models.load(_preset(run, cache, "large", ("large tune", "large pretrain")))
@@ -126,14 +120,26 @@ def _models(run: load.Run, cache: Path, methods: Iterable[str], seeds: Iterable[
 
 
 def _preset(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str | Path:
-    """Where a model of the run lies: what its last training wrote, or the preset that was not trained."""
-    cells: Iterator[dict] = (run.manifest["cells"][label] for label in labels if label in run.manifest["cells"])
-    cell = next(cells, None)
+    """Where a model of the run lies: what its last training wrote, or the preset that was not trained.
+
+    Args:
+        role: "small" or "large". labels: of the trainings that the model may come from, the last one first.
+    """
+    cell = next((run.manifest["cells"][label] for label in labels if label in run.manifest["cells"]), None)
     if cell is None:
         return run.manifest["settings"][role]["preset"]
-    kept = store.Store(cache)
-    if not kept.has("train", cell["key"]):
+    results = store.Store(cache)
+    if not results.has("train", cell["key"]):
         raise CatKerasError(
-            f"The models of a run lie in its cache; {kept.path('train', cell['key'])} is gone. Run the profile again"
+            f"The models of a run lie in its cache; {results.path('train', cell['key'])} is gone. Run the profile again"
         )
-    return kept.path("train", cell["key"]) / "preset"
+    return results.path("train", cell["key"]) / "preset"
+
+
+def _judge(examples: Sequence[Example], answers) -> Iterator[dict]:
+    """One row per example: the quality of its answer, and what the answer took."""
+    metric_of = {t.name: metrics.of(t) for t in map(task.get, {e.task for e in examples})}
+    for example, answer in zip(examples, answers, strict=True):
+        quality = metric_of[example.task].per_example(answer.text, example)
+        yield {"task": example.task, "id": example.id, "quality": quality, "tokens": len(answer.tokens),
+               **{name: getattr(answer, name) for name in COUNTS}}  # fmt: skip

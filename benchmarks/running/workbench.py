@@ -1,10 +1,13 @@
-"""Models and compiled functions of a run, kept between its cells: a seed or a phase more costs no compilation."""
+"""Builds each result of a run: tokenizer, encoded data, trained models, teacher columns and predictions.
+
+Models and compiled functions are kept between trainings, so that one more seed or phase costs no compilation.
+"""
 
 import contextlib
 import gc
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import keras
@@ -39,12 +42,16 @@ class Workbench:
         distribution.set_precision(self.profile.precision)
 
     def keep(self, models: list[Model]):
-        """Lets go of what none of these models, yet to be made, needs: compiled functions, and the large model."""
+        """Frees the memory of everything that none of these models needs: compiled functions, and the large model.
+
+        Args:
+            models: all models that are still to be made.
+        """
         cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
-        teacher = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
-        functions = {_function(c) for c in cells}
-        self._trainers = {k: v for k, v in self._trainers.items() if k in functions}
-        if not (teacher or LARGE in models or any(c.role == "large" for c in cells)):
+        teaches = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
+        compiled = {_compilation_key(c) for c in cells}
+        self._trainers = {k: v for k, v in self._trainers.items() if k in compiled}
+        if not (teaches or LARGE in models or any(c.role == "large" for c in cells)):
             self._models.pop("large", None)
             self._predictors.pop("large", None)
 
@@ -64,11 +71,11 @@ class Workbench:
 
     def encoded(self) -> ck.Encoded:
         """The training examples as tokens; targets that do not fit are left out and counted."""
-        tokenizer = models.tokenizer_of(self.model("small"))  # models are made by all workers, files by the chief
+        tokenizer = models.tokenizer_of(self.model("small"))  # made by all workers; `build` runs on the chief alone
 
         def build(folder):
             self.progress.start("encode", 1, "")
-            data = _encoded(self.plan.train, tokenizer, self.profile.data.max_length)
+            data = _encode(self.plan.train, tokenizer, self.profile.data.max_length)
             data.save(folder / "encoded.npz")
             facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
                      "prompts_cut": data.truncated, "targets_too_long": len(data.dropped)}  # fmt: skip
@@ -84,11 +91,7 @@ class Workbench:
 
     def teacher(self) -> ck.TeacherCache:
         """The columns of the large model over the training data."""
-        if self._teacher is None:
-            self._teacher = self._built_teacher(self.model("large"))
-        return self._teacher
 
-    def _built_teacher(self, large) -> ck.TeacherCache:
         def build(folder):
             data, unfinished = self.encoded(), self.store.scratch("teacher", self.plan.teacher) / "cache"
             self.set_weights("large", self.weights("large", self.plan.large))
@@ -111,7 +114,10 @@ class Workbench:
             )
             return {"right": right, "bytes_per_token": cache.bytes_per_token}
 
-        return ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
+        if self._teacher is None:
+            large = self.model("large")  # made by all workers; `build` runs on the chief alone
+            self._teacher = ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
+        return self._teacher
 
     def start_columns(self, cell: Cell) -> ck.TeacherCache:
         """Where the model of a training is right on the training data before it begins."""
@@ -140,22 +146,23 @@ class Workbench:
         return self._models[role]
 
     def _new(self, role, seed):
+        """A model of a role as it is before any training."""
         spec = getattr(self.profile, role)
         if spec.preset:
             return models.load(spec.preset)
-        return models.build(self._proto(), layers=spec.layers, width=spec.width, heads=spec.heads,
+        return models.build(self._vocabulary(), layers=spec.layers, width=spec.width, heads=spec.heads,
                             feedforward=spec.feedforward, dropout=spec.dropout, seed=seed)  # fmt: skip
 
-    def _proto(self):
-        """The tokenizer of a home-made model: that of the preset beside it, or one trained on the training text."""
-        other = self.profile.small.preset or self.profile.large.preset
-        if not other:
+    def _vocabulary(self) -> bytes:
+        """SentencePiece proto of a model that is built here: that of the preset beside it, or one trained for it."""
+        preset = self.profile.small.preset or self.profile.large.preset
+        if not preset:
             return self.tokenizer()
-        tokenizer = models.tokenizer_of(models.load(other))
+        tokenizer = models.tokenizer_of(models.load(preset))
         if not getattr(tokenizer, "proto", None):
             raise CatKerasError(
                 "A model that is built here beside a preset reads the preset's SentencePiece vocabulary. Received: "
-                f"{other}, whose tokenizer is a {type(tokenizer).__name__}. Give presets for both models"
+                f"{preset}, whose tokenizer is a {type(tokenizer).__name__}. Give presets for both models"
             )
         return tokenizer.proto
 
@@ -179,7 +186,7 @@ class Workbench:
                 logs = [stack.enter_context(contextlib.closing(log)) for log in self.logs(cell.label)]
                 history = training.train(
                     trainer, batches, schedule, self.store.scratch("train", cell.key) / "state.npz",
-                    accumulate=cell.training.accumulate, progress=_Shown(self.progress, logs),
+                    accumulate=cell.training.accumulate, progress=_StepReport(self.progress, logs),
                     stop=self.progress.stopping,
                 )  # fmt: skip
             models.save(trainer.model, folder / "preset")
@@ -198,11 +205,25 @@ class Workbench:
 
     def session(self, cell: Cell) -> tuple[ck.CascadeAware, ck.Batches, training.Schedule]:
         """What a training is made of, but for the weights it starts from."""
-        batches = self._batches(cell)
-        return self._trainer(cell), batches, self._schedule(cell, batches)
+        data = self.encoded()
+        trainer = self._trainer(cell)
+        batches = ck.Batches(
+            data,
+            None if cell.training.batch_tokens else cell.training.batch_size,
+            batch_tokens=cell.training.batch_tokens,
+            seed=cell.seed,
+            loss=trainer.objective,
+            teacher=self.teacher() if cell.needs_teacher else None,
+            start=self.start_columns(cell) if cell.start_columns else None,
+            scope=cell.scope,
+            buckets=self.profile.buckets,
+        )
+        steps = max(round(cell.training.epochs * batches.steps_per_epoch), 1)
+        schedule = training.Schedule(cell.training.learning_rate, steps, round(steps * cell.training.warmup))
+        return trainer, batches, schedule
 
-    def _trainer(self, cell):
-        key = _function(cell)
+    def _trainer(self, cell) -> ck.CascadeAware:
+        key = _compilation_key(cell)
         if key not in self._trainers:
             model, loss = self.model(cell.role), losses.get(cell.objective, **cell.arguments)
             with self.place.scope():
@@ -214,33 +235,19 @@ class Workbench:
             self._trainers[key] = trainer
         return self._trainers[key]
 
-    def _batches(self, cell):
-        return ck.Batches(
-            self.encoded(),
-            None if cell.training.batch_tokens else cell.training.batch_size,
-            batch_tokens=cell.training.batch_tokens,
-            seed=cell.seed,
-            loss=self._trainer(cell).objective,
-            teacher=self.teacher() if cell.needs_teacher else None,
-            start=self.start_columns(cell) if cell.start_columns else None,
-            scope=cell.scope,
-            buckets=self.profile.buckets,
-        )
-
-    @staticmethod
-    def _schedule(cell, batches):
-        steps = max(round(cell.training.epochs * batches.steps_per_epoch), 1)
-        return training.Schedule(cell.training.learning_rate, steps, round(steps * cell.training.warmup))
-
     def make(self, model: Model):
-        """Everything that predictions of a model are made with, on all workers: predicting is the chief's alone."""
+        """Trains a model as far as that is not done yet. All workers call it; predictions are then the chief's work."""
         gc.collect()  # models and their functions refer to each other
         self.model("large" if model == LARGE else "small")
         if cell := self.plan.last(model):
             self.trained(cell)
 
     def mend(self, keys: Collection[str]):
-        """Builds these entries again: they were damaged, and no prediction that is missing asks for them."""
+        """Builds damaged entries again that no missing prediction has caused to be rebuilt.
+
+        Args:
+            keys: of the entries.
+        """
         plan = self.plan
         for key, build in ((plan.tokenizer, self.tokenizer), (plan.encoded, self.encoded)):
             if key in keys:
@@ -275,13 +282,13 @@ class Workbench:
         return predictions
 
 
-def _function(cell: Cell) -> tuple:
-    """Trainings that share it share compiled steps."""
+def _compilation_key(cell: Cell) -> tuple:
+    """Two trainings with the same key share their compiled steps."""
     return cell.role, cell.objective, json.dumps(cell.arguments, sort_keys=True), cell.training.weight_decay
 
 
-class _Shown:
-    """What a person sees of a training, step by step, and what its logs keep."""
+class _StepReport:
+    """Receives every step of a training: shows it on the progress bar and hands it to the logs."""
 
     def __init__(self, progress, logs):
         self.progress, self.logs, self.tokens, self.computed = progress, logs, 0, 0
@@ -297,9 +304,11 @@ class _Shown:
             log(p)
 
 
-def _encoded(examples: Iterable[ck.Example], tokenizer, max_length: int, at_once: int = 20_000) -> ck.Encoded:
-    """`ck.encode` piece by piece: lists of numbers on the way take ten times the memory of the arrays."""
-    parts = [ck.encode(part, tokenizer, max_length, long_targets="drop") for part in _pieces(examples, at_once)]
+def _encode(examples: Iterable[ck.Example], tokenizer, max_length: int, size: int = 20_000) -> ck.Encoded:
+    """`ck.encode` for `size` examples at a time: its lists of numbers take ten times the memory of its arrays."""
+    rows = iter(examples)
+    chunks = iter(lambda: list(itertools.islice(rows, size)), [])
+    parts = [ck.encode(chunk, tokenizer, max_length, long_targets="drop") for chunk in chunks]
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
     return ck.Encoded(
         tokens=np.concatenate([part.tokens for part in parts]),
@@ -310,9 +319,3 @@ def _encoded(examples: Iterable[ck.Example], tokenizer, max_length: int, at_once
         dropped=tuple(itertools.chain.from_iterable(part.dropped for part in parts)),
         tokenizer=parts[0].tokenizer,
     )
-
-
-def _pieces(items: Iterable, size: int) -> Iterator[list]:
-    items = iter(items)
-    while piece := list(itertools.islice(items, size)):
-        yield piece

@@ -38,7 +38,7 @@ class Dataset:
         """
         if place == "tfds":
             return tfds.rows(self.name, self.version, part, data, self.unread)
-        path = self._file(part, data_folder(data))
+        path = self._local_file(part, data_folder(data))
         pairs = [(f"{part}-{index}", row) for index, row in read_jsonl(path)]
         return Rows.of(pairs, lambda id: f"{path}:{int(id.rpartition('-')[2]) + 1}")
 
@@ -46,31 +46,32 @@ class Dataset:
         return iter(self.open(part, data))
 
     def origin(self, part: str) -> dict:
-        """What the files of a part hold; tasks with equal origins share them."""
+        """Says what the files of a part hold; tasks with equal origins share them."""
         return {**self.identity(), "part": part}
 
     def export(self, part: str, data: str | Path | None, place: str) -> Iterator[tuple[str, Rows]]:
-        """The part as files of the local layout: path in the data folder, rows."""
+        """The part as files of the local layout; yields (path in the data folder, rows)."""
         yield f"{_folder(self.name)}/{part}.jsonl", self.open(part, data, place)
 
     def files(self, part: str, root: Path) -> list[Path]:
-        """The files of a data folder that hold the part, none where it is absent; reads nothing."""
-        paths = (folder / f"{name}.jsonl" for folder in self._folders(root) for name in self._names(part))
+        """The files of a data folder that hold the part, none if it is absent; reads nothing."""
+        paths = (folder / f"{name}.jsonl" for folder in self._folders(root) for name in self._file_names(part))
         return [path for path in paths if path.is_file()][:1]
 
     def identity(self) -> dict:
         return {"tfds": self.name, "version": self.version}
 
-    def _file(self, part: str, root: Path) -> Path:
+    def _local_file(self, part: str, root: Path) -> Path:
+        """The file of a part in the first folder that exists, or an error that names the preferred one."""
         folders = self._folders(root)
         folder = next((folder for folder in folders if folder.is_dir()), folders[0])
-        there = [name for name in self._names(part) if (folder / f"{name}.jsonl").is_file()]
-        return split_file(folder, there[0] if there else part, root)
+        names = [name for name in self._file_names(part) if (folder / f"{name}.jsonl").is_file()]
+        return split_file(folder, names[0] if names else part, root)
 
     def _folders(self, root: Path) -> list[Path]:
         return [root / _folder(name) for name in self.local or (self.name,)]
 
-    def _names(self, part: str) -> tuple[str, ...]:
+    def _file_names(self, part: str) -> tuple[str, ...]:
         return (part, self.renamed[part]) if part in self.renamed else (part,)
 
 

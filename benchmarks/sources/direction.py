@@ -1,8 +1,8 @@
-"""One direction of WMT22: a test set, and training pairs collected from whatever corpora there are.
+"""The source of one direction of WMT22: its test set, and training pairs collected from whatever corpora there are.
 
-In a data folder they are wmt22/<src>-<tgt>/test.jsonl, with further references row by row in test_other_refs.jsonl, and
-parallel/<corpus>/<pair>/train.jsonl, one file for both directions of a pair. To be downloaded, they are the test set as
-sacrebleu distributes it and the corpora of TFDS in `CORPORA_OF_TFDS`.
+In a data folder the test set is wmt22/<src>-<tgt>/test.jsonl, with further references row by row in
+test_other_refs.jsonl. Training pairs are in parallel/<corpus>/<pair>/train.jsonl, one file for both directions of a
+pair. For a download, sacrebleu has the test set, and the corpora are those of TFDS in `CORPORA_OF_TFDS`.
 """
 
 import functools
@@ -17,7 +17,7 @@ from benchmarks.sources.folder import data_folder, read_jsonl, split_file
 from benchmarks.sources.rows import Rows
 from cat_keras.errors import CatKerasError
 
-# Where two corpora share a sentence the earlier one keeps it; corpora not named here follow in alphabetical order.
+# Where two corpora share a sentence, the earlier one keeps it. Corpora not named here follow in alphabetical order.
 CORPORA = ("tatoeba_manythings", "multi30k", "newstest")
 # TFDS has no WMT22 and nothing for Livonian or Yakut; WMT19, ParaCrawl and TED talks cover the other pairs.
 CORPORA_OF_TFDS = {
@@ -31,33 +31,33 @@ CORPORA_OF_TFDS = {
     ("en", "uk"): ("ted_multi_translate", "1.1.0"),
     ("cs", "uk"): ("ted_multi_translate", "1.1.0"),
 }
-# Of corpora with tens of millions of pairs so many rows are read; TFDS stores them in shuffled order.
+# No more rows than this are read of a corpus, since some have tens of millions. TFDS stores them in shuffled order.
 ROWS_OF_TFDS = 250_000
 
 
 class Place(Protocol):
-    """Where a direction is read."""
+    """Where a direction is read: a data folder, or a download."""
 
     def test(self, source: str, target: str, part: str) -> tuple[list[tuple[int, dict]], list[dict] | None, str]:
-        """Numbered rows of the test set, further references row by row (None where there are none), its place."""
+        """Numbered rows of the test set; further references row by row, or None; where they are, for messages."""
 
     def corpora(self, source: str, target: str) -> list[tuple[str, str, Iterator[tuple[int, dict]]]]:
-        """Per corpus: name, place, numbered rows."""
+        """Per corpus: its name; where it is, for messages; its numbered rows."""
 
     def state(self, source: str, target: str) -> tuple:
-        """Differs when the corpora do."""
+        """Hashable values that differ when the corpora differ."""
 
 
 @dataclass(frozen=True)
 class Direction:
     """Parts `test` (with every reference) and `pairs` (the training pairs of all corpora, mixed) of one direction.
 
-    Every sentence occurs in one pair only, so no slice of `pairs` shares a sentence with another, and the order is
-    that of a hash of the content: any slice is a fair sample of the corpora, both directions of a pair hold out the
-    same pairs, and a pair added or removed moves no other one by more than a place.
+    Every sentence occurs in one training pair only, so no slice of `pairs` shares a sentence with another. Pairs are
+    ordered by a hash of their content. So any slice is a fair sample of the corpora, both directions of a pair of
+    languages hold out the same pairs, and a pair that is added or removed moves no other one by more than one place.
 
     Attributes:
-        source, target: language codes. other_references: whether human references beside the first one exist.
+        source, target: language codes. other_references: whether there are human references besides the first one.
     """
 
     source: str
@@ -66,35 +66,35 @@ class Direction:
 
     def open(self, part: str, data: str | Path | None, place: str = "local") -> Rows:
         """The rows of a part; see `Dataset.open`."""
-        found = Download(data) if place == "tfds" else Folder(data_folder(data))
-        return self._pairs(found) if part == "pairs" else self._test(found, part)
+        reader = _reader(place, data)
+        return self._pairs(reader) if part == "pairs" else self._test(reader, part)
 
     def rows(self, part: str, data: str | Path | None) -> Iterator[tuple[str, dict]]:
         return iter(self.open(part, data))
 
     def complete(self, row: dict) -> dict:
-        """A row with the references that the tasks read."""
+        """Adds to a row the references that the tasks read."""
         return row | {"references": [row.get(self.target)]}
 
     def origin(self, part: str) -> dict:
-        """What the files of a part hold; both directions of a pair share their training pairs."""
+        """Says what the files of a part hold; both directions of a pair of languages share their training pairs."""
         return {"pairs": "-".join(self._languages)} if part == "pairs" else {**self.identity(), "part": part}
 
     def export(self, part: str, data: str | Path | None, place: str) -> Iterator[tuple[str, Rows]]:
-        """The part as files of the local layout: path in the data folder, rows."""
-        found = Download(data) if place == "tfds" else Folder(data_folder(data))
+        """The part as files of the local layout; yields (path in the data folder, rows)."""
+        reader = _reader(place, data)
         if part == "pairs":
-            for corpus, _, rows in found.corpora(self.source, self.target):
+            for corpus, _, rows in reader.corpora(self.source, self.target):
                 yield f"parallel/{corpus}/{'-'.join(self._languages)}/train.jsonl", _numbered(rows)
             return
-        rows, others, _ = found.test(self.source, self.target, part)
+        rows, other_rows, _ = reader.test(self.source, self.target, part)
         folder = f"wmt22/{self.source}-{self.target}"
         yield f"{folder}/{part}.jsonl", _numbered(rows)
-        if others:
-            yield f"{folder}/{part}_other_refs.jsonl", _numbered(enumerate(others))
+        if other_rows:
+            yield f"{folder}/{part}_other_refs.jsonl", _numbered(enumerate(other_rows))
 
     def files(self, part: str, root: Path) -> list[Path]:
-        """The files of a data folder that hold the part, none where it is absent; reads nothing."""
+        """The files of a data folder that hold the part, none if it is absent; reads nothing."""
         if part == "pairs":
             return list(_pair_files(root, self.source, self.target).values())
         path = root / "wmt22" / f"{self.source}-{self.target}" / f"{part}.jsonl"
@@ -108,46 +108,57 @@ class Direction:
         return sorted((self.source, self.target))
 
     def _test(self, place: Place, part: str) -> Rows:
-        rows, others, where = place.test(self.source, self.target, part)
-        if others is not None and self.other_references and len(others) != len(rows):
+        rows, other_rows, where = place.test(self.source, self.target, part)
+        if other_rows is not None and self.other_references and len(other_rows) != len(rows):
             raise CatKerasError(
                 f"The further references of {where} stand row by row in {part}_other_refs.jsonl; received {len(rows)} "
-                f"and {len(others)} rows. Restore the two files together"
+                f"and {len(other_rows)} rows. Restore the two files together"
             )
-        further = [[]] * len(rows) if others is None or not self.other_references else map(_texts, others)
+        if other_rows is None or not self.other_references:
+            other_rows = [{}] * len(rows)
         pairs = [
-            (f"{part}-{index}", row | {"references": [row.get(self.target), *more]})
-            for (index, row), more in zip(rows, further, strict=True)
+            (f"{part}-{index}", row | {"references": [row.get(self.target), *filter(None, other.values())]})
+            for (index, row), other in zip(rows, other_rows, strict=True)
         ]
         return Rows.of(pairs, lambda id: f"{where}:{int(id.rpartition('-')[2]) + 1}")
 
     def _pairs(self, place: Place) -> Rows:
-        pairs, places = _distinct(place, *self._languages, place.state(self.source, self.target))
+        pairs, corpus_places = _distinct_pairs(place, *self._languages, place.state(self.source, self.target))
 
         def where_is(id: str) -> str:
-            return f"{places[id.partition('/')[0]]}:{int(id.rpartition('-')[2]) + 1}"
+            return f"{corpus_places[id.partition('/')[0]]}:{int(id.rpartition('-')[2]) + 1}"
 
         return Rows(len(pairs), lambda indices: [(pairs[i][1], self.complete(pairs[i][2])) for i in indices], where_is)
 
 
-# Kept for the other direction of the pair, which a run reads next.
+def _reader(place: str, data: str | Path | None) -> Place:
+    return Download(data) if place == "tfds" else Folder(data_folder(data))
+
+
+# The last result is kept for the other direction of the pair, which a run reads next.
 @functools.lru_cache(maxsize=1)
-def _distinct(place: "Place", first: str, second: str, state: tuple) -> tuple[list[tuple[bytes, str, dict]], dict]:
-    """Order, id and row of every pair in order, each sentence in one pair only; and corpus → its place."""
-    seen: dict[str, set] = {first: set(), second: set()}
-    found, places = [], {}
+def _distinct_pairs(place: Place, first: str, second: str, state: tuple) -> tuple[list[tuple[bytes, str, dict]], dict]:
+    """(hash, id, row) of every pair in the order of the hashes, each sentence in one pair only; corpus → its place.
+
+    Args:
+        first, second: the languages in alphabetical order. state: that of the place, so that changed corpora are read
+            again.
+    """
+    sentences: dict[str, set] = {first: set(), second: set()}
+    pairs, corpus_places = [], {}
     for corpus, where, rows in place.corpora(first, second):
-        places[corpus] = where
+        corpus_places[corpus] = where
         for index, row in rows:
-            texts = {language: row.get(language) for language in seen}
-            # A row with a missing text passes: the task that renders it names the field.
-            if any(isinstance(text, str) and text in seen[language] for language, text in texts.items()):
+            texts = {language: row.get(language) for language in sentences}
+            # A row with a missing text stays in, because the task that renders it will name the missing field.
+            if any(isinstance(text, str) and text in sentences[language] for language, text in texts.items()):
                 continue
             for language, text in texts.items():
-                seen[language].add(str(text))
-            found.append((_order(texts), f"{corpus}/train-{index}", row))
-    found.sort(key=lambda pair: pair[:2])
-    return found, places
+                sentences[language].add(str(text))
+            content = "\n".join(map(str, texts.values())).encode()
+            pairs.append((hashlib.blake2b(content, digest_size=16).digest(), f"{corpus}/train-{index}", row))
+    pairs.sort(key=lambda pair: pair[:2])
+    return pairs, corpus_places
 
 
 @dataclass(frozen=True)
@@ -159,10 +170,12 @@ class Folder:
     def test(self, source: str, target: str, part: str):
         folder = self.root / "wmt22" / f"{source}-{target}"
         path = split_file(folder, part, self.root)
-        # Absent in a folder that holds the first reference only; the signature of BLEU says how many there were.
-        more = folder / f"{part}_other_refs.jsonl"
-        others = [row for _, row in read_jsonl(split_file(folder, more.stem, self.root))] if more.is_file() else None
-        return list(read_jsonl(path)), others, str(path)
+        # A folder may hold the first reference only. The signature of BLEU then says how many references there were.
+        others_path = folder / f"{part}_other_refs.jsonl"
+        other_rows = None
+        if others_path.is_file():
+            other_rows = [row for _, row in read_jsonl(split_file(folder, others_path.stem, self.root))]
+        return list(read_jsonl(path)), other_rows, str(path)
 
     def corpora(self, source: str, target: str):
         files = self._files(source, target)
@@ -171,8 +184,8 @@ class Folder:
         return [(name, str(path), read_jsonl(path)) for name, path in paths.items()]
 
     def state(self, source: str, target: str) -> tuple:
-        found = ((path, path.stat()) for path in sorted(self._files(source, target).values()))
-        return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)
+        stats = ((path, path.stat()) for path in sorted(self._files(source, target).values()))
+        return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
     def _files(self, source: str, target: str) -> dict[str, Path]:
         files = _pair_files(self.root, source, target)
@@ -197,16 +210,16 @@ class Download:
             {source: text, target: reference, "doc_id": doc}
             for text, reference, doc in zip(fields["src"], fields[first], fields["docid"], strict=True)
         ]
-        further = [{name.removeprefix("ref:"): fields[name][i] for name in others} for i in range(len(rows))]
-        return list(enumerate(rows)), further if others else None, f"sacrebleu wmt22 {source}-{target}"
+        other_rows = [{name.removeprefix("ref:"): fields[name][i] for name in others} for i in range(len(rows))]
+        return list(enumerate(rows)), other_rows if others else None, f"sacrebleu wmt22 {source}-{target}"
 
     def corpora(self, source: str, target: str):
         pair = tuple(sorted((source, target)))
         name, version = self.state(source, target)
         rows = tfds.rows(name, version, "train", self.data)
         numbered = enumerate(row for _, row in rows.read(range(min(rows.count, ROWS_OF_TFDS))))
-        texts = ((index, _pair_of(row, pair)) for index, row in numbered)
-        return [(name.partition("/")[0], f"{name} train", ((index, row) for index, row in texts if row))]
+        pairs = ((index, _pair_of(row, pair)) for index, row in numbered)
+        return [(name.partition("/")[0], f"{name} train", ((index, texts) for index, texts in pairs if texts))]
 
     def state(self, source: str, target: str) -> tuple[str, str]:
         pair = tuple(sorted((source, target)))
@@ -219,14 +232,14 @@ class Download:
 
 
 def _sacrebleu_fields(pair: str) -> dict[str, list[str]]:
-    """Lines by field (`src`, `ref:A`, …, `docid`), the reference that sacrebleu scores by before the others."""
+    """Lines by field (`src`, `ref:A`, …, `docid`); the reference that sacrebleu scores with comes before the others."""
     from sacrebleu.dataset import DATASETS
 
     test_set = DATASETS["wmt22"]
     try:
         paths = dict(zip(test_set.fieldnames(pair), test_set.get_files(pair), strict=True))
         scored_by = set(test_set.get_reference_files(pair))
-    except Exception as error:  # whatever a download can end in
+    except Exception as error:  # a download can fail in any way
         raise CatKerasError(
             f"sacrebleu could not download the WMT22 test set {pair} ({error}). It needs the network; without one, "
             f"pass --source local --data DIR with DIR/wmt22/{pair}/test.jsonl"
@@ -237,24 +250,17 @@ def _sacrebleu_fields(pair: str) -> dict[str, list[str]]:
 
 
 def _pair_of(row: dict, languages: Sequence[str]) -> dict | None:
-    """`{language: text}`; None where a talk lacks one of the languages."""
+    """`{language: text}` of a row of TFDS; None where a TED talk lacks one of the languages."""
     if "translations" in row:
         row = dict(zip(row["translations"]["language"], row["translations"]["translation"], strict=True))
     return {language: row[language] for language in languages} if all(map(row.get, languages)) else None
 
 
 def _pair_files(root: Path, source: str, target: str) -> dict[str, Path]:
+    """Corpus → its file of training pairs, which either order of the languages may name."""
     pairs = (f"{source}-{target}", f"{target}-{source}")
     return {path.parents[1].name: path for pair in pairs for path in root.glob(f"parallel/*/{pair}/train.jsonl")}
 
 
-def _texts(row: dict) -> list[str]:
-    return [text for text in row.values() if text]
-
-
 def _numbered(rows) -> Rows:
     return Rows.of([(f"row-{index}", row) for index, row in rows])
-
-
-def _order(texts: dict) -> bytes:
-    return hashlib.blake2b("\n".join(map(str, texts.values())).encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""The local source: JSON lines in a folder, checked against the folder's manifest where there is one."""
+"""The local source: JSON lines in a data folder, checked against the folder's manifest if it has one."""
 
 import difflib
 import functools
@@ -10,7 +10,7 @@ from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
 LAYOUT = "a data folder holds <dataset>/<config, or default>/<split>.jsonl, one JSON object per line"
-# sha256 and size of the files of a data folder, by their path in it; `benchmarks.tasks.prepare` writes it.
+# Gives sha256 and size of the files of a data folder by their path in it; `benchmarks.tasks.prepare` writes it.
 MANIFEST = "manifest.json"
 
 
@@ -31,29 +31,30 @@ def data_folder(data: str | Path | None) -> Path:
 
 
 def split_file(folder: Path, part: str, root: Path) -> Path:
-    """`folder/part.jsonl`, which lies in the data folder `root`, with the checksum that the manifest of `root` gives.
+    """The path `folder/part.jsonl` in the data folder `root`, once the file is verified against the manifest.
 
     Raises:
-        CatKerasError: folder or file is missing, and what is there instead; or the file is not what the manifest says.
+        CatKerasError: folder or file is missing (the message says what is there instead), or the file is not the one
+            that the manifest lists.
     """
     if not folder.is_dir():
-        wanted = folder.relative_to(root).as_posix()
-        there = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.is_dir())
-        near = difflib.get_close_matches(wanted, there, n=3) or there[:5]
+        dataset = folder.relative_to(root).as_posix()
+        datasets = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.is_dir())
+        near = difflib.get_close_matches(dataset, datasets, n=3) or datasets[:5]
         raise CatKerasError(
-            f"The data set {wanted} is missing in {root}, where {', '.join(near) or 'nothing'} is. "
+            f"The data set {dataset} is missing in {root}, where {', '.join(near) or 'nothing'} is. "
             f"Put it there: {LAYOUT}"
         )
     path = folder / f"{part}.jsonl"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in folder.glob("*.jsonl"))) or "none"
-        raise CatKerasError(f"The split file {path} is missing; {folder} has the splits: {there}")
+        parts = ", ".join(sorted(p.stem for p in folder.glob("*.jsonl"))) or "none"
+        raise CatKerasError(f"The split file {path} is missing; {folder} has the splits: {parts}")
     verify(path, root)
     return path
 
 
 def verify(path: Path, root: Path) -> None:
-    """Compares a file with the manifest of its data folder; without a manifest, or an entry in it, there is no promise.
+    """Compares a file with the manifest of its data folder; a file that no manifest lists is not checked.
 
     Raises:
         CatKerasError: size or sha256 differ, or the manifest cannot be read.
@@ -61,9 +62,8 @@ def verify(path: Path, root: Path) -> None:
     entry = entries(root).get(path.relative_to(root).as_posix())
     if entry is None:
         return
-    wanted = (entry["bytes"], entry["sha256"])
     stat = path.stat()
-    if stat.st_size != wanted[0] or _sha256(path, stat.st_mtime_ns, stat.st_size) != wanted[1]:
+    if stat.st_size != entry["bytes"] or _sha256(path, stat.st_mtime_ns, stat.st_size) != entry["sha256"]:
         raise CatKerasError(
             f"{path} is not the file that {root / MANIFEST} lists (size or sha256 differ). Restore it, or write it "
             "again with `python -m benchmarks prepare`; take it out of the manifest if you changed it on purpose"
@@ -71,7 +71,7 @@ def verify(path: Path, root: Path) -> None:
 
 
 def entries(root: Path) -> dict[str, dict]:
-    """What the manifest of a data folder says of its files, by their path in it; nothing without a manifest.
+    """What the manifest of a data folder says of its files, by their path in it; empty without a manifest.
 
     Raises:
         CatKerasError: the manifest cannot be read.
@@ -86,7 +86,7 @@ def _entries(manifest: Path, modified: int) -> dict[str, dict]:
 
 
 def read_entries(manifest: Path) -> dict[str, dict]:
-    """`entries` of the manifest as it is at this moment."""
+    """As `entries`, but reads the manifest again, for those who write it meanwhile."""
     try:
         files = store.read_json(manifest)["files"]
         return {
@@ -104,29 +104,29 @@ def read_entries(manifest: Path) -> dict[str, dict]:
 
 @functools.cache
 def _sha256(path: Path, modified: int, size: int) -> str:
-    """Read once per process, as long as the file is not written again."""
+    """A file is read once per process, as long as it is not written again."""
     return store.sha256_file(path)
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
-    """Index of the line (from 0) and object of every line that is not blank.
+    """Yields (index of the line from 0, object) of every line that is not blank.
 
     Raises:
         CatKerasError: a line is not a JSON object; file and line are named.
     """
-    # Binary, because in text mode a line separator inside a string (U+2028) could end a line.
+    # The file is read as bytes, because in text mode a line separator inside a string (U+2028) could end a line.
     with path.open("rb") as lines:
         for index, line in enumerate(lines):
             if line.strip():
-                yield index, _object(line, path, index)
+                yield index, _parse_row(line, path, index)
 
 
-def _object(line: bytes, path: Path, index: int) -> dict:
+def _parse_row(line: bytes, path: Path, index: int) -> dict:
     try:
         row = json.loads(line)
-        if b"\\u" in line:  # half of a surrogate pair is JSON and no text
+        if b"\\u" in line:  # half of a surrogate pair is valid JSON, but no text that could be encoded
             json.dumps(row, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # malformed JSON, bytes that are not UTF-8, lists in lists in lists
+    except (ValueError, RecursionError) as error:  # malformed JSON, bytes that are not UTF-8, lists nested too deeply
         raise CatKerasError(f"{path}:{index + 1}: not a line of JSON ({error}). Correct or remove it") from error
     if not isinstance(row, dict):
         raise CatKerasError(f"{path}:{index + 1}: a row is a JSON object; received {type(row).__name__}")

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from cat_keras.errors import CatKerasError
 
-# Which split keeps a row that two recipes claim. Recipes are written for the full data sets: on a subset, train[:30000]
-# and train[-200:] overlap, and a row that is tested on must never be trained on.
+# Which split keeps a row that two recipes claim, first to last. Recipes are written for the full data sets: on a small
+# copy train[:30000] and train[-200:] overlap, and a row that is tested on must never be trained on.
 PRECEDENCE = ("test", "validation", "train")
 _RECIPE = re.compile(r"(\w+)(?:\[(-?\d*):(-?\d*)\])?")
 
@@ -25,16 +25,18 @@ def parse_recipe(recipe: str) -> tuple[str, slice]:
 
 
 def own_rows(splits: Mapping[str, str], split: str, n_rows: int) -> list[int]:
-    """Indices of the rows that belong to a split, those of splits that go before it taken away.
+    """Indices of the rows that belong to a split, without the rows of splits that take precedence over it.
 
     Args:
-        splits: recipe per split. split: the one wanted. n_rows: rows in the part its recipe names.
+        splits: recipe per split. split: whose rows. n_rows: rows in the part that its recipe names.
     """
     part, cut = parse_recipe(splits[split])
-    before = [other for other in PRECEDENCE if other in splits]
-    taken = set()
-    for other in before[: before.index(split)] if split in before else before:
+    stronger = [other for other in PRECEDENCE if other in splits]
+    if split in stronger:
+        stronger = stronger[: stronger.index(split)]
+    claimed = set()
+    for other in stronger:
         other_part, other_cut = parse_recipe(splits[other])
         if other_part == part:
-            taken.update(range(n_rows)[other_cut])
-    return [index for index in range(n_rows)[cut] if index not in taken]
+            claimed.update(range(n_rows)[other_cut])
+    return [index for index in range(n_rows)[cut] if index not in claimed]

@@ -9,15 +9,16 @@ from typing import Any, Protocol
 class Source(Protocol):
     """What a task needs of the place its rows come from.
 
-    A source that only generates rows has these two methods. One that reads them has `open` besides, which takes the
-    place (`"local"` or `"tfds"`), `files`, and, for `benchmarks.tasks.prepare`, `origin` and `export`.
+    A source that generates its rows has these two methods. One that reads them also has `open`, which takes the place
+    (`"local"` or `"tfds"`), and `files`; and `origin` and `export` for `benchmarks.tasks.prepare`. `Dataset` shows
+    what they take and return.
     """
 
     def rows(self, part: str, data: str | Path | None) -> Iterable[tuple[str, dict]]:
         """All rows of a part in a fixed order, each with an id unique in the source."""
 
     def identity(self) -> Any:
-        """JSON-able; says which data are meant, not where they lie."""
+        """JSON-able values that say which data are meant, not where they are."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Rows:
     """The rows of one part, not yet read.
 
     Attributes:
-        count: how many there are. read: rows with their ids at ascending indices, in that order.
-        where: id → the place of a row, for messages.
+        count: how many there are. read: ascending indices → (id, row) at each of them, in that order.
+        where: id → the place of that row, for messages.
     """
 
     count: int
@@ -35,7 +36,7 @@ class Rows:
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[str, dict]], where: Callable[[str], str] = str) -> "Rows":
-        """Of rows that are in memory."""
+        """Wraps (id, row) pairs that are in memory."""
         return cls(len(pairs), lambda indices: [pairs[index] for index in indices], where)
 
     def __iter__(self) -> Iterator[tuple[str, dict]]:

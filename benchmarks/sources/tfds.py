@@ -1,11 +1,11 @@
 """The tfds source: rows as TensorFlow Datasets yields them, turned into the plain values that a local copy holds.
 
-TensorFlow is imported when a row is asked for, never before.
+TensorFlow is imported only when rows are opened, so importing this module is cheap.
 """
 
 import difflib
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cat_keras.errors import CatKerasError, unknown_name
 
 
 def rows(name: str, version: str, part: str, data: str | Path | None, unread: Sequence[str] = ()) -> Rows:
-    """The rows of one split of a TFDS data set, downloaded if they are not there.
+    """The rows of one split of a TFDS data set, which is downloaded if it is not on this machine.
 
     Row i is the i-th row of the prepared files, whichever slice is read.
 
@@ -24,7 +24,7 @@ def rows(name: str, version: str, part: str, data: str | Path | None, unread: Se
 
     Raises:
         CatKerasError: the data set, version or split does not exist, cannot be downloaded, or must be downloaded by
-            hand; what to download and where to put it is said.
+            hand; then the message says what to download and where to put it.
     """
     builder = prepared(name, version, str(data) if data is not None else None)
     count = _count(builder, part)
@@ -42,7 +42,7 @@ def builder(name: str, version: str, data: str | None = None):
     try:
         return tfds.builder(f"{name}:{version}", data_dir=data)
     except Exception as error:  # TFDS raises ValueError, AssertionError and errors of its own here
-        near = _near(name)
+        near = _near_names(name)
         hint = f"; did you mean {', '.join(near)}?" if near else f" ({_first_line(error)})."
         raise CatKerasError(
             f"TensorFlow Datasets {tfds.__version__} has no {name}:{version}{hint} Correct the source of the task, or "
@@ -50,8 +50,8 @@ def builder(name: str, version: str, data: str | None = None):
         ) from error
 
 
-def _near(name: str) -> list[str]:
-    """Names like that of a data set that does not exist, or else of a config that it does not have."""
+def _near_names(name: str) -> list[str]:
+    """Names like that of a data set that does not exist, or of the config that an existing one does not have."""
     import tensorflow_datasets as tfds
 
     dataset = name.partition("/")[0]
@@ -63,7 +63,9 @@ def _near(name: str) -> list[str]:
 
 
 def info_file(described: Mapping[str, str]) -> Path | None:
-    """What TFDS noted when it prepared a data set in its default folder; None where it has not. Imports nothing.
+    """The JSON file that TFDS wrote when it prepared a data set in its default folder; None where there is none.
+
+    Imports nothing.
 
     Args:
         described: the `identity` of a source.
@@ -76,61 +78,65 @@ def info_file(described: Mapping[str, str]) -> Path | None:
 
 @functools.lru_cache(maxsize=32)
 def prepared(name: str, version: str, data: str | None):
-    """The builder of a data set that is on this machine afterwards."""
+    """The builder of a data set, which it downloads and prepares unless that has been done before.
+
+    Raises:
+        CatKerasError: the data set does not exist, or cannot be downloaded.
+    """
     import tensorflow_datasets as tfds
 
-    found = builder(name, version, data)
+    dataset = builder(name, version, data)
     root = Path(data or tfds.core.constants.DATA_DIR).expanduser()
     manual = root / "downloads" / "manual"
     try:
         config = tfds.download.DownloadConfig(manual_dir=manual if manual.is_dir() else None)
-        found.download_and_prepare(download_config=config)
-    except Exception as error:  # whatever a download can end in
-        raise _not_prepared(found, manual, error) from error
-    return found
+        dataset.download_and_prepare(download_config=config)
+    except Exception as error:  # a download can fail in any way
+        raise _download_error(dataset, manual, error) from error
+    return dataset
 
 
-def _not_prepared(found, manual: Path, error: Exception) -> CatKerasError:
-    instructions = found.MANUAL_DOWNLOAD_INSTRUCTIONS
-    # Some builders carry instructions that only some of their configs need; those fail for want of a file.
+def _download_error(builder, manual: Path, error: Exception) -> CatKerasError:
+    name, instructions = builder.info.full_name, builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    # Some builders carry instructions that only some of their configs need. A config that needs them fails with one of
+    # these errors when its files are missing.
     if instructions and (isinstance(error, AssertionError | OSError) or "manual" in str(error)):
         return CatKerasError(
-            f"TensorFlow Datasets cannot download {found.info.full_name} by itself. {' '.join(instructions.split())} "
+            f"TensorFlow Datasets cannot download {name} by itself. {' '.join(instructions.split())} "
             f"Put the files into {manual} and run again. TFDS said: {_first_line(error)}"
         )
     return CatKerasError(
-        f"TensorFlow Datasets could not download {found.info.full_name} ({_first_line(error)}). It needs the network; "
+        f"TensorFlow Datasets could not download {name} ({_first_line(error)}). It needs the network; "
         "without one, pass --source local --data DIR with data that `python -m benchmarks prepare` wrote elsewhere"
     )
 
 
-def _count(found, part: str) -> int:
-    if part not in found.info.splits:
-        raise unknown_name(f"split of {found.info.full_name}:", part, found.info.splits)
-    return found.info.splits[part].num_examples
+def _count(builder, part: str) -> int:
+    if part not in builder.info.splits:
+        raise unknown_name(f"split of {builder.info.full_name}:", part, builder.info.splits)
+    return builder.info.splits[part].num_examples
 
 
-def _read(found, part: str, indices: Sequence[int], unread: Sequence[str]) -> Iterator[tuple[str, dict]]:
-    """Reads the span from the first to the last index, so that a slice at the end costs no pass over the rest."""
-    wanted = set(indices)
-    if not wanted:
+def _read(builder, part: str, indices: Sequence[int], unread: Sequence[str]) -> Iterator[tuple[str, dict]]:
+    """Yields (id, row) at the indices.
+
+    Only the span from the first to the last index is read, so that a slice at the end costs no pass over the rest.
+    """
+    indices = set(indices)
+    if not indices:
         return
-    first, last = min(wanted), max(wanted)
-    for index, row in zip(range(first, last + 1), _stream(found, part, first, last + 1), strict=False):
-        if index in wanted:
-            yield f"{part}-{index}", {name: plain(value) for name, value in row.items() if name not in unread}
-
-
-def _stream(found, part: str, start: int, stop: int) -> Iterable[dict]:
     import tensorflow_datasets as tfds
 
-    dataset = found.as_dataset(
-        split=tfds.core.ReadInstruction(part, from_=start, to=stop, unit="abs"),
+    first, last = min(indices), max(indices)
+    dataset = builder.as_dataset(
+        split=tfds.core.ReadInstruction(part, from_=first, to=last + 1, unit="abs"),
         shuffle_files=False,
         # One file after the other: by default TFDS interleaves them, and row numbers would depend on the slice.
         read_config=tfds.ReadConfig(interleave_cycle_length=1),
     )
-    return tfds.as_numpy(dataset)
+    for index, row in zip(range(first, last + 1), tfds.as_numpy(dataset), strict=False):
+        if index in indices:
+            yield f"{part}-{index}", {name: plain(value) for name, value in row.items() if name not in unread}
 
 
 def plain(value: Any) -> Any:
@@ -144,8 +150,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
     if hasattr(value, "tolist"):
-        listed = value.tolist()
-        return plain(listed) if isinstance(listed, list | bytes) else listed
+        native = value.tolist()
+        return plain(native) if isinstance(native, list | bytes) else native
     return value
 
 

@@ -1,4 +1,4 @@
-"""What a declaration of a task says, checked when it is made: no listing and no run fails on it later."""
+"""The checks of a task's declaration. They run when it is made, so that no listing and no run fails on it later."""
 
 import functools
 import string
@@ -19,27 +19,27 @@ def check(task) -> None:
     """Raises CatKerasError unless a `Task` is one that can be listed, named and rendered."""
     untrusted.plain_name("task", task.name)
     for field in TEXTS:
-        _must(task, field, lambda value: isinstance(value, str), "a text")
+        _require(task, field, lambda v: isinstance(v, str), "a text")
     for field in LISTS:
-        _must(task, field, _are_texts, "a tuple of texts")
+        _require(task, field, _are_texts, "a tuple of texts")
     for field in GETTERS:
-        _must(task, field, lambda value: isinstance(value, str | Callable | None), "a field of the row or a function")
+        _require(task, field, lambda v: isinstance(v, str | Callable | None), "a field of the row or a function")
     for field in FUNCTIONS:
-        _must(task, field, lambda value: isinstance(value, Callable | None), "a function of the row")
-    _must(task, "options", lambda value: isinstance(value, str | Callable) or _are_texts(value), "texts or a getter")
-    _must(task, "splits", _are_recipes, "a recipe for each split")
-    _must(task, "metric_args", _are_named, "arguments by name")
-    _must(task, "max_lengths", _are_lengths, "a number of tokens for prompt and target")
-    _must(task, "source", lambda value: hasattr(value, "rows") and hasattr(value, "identity"), "a `sources.Source`")
+        _require(task, field, lambda v: isinstance(v, Callable | None), "a function of the row")
+    _require(task, "options", lambda v: isinstance(v, str | Callable) or _are_texts(v), "texts or a getter")
+    _require(task, "splits", _are_recipes, "a recipe for each split")
+    _require(task, "metric_args", _are_named, "arguments by name")
+    _require(task, "max_lengths", _are_lengths, "a number of tokens for prompt and target")
+    _require(task, "source", lambda v: hasattr(v, "rows") and hasattr(v, "identity"), "a `sources.Source`")
     if task.kind not in KINDS:
         raise unknown_name(f"kind of task {task.name}:", str(task.kind), KINDS)
     _check_templates(task)
     _check_options(task)
 
 
-def _must(task, field: str, holds: Callable[[Any], bool], rule: str) -> None:
+def _require(task, field: str, is_valid: Callable[[Any], bool], rule: str) -> None:
     value = getattr(task, field)
-    if not holds(value):
+    if not is_valid(value):
         raise CatKerasError(f"Task {task.name}: {field} is {rule}; received {value!r}")
 
 
@@ -86,12 +86,13 @@ def places(template: str) -> tuple[str, ...]:
         CatKerasError: a place is not simply `{field}`, or a brace stands alone.
     """
     try:
-        found = [place[1:] for place in string.Formatter().parse(template) if place[1] is not None]
+        # Formatter.parse yields (text before the place, name, format, conversion); the name is None after the last one.
+        parsed_places = [place[1:] for place in string.Formatter().parse(template) if place[1] is not None]
     except ValueError as error:
         raise CatKerasError(f"A template has places {{field}}; received {template!r} ({error})") from error
-    for name, *more in found:
-        if not name or name.isdecimal() or set(".[") & set(name) or any(more):
+    for name, *formatting in parsed_places:
+        if not name or name.isdecimal() or set(".[") & set(name) or any(formatting):
             raise CatKerasError(
                 f"A place of a template is a field by its name, {{field}}; received {name!r} in {template!r}"
             )
-    return tuple(name for name, *_ in found)
+    return tuple(name for name, *_ in parsed_places)

@@ -1,6 +1,6 @@
-"""Tasks declared outside this project: a file that a user names, or packages with an entry point.
+"""Tasks declared outside this project: in a file that a user names, or in an installed package with an entry point.
 
-Both do what our own modules do, `benchmarks.task.register(Task(...))`; nothing else is asked of them.
+Both call `benchmarks.task.register(Task(...))`, as our own modules do, and need nothing else.
 """
 
 import functools
@@ -14,10 +14,11 @@ from typing import Any
 
 from cat_keras.errors import CatKerasError
 
-# In a package's metadata: `[project.entry-points."cat_keras.tasks"]`, any name = "package.module_with_tasks".
+# A package's metadata has a table `[project.entry-points."cat_keras.tasks"]`, with lines such as
+# any_name = "package.module_with_tasks".
 GROUP = "cat_keras.tasks"
-_FILES: dict[Path, list[str]] = {}
-_LOADED: set[str] = set()
+_FILES: dict[Path, list[str]] = {}  # file that ran → names of the tasks that it added
+_LOADED: set[str] = set()  # values of the entry points that were loaded
 
 
 def run_file(path: str | Path, tasks: MutableMapping[str, Any]) -> list[str]:
@@ -30,43 +31,43 @@ def run_file(path: str | Path, tasks: MutableMapping[str, Any]) -> list[str]:
         Names of the tasks that it added.
 
     Raises:
-        CatKerasError: there is no such file, or it fails; the registry is as before then.
+        CatKerasError: there is no such file, or it fails. The registry is then as it was before.
     """
     try:
         path = Path(path).expanduser().resolve()
-        there = path.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, with a NUL, of an unknown user
-        there = False
-    if not there:
+        exists = path.is_file()
+    except (OSError, ValueError, RuntimeError):  # the path is too long, holds a NUL, or names an unknown user
+        exists = False
+    if not exists:
         raise CatKerasError(f"A tasks file is a Python file that registers tasks; received {str(path)!r}, no such file")
     if path not in _FILES:
-        before = dict(tasks)
+        snapshot = dict(tasks)
         try:
             _execute(path)
         except (Exception, SystemExit) as error:
             tasks.clear()
-            tasks.update(before)
+            tasks.update(snapshot)
             raise CatKerasError(f"The tasks file {path} failed ({type(error).__name__}: {error})") from error
-        _FILES[path] = [name for name in tasks if name not in before]
+        _FILES[path] = [name for name in tasks if name not in snapshot]
     return list(_FILES[path])
 
 
 def load_entry_points(tasks: MutableMapping[str, Any]) -> None:
-    """Loads what installed packages declare in group `cat_keras.tasks`, each once.
+    """Loads each entry point that installed packages declare in group `cat_keras.tasks`, once per process.
 
     Raises:
-        CatKerasError: one of them fails; the registry is as before it then.
+        CatKerasError: one of them fails. The registry is then as it was before that one.
     """
     for point in _entry_points():
         if point.value in _LOADED:
             continue
-        _LOADED.add(point.value)  # before it runs: it may itself look tasks up
-        before = dict(tasks)
+        _LOADED.add(point.value)  # before it runs, because it may look tasks up and so come here again
+        snapshot = dict(tasks)
         try:
             point.load()
         except Exception as error:
             tasks.clear()
-            tasks.update(before)
+            tasks.update(snapshot)
             _LOADED.discard(point.value)
             raise CatKerasError(
                 f"Entry point {point.name} = {point.value} of group {GROUP} failed ({type(error).__name__}: {error}). "
@@ -82,7 +83,7 @@ def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
 def _execute(path: Path) -> None:
     name = f"cat_keras_tasks_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
-    # In sys.modules before it runs, so that dataclasses and pickle find what it defines.
+    # The module is in sys.modules before it runs, so that dataclasses and pickle find what it defines.
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

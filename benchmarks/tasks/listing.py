@@ -1,4 +1,4 @@
-"""The registry as people and programs read it: which tasks, where their rows are, and how many."""
+"""Lists the registry for people and programs: which tasks there are, where their rows are, and how many."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from benchmarks.tasks.task import Task
 from cat_keras.errors import unknown_name
 
 SPLITS = ("train", "validation", "test")
-# The columns that a narrow screen cuts off come last.
+# A narrow screen cuts off the last columns, so the least important ones stand there.
 COLUMNS = ("task", "kind", "metric", "rows: train / validation / test", "here", "suites", "cluster", "licence")
 
 
@@ -36,29 +36,33 @@ class Entry:
 
 
 def entries(tasks: Iterable[Task], data: str | Path | None = None) -> list[Entry]:
-    """Looks where the rows of tasks are; parses none.
+    """Finds out where the rows of tasks are and how many, without parsing any.
 
     Args:
         data: folder with local data.
     """
-    return [Entry(t, {s: counting.count(t, s, data) for s in loading.available(t, data)}) for t in tasks]
+    return [Entry(t, {source: counting.count(t, source, data) for source in loading.available(t, data)}) for t in tasks]
 
 
 def choose(words: Iterable[str], kind: str = "", metric: str = "", cluster: str = "", suite: str = "") -> list[Task]:
-    """Tasks that the words name (see `task.select`) and that every filter which is not empty lets through.
+    """Tasks that the words name (see `task.select`) and that pass every filter which is not empty.
 
     Raises:
         CatKerasError: a word or a filter names nothing; the nearest names are given.
     """
-    everything, wanted = task.select("all"), {"kind": kind, "metric": metric, "cluster": cluster, "suite": suite}
-    for name, value in wanted.items():
-        valid = {found for t in everything for found in _values(t, name)}
+    all_tasks = task.select("all")
+    filters = {"kind": kind, "metric": metric, "cluster": cluster, "suite": suite}
+    for name, value in filters.items():
+        valid = {valid_value for t in all_tasks for valid_value in _values(t, name)}
         if value and value not in valid:
             raise unknown_name(name, value, valid)
-    return [t for t in task.select(words) if all(not v or v in _values(t, n) for n, v in wanted.items())]
+    return [
+        t for t in task.select(words) if all(not value or value in _values(t, name) for name, value in filters.items())
+    ]
 
 
 def _values(t: Task, name: str) -> tuple[str, ...]:
+    """The values of a filter that let the task through."""
     if name == "suite":
         return t.suites
     if name == "cluster":
@@ -67,37 +71,45 @@ def _values(t: Task, name: str) -> tuple[str, ...]:
 
 
 def here(found: Iterable[Entry], source: str = "", real: bool = False) -> list[Entry]:
-    """Those of whose rows a source has some on this machine; `real`: some source other than samples.
+    """The entries that have rows on this machine.
+
+    Args:
+        found: entries to choose from. source: the source that must have the rows; "" for any task.
+        real: whether to leave out tasks of which there are only samples.
 
     Raises:
         CatKerasError: there is no such source.
     """
     if source and source not in loading.SOURCES:
         raise unknown_name("source", source, loading.SOURCES)
-    return [e for e in found if (not source or source in e.rows) and (not real or e.real)]
+    return [entry for entry in found if (not source or source in entry.rows) and (not real or entry.real)]
 
 
 def text(found: Sequence[Entry], source: str = "", width: int | None = None) -> str:
-    """A table for the eye. No column is squeezed: lines longer than `width` characters are cut off."""
-    lines = [COLUMNS, *(_cells(entry, source) for entry in found)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    whole = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-    return "\n".join(line if not width or len(line) <= width else f"{line[: width - 1]}…" for line in whole)
+    """A table to read on a screen. No column is squeezed; lines longer than `width` characters are cut off.
+
+    Args:
+        found: the entries to show. source: whose rows are counted; by default the first source with real rows.
+    """
+    table = [COLUMNS, *(_cells(entry, source) for entry in found)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table)
+    return "\n".join(line if not width or len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 
 def _cells(entry: Entry, source: str) -> tuple[str, ...]:
     t, sizes = entry.task, entry.sizes(source)
     rows = " / ".join(f"{sizes[split]:,}" if split in sizes else "–" for split in SPLITS) if sizes else ""
-    where = ", ".join(entry.rows) if hasattr(t.source, "open") else "generated"
-    return (t.name, t.kind, t.metric, rows, where, ", ".join(t.suites), t.cluster, t.license)
+    places = ", ".join(entry.rows) if hasattr(t.source, "open") else "generated"
+    return (t.name, t.kind, t.metric, rows, places, ", ".join(t.suites), t.cluster, t.license)
 
 
 def origin(t: Task) -> str:
     """The data of a task in one word: TFDS name, config and version, or a direction of WMT22."""
-    described = t.source.identity()
-    if "tfds" in described:
-        return f"{described['tfds']}:{described['version']}"
-    return f"wmt22 {described['wmt22']}" if "wmt22" in described else "generated"
+    identity = t.source.identity()
+    if "tfds" in identity:
+        return f"{identity['tfds']}:{identity['version']}"
+    return f"wmt22 {identity['wmt22']}" if "wmt22" in identity else "generated"
 
 
 def markdown(found: Iterable[Entry], source: str = "") -> str:

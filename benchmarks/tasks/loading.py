@@ -1,4 +1,4 @@
-"""`load`: rows of a split, read from one of the sources and rendered."""
+"""Reads the rows of a split from one of the sources and renders them as examples: `load`."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
 
 SOURCES = ("local", "samples", "tfds")
-# As `template`: every example has one of the templates of its task, drawn by its id and the seed.
+# As `template`: each example gets one of the templates of its task, drawn by its id and the seed.
 MIXTURE = "mixture"
 
 
@@ -35,8 +35,8 @@ def load(
     Args:
         task: what to read. split: `"train"`, `"validation"` or `"test"`.
         data: folder with local data, or where TFDS keeps its own; tasks that generate their rows need none.
-        limit: at most so many rows, a sample without replacement in the order of the source; a sample of the same
-            seed with a smaller limit is part of it.
+        limit: the largest number of examples. They are a sample without replacement, in the order of the source; with
+            the same seed a smaller sample is part of a larger one.
         seed: of that sample and of the mixture. template: index of the prompt template, or `"mixture"`.
         source: `"local"`, `"samples"` or `"tfds"`; without meaning for tasks that generate their rows.
 
@@ -45,13 +45,18 @@ def load(
             not what the manifest lists, a download fails, or no row is left.
     """
     _check(task, split, limit, template, source)
-    rows, chosen = _rows(task, split, data, source)
-    if task.keep or task.together:
-        found = list(_kept(task, rows, chosen))
-        found = _whole_groups(task, found, limit, seed) if task.together else _sample(found, limit, seed)
+    rows, indices = _split_rows(task, split, data, source)
+    if task.together:
+        pairs = _sample_groups(task, list(_kept_rows(task, rows, indices)), limit, seed)
+    elif task.keep:
+        pairs = _sample(list(_kept_rows(task, rows, indices)), limit, seed)
     else:
-        found = rows.read(_sample(chosen, limit, seed))  # nothing else depends on the rows: only the sample is read
-    examples = [_render(task, id, row, template, seed, rows) for id, row in found]
+        pairs = rows.read(_sample(indices, limit, seed))  # the sample does not depend on the rows: read only these
+    examples = []
+    for id, row in pairs:
+        index = drawn_template(task, id, seed) if template == MIXTURE else template
+        with _naming_place(rows, id):
+            examples.append(task.example(row, id, index))
     if not examples:
         raise CatKerasError(
             f"Split {split} of task {task.name} is empty: {task.splits[split]!r} of {rows.count} rows, less the rows "
@@ -64,19 +69,19 @@ def available(task: Task, data: str | Path | None = None) -> list[str]:
     """Sources that have the test split of a task on this machine; reads and imports nothing.
 
     Args:
-        data: folder with local data. TFDS counts where it has prepared the data set in its default folder.
+        data: folder with local data. TFDS is among the sources if it has prepared the data set in its default folder.
     """
     if not hasattr(task.source, "open"):
         return list(SOURCES)
     if "test" not in task.splits:
         return []
     part = parse_recipe(task.splits["test"])[0]
-    here = {
+    has_rows = {
         "local": data is not None and bool(task.source.files(part, Path(data).expanduser())),
         "samples": sample_rows.path(task).is_file(),
         "tfds": tfds.info_file(task.source.identity()) is not None,
     }
-    return [source for source in SOURCES if here[source]]
+    return [source for source in SOURCES if has_rows[source]]
 
 
 def _check(task: Task, split: str, limit: int | None, template: int | str, source: str) -> None:
@@ -91,7 +96,8 @@ def _check(task: Task, split: str, limit: int | None, template: int | str, sourc
         raise unknown_name(f"template of task {task.name}:", str(template), valid)
 
 
-def _rows(task: Task, split: str, data: str | Path | None, source: str) -> tuple[Rows, list[int]]:
+def _split_rows(task: Task, split: str, data: str | Path | None, source: str) -> tuple[Rows, list[int]]:
+    """The rows of the part that a split is taken from, and the indices of those that belong to the split."""
     part = parse_recipe(task.splits[split])[0]
     if not hasattr(task.source, "open"):
         rows = Rows.of(list(task.source.rows(part, data)))
@@ -103,9 +109,10 @@ def _rows(task: Task, split: str, data: str | Path | None, source: str) -> tuple
     return rows, own_rows(task.splits, split, rows.count)
 
 
-def _kept(task: Task, rows: Rows, chosen: Sequence[int]) -> Iterator[tuple[str, dict]]:
-    for id, row in rows.read(chosen):
-        with _place(rows, id):
+def _kept_rows(task: Task, rows: Rows, indices: Sequence[int]) -> Iterator[tuple[str, dict]]:
+    """(id, row) of the rows that are examples of the task, see `Task.keep`."""
+    for id, row in rows.read(indices):
+        with _naming_place(rows, id):
             if task.keeps(row):
                 yield id, row
 
@@ -114,45 +121,45 @@ def _sample(items: Sequence, limit: int | None, seed: int) -> Sequence:
     """At most `limit` of the items, in their order."""
     if limit is None or limit >= len(items):
         return items
-    return [items[place] for place in sorted(_shuffled(len(items), seed)[:limit])]
+    return [items[position] for position in sorted(_shuffled(len(items), seed)[:limit])]
 
 
-def _whole_groups(task: Task, found: list[tuple[str, dict]], limit: int | None, seed: int) -> list[tuple[str, dict]]:
-    """The same, but all rows of a group or none; fewer than `limit` where the next group does not fit."""
+def _sample_groups(task: Task, pairs: list[tuple[str, dict]], limit: int | None, seed: int) -> list[tuple[str, dict]]:
+    """At most `limit` of the (id, row) pairs in their order, with all rows of a group or none.
+
+    There are fewer where the next group does not fit. Only a first group that is larger than the limit is cut.
+    """
     groups: dict[str, list[int]] = {}
-    for place, (_, row) in enumerate(found):
-        groups.setdefault(task.group_of(row), []).append(place)
-    if limit is None or limit >= len(found):
-        return found
+    for position, (_, row) in enumerate(pairs):
+        groups.setdefault(task.group_of(row), []).append(position)
+    if limit is None or limit >= len(pairs):
+        return pairs
     members = list(groups.values())
-    taken: list[int] = []
-    for group in (members[place] for place in _shuffled(len(members), seed)):
-        if len(taken) + len(group) > limit and taken:
+    sample: list[int] = []
+    for group in _shuffled(len(members), seed):
+        if len(sample) + len(members[group]) > limit and sample:
             break
-        taken += group
-    return [found[place] for place in sorted(taken[:limit])]
+        sample += members[group]
+    return [pairs[position] for position in sorted(sample[:limit])]
 
 
 def _shuffled(count: int, seed: int) -> list[int]:
-    # Samples of different size are prefixes of one shuffle, so that they are nested.
+    # Samples of different sizes are prefixes of one shuffle, so a smaller one is part of a larger one.
     return random.Random(seed).sample(range(count), count)
 
 
-def _render(task: Task, id: str, row: dict, template: int | str, seed: int, rows: Rows) -> Example:
-    if template == MIXTURE:
-        template = drawn_template(task, id, seed)
-    with _place(rows, id):
-        return task.example(row, id, template)
-
-
 def drawn_template(task: Task, id: str, seed: int) -> int:
-    """The template that the mixture gives an example. It depends on nothing else: no limit, order or other example."""
+    """The template that the mixture gives an example.
+
+    It depends on task, id and seed alone, so the limit, the order and the other examples do not change it.
+    """
     digest = hashlib.blake2b(f"{seed}/{task.name}/{id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) % len(task.templates)
 
 
 @contextlib.contextmanager
-def _place(rows: Rows, id: str) -> Iterator[None]:
+def _naming_place(rows: Rows, id: str) -> Iterator[None]:
+    """Puts the place of a row, such as file and line, before the message of an error that it causes."""
     try:
         yield
     except CatKerasError as error:

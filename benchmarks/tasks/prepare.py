@@ -1,21 +1,21 @@
 """Writes data into a local folder once, so that everything afterwards works offline.
 
-The folder has the layout that `sources` reads, and a `manifest.json` with size and sha256 of every file, which reading
-compares. A file is written whole or not at all, and enters the manifest after that: killed at any point, the same
-command continues where it was.
+The folder has the layout that `sources` reads, and a `manifest.json` with size and sha256 of every file, against which
+a file is checked when it is read. A file is written whole or not at all, and enters the manifest only after that. So
+after a kill at any point the same command continues where it was.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.sources import MANIFEST, Rows, folder, parse_recipe
+from benchmarks.sources import MANIFEST, folder, parse_recipe
 from benchmarks.tasks import task as registry
 from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
-# Samples are part of the project and make no data folder: recipes mean whole data sets.
+# Samples are not among them: they come with the project, and are too few rows for recipes, which mean whole data sets.
 FROM = ("tfds", "local")
 
 
@@ -28,67 +28,72 @@ def prepare(
 ) -> Path:
     """Reads all rows that the tasks' splits use and writes them into `out`; returns the path of its manifest.
 
-    A part of which recipes use the beginning and the end only is written without the middle, and holds the same rows
-    for every task of the registry that reads it, whichever of them are prepared.
+    Where recipes use only the beginning and the end of a part, its middle is not written. The recipes of every task
+    of the registry that reads the part count, so the file is the same whichever tasks are prepared.
 
     Args:
         tasks: what to prepare; tasks that generate their rows need nothing.
-        source: `"tfds"`, or `"local"` to copy from another data folder. data: see `sources.load`.
-        out: the folder; other files in it stay.
+        source: `"tfds"`, or `"local"` to copy from another data folder. data: see `loading.load`.
+        out: the folder to write into; other files in it stay.
         report: called with one line per file.
 
     Raises:
-        CatKerasError: after everything else is done, if some data could not be had; each with its reason.
+        CatKerasError: some data could not be had. It is raised after everything else is done; `report` has the reasons.
     """
     if source not in FROM:
         raise unknown_name("source to prepare from:", source, FROM)
-    out, failed = Path(out).expanduser(), []
+    out, failures = Path(out).expanduser(), []
     for task, part, recipes in _parts(list(tasks)):
         try:
             _write_part(task, part, recipes, source, data, out, report)
         except CatKerasError as error:
-            failed.append(f"{task.name}, {part}: {error}")
-            report(f"failed: {failed[-1]}")
-    if failed:
+            failures.append(f"{task.name}, {part}: {error}")
+            report(f"failed: {failures[-1]}")
+    if failures:
         raise CatKerasError(
-            f"{len(failed)} of the data could not be prepared; the rest is in {out}. First: {failed[0]}"
+            f"{len(failures)} of the data could not be prepared; the rest is in {out}. First: {failures[0]}"
         )
     return out / MANIFEST
 
 
 def _parts(tasks: Sequence[Task]) -> Iterator[tuple[Task, str, list[str]]]:
-    """Every part the tasks read, once, with the recipes of all tasks of the registry that read it too."""
-    known = [*tasks, *(registry.get(name) for name in registry.names())]
-    stored = [task for task in known if hasattr(task.source, "export")]
-    seen = []
-    for task in (task for task in tasks if task in stored):
+    """Every part that the tasks read, once, with the recipes of all tasks of the registry that read it too."""
+    known_tasks = [*tasks, *(registry.get(name) for name in registry.names())]
+    exportable = [task for task in known_tasks if hasattr(task.source, "export")]
+    origins = []
+    for task in (task for task in tasks if task in exportable):
         for part in dict.fromkeys(parse_recipe(recipe)[0] for recipe in task.splits.values()):
             origin = task.source.origin(part)
-            if origin not in seen:
-                seen.append(origin)
-                readers = [other for other in stored if other.source.origin(part) == origin]
-                recipes = {recipe for reader in readers for recipe in reader.splits.values()}
-                yield task, part, sorted(recipe for recipe in recipes if parse_recipe(recipe)[0] == part)
+            if origin in origins:
+                continue
+            origins.append(origin)
+            readers = [other for other in exportable if other.source.origin(part) == origin]
+            recipes = {recipe for reader in readers for recipe in reader.splits.values()}
+            yield task, part, sorted(recipe for recipe in recipes if parse_recipe(recipe)[0] == part)
 
 
 def _write_part(task, part, recipes, source, data, out: Path, report) -> None:
+    """Writes the files of a part and enters each into the manifest, unless they are already there."""
     origin = {"source": source, "part": task.source.origin(part), "recipes": recipes}
-    if _is_there(out, origin):
+    if _is_written(out, origin):
         report(f"already there: {task.name}, {part}")
         return
     for name, rows in task.source.export(part, data, source):
-        indices = needed(recipes, rows.count)
-        content = _lines(rows, indices)
-        store.write_bytes(out / name, content)
-        _enter(out, name, {"rows": len(indices), "of": rows.count, "origin": origin})
-        report(f"{out / name}: {len(indices):,} of {rows.count:,} rows, {len(content) / 1e6:.1f} MB")
+        path, indices = out / name, needed(recipes, rows.count)
+        lines = (json.dumps(row, ensure_ascii=False).encode() + b"\n" for _, row in rows.read(indices))
+        content = b"".join(lines)
+        store.write_bytes(path, content)
+        entry = {"bytes": path.stat().st_size, "sha256": store.sha256_file(path)}
+        entry |= {"rows": len(indices), "of": rows.count, "origin": origin}
+        store.write_json(out / MANIFEST, {"files": {**_manifest_entries(out), name: entry}})
+        report(f"{path}: {len(indices):,} of {rows.count:,} rows, {len(content) / 1e6:.1f} MB")
 
 
 def needed(recipes: Iterable[str], n_rows: int) -> Sequence[int]:
-    """Rows of a part that the recipes reach, such that the same recipes find the same rows in what is left.
+    """Indices of the rows to write, so that the recipes mean the same rows in the file as in the whole part.
 
-    That is so for a beginning and an end: `train[:30000]` and `train[-200:]` of a file of 30,200 rows are the rows that
-    they are of the whole part.
+    That holds for a beginning and an end: `train[:30000]` and `train[-200:]` of a file that has only these 30,200 rows
+    are the same rows as in the whole part. A recipe that reaches into the middle needs the whole part.
     """
     beginning = end = 0
     for recipe in recipes:
@@ -105,27 +110,17 @@ def needed(recipes: Iterable[str], n_rows: int) -> Sequence[int]:
     return [*range(beginning), *range(n_rows - end, n_rows)]
 
 
-def _lines(rows: Rows, indices: Sequence[int]) -> bytes:
-    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for _, row in rows.read(indices))
-
-
-def _files(out: Path) -> dict[str, dict]:
+def _manifest_entries(out: Path) -> dict[str, dict]:
     manifest = out / MANIFEST
     return folder.read_entries(manifest) if manifest.is_file() else {}
 
 
-def _is_there(out: Path, origin: dict) -> bool:
-    """Whether the manifest lists files of this origin and they are on disk as it says."""
-    entries = {name: entry for name, entry in _files(out).items() if entry.get("origin") == origin}
+def _is_written(out: Path, origin: dict) -> bool:
+    """Whether the manifest lists files of this origin, and they are on disk as it says."""
+    entries = {name: entry for name, entry in _manifest_entries(out).items() if entry.get("origin") == origin}
     return bool(entries) and all(
         (out / name).is_file()
         and (out / name).stat().st_size == entry["bytes"]
         and store.sha256_file(out / name) == entry["sha256"]
         for name, entry in entries.items()
     )
-
-
-def _enter(out: Path, name: str, facts: dict) -> None:
-    path = out / name
-    entry = {"bytes": path.stat().st_size, "sha256": store.sha256_file(path), **facts}
-    store.write_json(out / MANIFEST, {"files": {**_files(out), name: entry}})

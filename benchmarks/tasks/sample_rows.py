@@ -1,6 +1,6 @@
 """The samples source: a few rows per task, written for this project in the exact schema of the data.
 
-They are there to run every task end to end without a download; no number measured on them means anything.
+With them every task runs end to end without a download. No number that is measured on them means anything.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent / "samples"
 
 
 def path(task: Task) -> Path:
+    """The file with the sample rows of a task, which need not exist."""
     return FOLDER / f"{task.name}.jsonl"
 
 
@@ -30,16 +31,18 @@ def rows(task: Task) -> Rows:
             f"Task {task.name} has no samples; expected {file}. Write some rows in the schema of its data, or pass "
             "--source local or tfds"
         )
+    # A direction of WMT22 completes its rows with references; rows of other sources are complete.
     complete = getattr(task.source, "complete", dict)
     pairs = [(f"sample-{index}", complete(row)) for index, row in read_jsonl(file)]
     return Rows.of(pairs, lambda id: f"{file}:{int(id.rpartition('-')[2]) + 1}")
 
 
 def own_rows(splits: Mapping[str, str], split: str, n_rows: int) -> list[int]:
-    """Which sample rows make a split. Recipes mean whole data sets and are not followed.
+    """Indices of the sample rows that make a split; no row is in two splits.
 
-    Even rows are trained on; of the odd ones every second is for validation where the task validates at all, so that
-    no row is in two splits.
+    The recipes of the task are not followed, because they are meant for whole data sets. Instead, even rows are for
+    training. Odd rows are for testing, but every second one of them is for validation if the task has that split. A
+    task without training rows tests on all.
     """
     even, odd = list(range(0, n_rows, 2)), list(range(1, n_rows, 2))
     if "train" not in splits:

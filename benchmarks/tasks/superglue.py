@@ -1,5 +1,8 @@
-"""SuperGLUE (Wang et al., 2019, arXiv 1905.00537): eight tasks, which are FLAN 2021 tasks too and have FLAN's splits,
-and two diagnostics, which the model trained on RTE answers."""
+"""SuperGLUE (Wang et al., 2019, arXiv 1905.00537): eight tasks and two diagnostics.
+
+The eight tasks are also tasks of FLAN 2021 and have FLAN's splits. The model that was trained on RTE answers the
+diagnostics.
+"""
 
 import re
 
@@ -7,7 +10,7 @@ from benchmarks.sources import Dataset
 from benchmarks.tasks.task import Row, Task, register
 
 SPLITS = {"train": "train[:-200]", "validation": "train[-200:]", "test": "validation"}
-# Data sets of a few hundred rows hold out 50.
+# Data sets of a few hundred rows hold out 50 of them for validation.
 SMALL_SPLITS = {"train": "train[:-50]", "validation": "train[-50:]", "test": "validation"}
 WANG = "Wang et al., 2019, SuperGLUE, arXiv 1905.00537"
 # RTE and both diagnostics ask the same question, so that one model can answer all three.
@@ -19,7 +22,7 @@ FOLLOWS = (
 
 
 def _passage_and_question(row: Row) -> dict:
-    """SuperGLUE writes the title into the passage; the older `bool_q` keeps it apart. Same rows, same prompt."""
+    """SuperGLUE writes the title into the passage, and the older `bool_q` keeps it apart. Both give the same prompt."""
     passage = f"{row['title']} -- {row['passage']}" if "title" in row else row["passage"]
     return {"passage": passage, "question": row["question"].strip().rstrip("?") + "?"}
 
@@ -55,19 +58,19 @@ def _plain_paragraph(row: Row) -> dict:
 
 
 def _cloze(row: Row) -> dict:
-    """Highlights, which the corpus glues to the passage, become lines of their own; the gap becomes a line to fill."""
+    """Puts the highlights, which the corpus appends to the passage, on lines of their own; the gap becomes `____`."""
     passage = re.sub(r"\s*@highlight\s*", "\n", row["passage"])
     return {"passage": passage, "query": row["query"].replace("@placeholder", "____")}
 
 
 def _named_entity(row: Row) -> str:
-    """The first accepted answer that is among the entities; its other names are accepted all the same."""
+    """The first accepted answer that is among the entities; the other accepted answers count as right too."""
     entities = set(row["entities"])
     return next((answer for answer in row["answers"] if answer in entities), "")
 
 
 def _marked_pronoun(row: Row) -> dict:
-    """The pronoun in asterisks, since the same word may stand elsewhere. Positions count words between blanks."""
+    """Puts asterisks around the pronoun, since the same word may stand elsewhere. Positions count words by blanks."""
     words, index, pronoun = row["text"].split(" "), row["span2_index"], row["span2_text"]
     length = len(pronoun.split(" "))
     span = " ".join(words[index : index + length])
@@ -81,7 +84,7 @@ def _sentences(row: Row) -> dict:
 
 
 def _pair_key(row: Row) -> str:
-    """Equal for the two rows that differ in the gender of a pronoun only; TFDS leaves the official `pair_id` out."""
+    """Equal for two rows that differ only in the gender of a pronoun. TFDS leaves out the official `pair_id`."""
     text = f"{row['premise']} | {row['hypothesis']}".lower()
     text = re.sub(r"\b(he|she)\b", "they", text)
     return re.sub(r"\b(his|hers|her|him)(self)?\b", r"them\2", text)
@@ -258,7 +261,7 @@ register(
         suites=("superglue", "flan2021"),
         cluster="coreference",
         kind="classification",
-        # wsc.fixed is the same rows with some word positions repaired; either serves.
+        # wsc.fixed has the same rows with some word positions repaired, so either will do.
         source=Dataset("super_glue/wsc", "1.0.2", local=("super_glue/wsc", "super_glue/wsc.fixed")),
         splits=SMALL_SPLITS,
         templates=(

@@ -1,7 +1,7 @@
 """What a task is: a declaration without I/O, and the registry of all declarations.
 
-The contract between a prompt and its answer: prompt and target are tokenized separately and joined, so a template ends
-with `:` and a newline, a target begins with its first word, and no blank stands between them.
+Prompt and target are tokenized separately and then joined. So a template ends with `:` and a newline, a target begins
+with its first word, and there is no blank between the two.
 """
 
 import importlib
@@ -16,10 +16,10 @@ from benchmarks.tasks import declaration, extensions, imported
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
 
-# Imported at the first look-up; each registers its tasks when it is imported.
+# These modules are imported at the first look-up. Each one registers its tasks when it is imported.
 MODULES = tuple(f"benchmarks.tasks.{suite}" for suite in ("embedded", "superglue", "wmt22", "flan2021"))
 
-# FLAN's code has 17 clusters. Its paper draws 12: eleven of these as they are, and the other six together as "misc.".
+# FLAN's code has 17 clusters, and its paper shows 12: eleven of the 17 as they are, and these six together as "misc.".
 MISC = (
     *("conversational_qa", "linguistic_acceptability", "math"),
     *("question_classification", "text_formatting", "word_disambiguation"),
@@ -33,8 +33,8 @@ Getter = str | Callable[[Row], Any]
 class Task:
     """How rows of a data set become examples, and how answers to them are judged.
 
-    Wherever a field is named, a function of the row may stand instead. A function enters `identity` by its name only,
-    so a change of its body must raise `version`.
+    Where an attribute names a field of the row, it may be a function of the row instead. A function enters `identity`
+    by its name only, so whoever changes its body must raise `version`.
 
     Attributes:
         name: unique, as in the registry of the benchmark. aliases: other names that `get` and `select` accept.
@@ -42,15 +42,16 @@ class Task:
         kind: `"classification"` (one of `options`) or `"generation"`.
         source: where rows come from (see `sources.Source`).
         splits: `"train"`, `"validation"`, `"test"` → recipe over the source's parts, e.g. `"train[:-200]"`.
-        templates: prompts with `{field}` places, the first one canonical; places take surrounding blanks away.
+        templates: prompts with `{field}` places, the canonical one first. A text loses its surrounding blanks before
+            it is put into its place.
         target: the answer: text, or the index of the right option.
         options: of a classification, in the order of the labels; or a field or function of the row that gives them.
-        labels: the data's own names of those labels in the same order, where `options` says them in other words.
+        labels: the data's own names of those labels in the same order, where `options` uses other words.
         references: all accepted answers; by default the target alone.
         fields: a function that turns a row into the fields that templates name; by default the row itself.
-        group: the stratum that reports split by, or the question or pair a row belongs to; by default none.
+        group: the stratum by which reports split, or the question or pair that a row belongs to; by default none.
         together: whether a metric counts the rows of a group together, so that a sample holds all of them or none.
-        keep: whether a row is an example at all (it has a label, its text is not empty); by default every row is.
+        keep: whether a row is an example at all (it has a label, its text is not empty). By default every row is one.
         metric: a name of `metrics`. metric_args: its arguments, e.g. the positive option of F1.
         max_lengths: tokens of prompt and of target that a full run allows.
         trained_on: the task whose training split stands in where a diagnostic or a test set has none.
@@ -98,7 +99,7 @@ class Task:
         """Whether the row is an example of this task.
 
         Raises:
-            CatKerasError: a field that tells is missing or of the wrong type.
+            CatKerasError: a field that `keep` reads is missing or of the wrong type.
         """
         return self.keep is None or bool(self._read(self.keep, row))
 
@@ -114,13 +115,17 @@ class Task:
             CatKerasError: a field is missing or of the wrong type, a label is out of range, or the target is empty.
         """
         options = self._options(row)
-        chooses = self.kind == "classification"
-        target = self._option(row, options) if chooses else self._text("target", self._read(self.target, row))
+        if self.kind == "classification":
+            target = self._right_option(row, options)
+        else:
+            target = self._text("target", self._read(self.target, row))
         if not target.strip():
             raise CatKerasError(f"A target of task {self.name} must not be empty. Remove the row, or fill it in")
-        references = self._references(row) if self.references else ()
+        references = self._texts("references", self._read(self.references, row)) if self.references else ()
+        # Some corpora hold empty references, which no answer can match.
+        references = tuple(text for text in references if text.strip())
         prompt = self._prompt(row, template)
-        return Example(id, prompt, target, self.name, options, tuple(references), self.group_of(row))
+        return Example(id, prompt, target, self.name, options, references, self.group_of(row))
 
     def identity(self) -> dict:
         """Everything that changes a rendered example or its score, as JSON-able values, for hashing."""
@@ -143,7 +148,7 @@ class Task:
         }
 
     def declaration(self) -> dict:
-        """Everything that is declared, as JSON-able values: `identity` and what changes no example or score."""
+        """The whole declaration, as JSON-able values: `identity`, and what changes neither an example nor a score."""
         return {
             **self.identity(),
             "aliases": list(self.aliases),
@@ -173,11 +178,12 @@ class Task:
             raise CatKerasError(f"A row of task {self.name} has options to choose from; received none. Remove the row")
         return options
 
-    def _option(self, row: Row, options: tuple[str, ...]) -> str:
+    def _right_option(self, row: Row, options: tuple[str, ...]) -> str:
         label = self._read(self.target, row)
         if isinstance(label, str) and label in options:
             return label
-        # A negative label is how data sets hide test labels; as an index it would quietly mean the last option.
+        # Data sets hide the labels of test rows as negative numbers. As an index, -1 would mean the last option, and
+        # nobody would notice.
         if isinstance(label, int) and 0 <= label < len(options):
             return options[label]
         raise CatKerasError(
@@ -185,14 +191,10 @@ class Task:
             "Remove the row, or correct its label"
         )
 
-    def _references(self, row: Row) -> list[str]:
-        """Without empty ones, which some corpora hold and which no answer can match."""
-        return [text for text in self._texts("references", self._read(self.references, row)) if text.strip()]
-
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, str):
             return value.strip()
-        # A text that is missing is NaN in some exports.
+        # Some exports write NaN for a missing text, so NaN is not a number to print.
         if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
             return str(value)
         raise CatKerasError(f"Task {self.name} needs text in field {name!r}; received {value!r}")
@@ -212,7 +214,7 @@ class Task:
             ) from error
         except CatKerasError:
             raise
-        except Exception as error:  # whatever a function of the row runs into
+        except Exception as error:  # a function of the row can fail in any way
             raise CatKerasError(
                 f"Task {self.name} cannot read a row with a field of the wrong type or length: {error!r}"
             ) from error
@@ -221,17 +223,21 @@ class Task:
 def _identity(getter: Getter | None) -> str | None:
     if not callable(getter):
         return getter
-    # A function by its name; an instance such as `Filled(...)` by its repr, which holds its arguments.
+    # A function is identified by its name, an instance such as `Filled(...)` by its repr, which holds its arguments.
     if not hasattr(getter, "__qualname__"):
         return repr(getter)
-    # Identities name our own functions as they did before the declarations stood in `tasks/`.
+    # Names of our own functions are written as they were before the declarations moved into `tasks/`, because
+    # committed identities contain them.
     module = re.sub(r"^benchmarks\.tasks\.", "benchmarks.", getter.__module__)
     return f"{module}.{getter.__qualname__}"
 
 
 @dataclass(frozen=True)
 class Filled:
-    """For `Task.keep`: rows in which none of these text fields is empty. Some corpora have articles without text."""
+    """For `Task.keep`: keeps the rows in which none of these text fields is empty.
+
+    Some corpora have articles without text.
+    """
 
     names: tuple[str, ...]
 
@@ -248,10 +254,10 @@ def register(task: Task) -> Task:
     Raises:
         CatKerasError: its name or one of its aliases is taken.
     """
-    taken = {alias: other.name for other in _TASKS.values() for alias in (other.name, *other.aliases)}
+    owners = {alias: other.name for other in _TASKS.values() for alias in (other.name, *other.aliases)}
     for name in (task.name, *task.aliases):
-        if name in taken:
-            raise CatKerasError(f"A task name is used once; {name!r} of {task.name} belongs to {taken[name]}")
+        if name in owners:
+            raise CatKerasError(f"A task name is used once; {name!r} of {task.name} belongs to {owners[name]}")
     _TASKS[task.name] = task
     return task
 
@@ -270,34 +276,34 @@ def get(name: str) -> Task:
     if imported.is_one(name):
         return imported.declared(Task, name)
     tasks = _registry()
-    canonical = _aliases(tasks).get(name, name)
+    aliases = _aliases(tasks)
+    canonical = aliases.get(name, name)
     if canonical not in tasks:
-        raise unknown_name("task", name, [*tasks, *_aliases(tasks)])
+        raise unknown_name("task", name, [*tasks, *aliases])
     return tasks[canonical]
 
 
 def select(wanted: Iterable[str] | str) -> list[Task]:
     """Tasks by names, aliases, suites or clusters (see `Task.groups`), each once, in order of declaration.
 
-    `"flan2021/translation"` names what suite and cluster have in common.
+    `"flan2021/translation"` names the tasks that are in both the suite and the cluster.
 
     Raises:
         CatKerasError: a word names none of these.
     """
     tasks = _registry()
-    chosen = {name for word in ([wanted] if isinstance(wanted, str) else wanted) for name in _meant(word, tasks)}
-    return [task for name, task in tasks.items() if name in chosen]
-
-
-def _meant(word: str, tasks: Mapping[str, Task]) -> list[str]:
     aliases = _aliases(tasks)
-    if word in tasks or word in aliases:
-        return [aliases.get(word, word)]
-    found = [name for name, task in tasks.items() if set(word.split("/")) <= set(task.groups)]
-    if not found:
-        groups = {group for task in tasks.values() for group in task.groups}
-        raise unknown_name("task, suite or cluster", word, {*tasks, *aliases, *groups})
-    return found
+    selected = set()
+    for word in [wanted] if isinstance(wanted, str) else wanted:
+        if word in tasks or word in aliases:
+            selected.add(aliases.get(word, word))
+            continue
+        members = [name for name, task in tasks.items() if set(word.split("/")) <= set(task.groups)]
+        if not members:
+            groups = {group for task in tasks.values() for group in task.groups}
+            raise unknown_name("task, suite or cluster", word, {*tasks, *aliases, *groups})
+        selected.update(members)
+    return [task for name, task in tasks.items() if name in selected]
 
 
 def _aliases(tasks: Mapping[str, Task]) -> dict[str, str]:
@@ -305,10 +311,10 @@ def _aliases(tasks: Mapping[str, Task]) -> dict[str, str]:
 
 
 def load_module(path: str | Path) -> list[str]:
-    """Runs a Python file of one's own that registers tasks, once per process; names of the tasks that it added.
+    """Runs a user's Python file that registers tasks, once per process, and returns the names of the tasks it added.
 
     Raises:
-        CatKerasError: there is no such file, it fails, or a name is taken; none of its tasks stays then.
+        CatKerasError: there is no such file, it fails, or a name is taken. Then none of its tasks stays registered.
     """
     return extensions.run_file(path, _registry())
 

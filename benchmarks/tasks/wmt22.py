@@ -1,7 +1,7 @@
 """WMT22 general translation (Kocmi et al., 2022): 21 directions, each with a test set and training pairs.
 
-The test sets are WMT22's; training pairs are whatever corpora there are (`benchmarks.sources.direction`), of which the
-last 200 in the mixed order are for validation. For Livonian and Yakut only a user's own corpus can serve.
+The test sets are WMT22's. Training pairs come from whatever corpora there are (see `benchmarks.sources.direction`), and
+the last 200 of them in the mixed order are for validation. Livonian and Yakut need a corpus of the user's own.
 """
 
 from benchmarks.sources.direction import Direction

@@ -1,5 +1,5 @@
-"""Cascades: which answers go to the next model, at which thresholds, and with which promise.
+"""Cascades: which answers go to the next model, at which thresholds, and with which guarantee.
 
-`deferral` scores answers, `calibration` chooses thresholds, `guarantee` promises what they keep, `cascade` answers
-queries, and `saved` is the folder that a cascade is written to.
+`deferral` scores answers, `calibration` chooses thresholds by the simulation in `playback`, `guarantee` certifies them,
+`cascade` answers queries, and `saved` writes a cascade to a folder and reads it.
 """

@@ -1,6 +1,6 @@
-"""Thresholds of a cascade from calibration data: every candidate is played through, and the best that may be is taken.
+"""Thresholds of a cascade from calibration data: every candidate is simulated, and the best one allowed is chosen.
 
-Functions of what all models answered to the same examples; `Cascade.calibrate` says what is chosen and how.
+These are functions of the answers of all models to the same examples; `Cascade.calibrate` describes what is chosen.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from cat_keras.errors import CatKerasError
 from cat_keras.evaluation import vectors
 
 FITTING = 0.5  # share of the examples that a learned rule is fitted on
-PLANNING = 0.2  # share of the others that only say which thresholds a guarantee tests, and in which order
-LEVELS = 200  # of those thresholds: more resolve no finer than the planning examples do
-ROUNDING = 1e-9  # relative; means of one column in two orders differ by far less
+PLANNING = 0.2  # share of the other examples, which only decide the thresholds that a guarantee tests, and their order
+LEVELS = 200  # steps between those thresholds; the planning examples could not tell finer ones apart
+ROUNDING = 1e-9  # relative: two orders of averaging a column differ by far less
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Calibration:
 
     Attributes:
         thresholds: one per stage but the last.
-        cost: mean per query, of all stages reached. quality: mean of the answers given; None where nobody knows.
-        deferral: per stage but the last, share of the queries it saw that it passed on.
+        cost: mean per query, of all stages reached. quality: mean of the answers given; None where it is unknown.
+        deferral: per stage but the last, the share that it passed on of the queries it saw.
         alone_cost, alone_quality: of each model by itself.
-        examples: number of examples that all of this is of. fitted: number of further ones, which the rule was fitted
-            or a guarantee planned on.
-        limit: what was asked for, e.g. {"max_cost": 1e6}. guarantee: the fields of the `Guarantee` kept, or {}.
+        examples: number of examples that these numbers are means over. fitted: number of further examples, on which the
+            rule was fitted or a guarantee planned.
+        limit: what was asked for, e.g. {"max_cost": 1e6}. guarantee: the fields of the `Guarantee` they keep, or {}.
     """
 
     thresholds: tuple[float, ...]
@@ -50,53 +50,56 @@ class Calibration:
 
 
 def exact_match(text: str, example: Example) -> float:
-    """1 if the answer is one of the references but for white space around it, else 0."""
+    """1 if the answer is one of the references, up to white space around it, else 0."""
     return float(text.strip() in {reference.strip() for reference in example.references})
 
 
 def flops(prediction: Prediction, stage: int) -> float:
-    """The cost of an answer unless another one is given: forward FLOPs."""
+    """The default cost of an answer: its forward FLOPs."""
     return prediction.flops
 
 
 def digest(example: Example) -> str:
-    """Names an example without its text: 16 hex digits."""
+    """A name of an example that does not contain its text: 16 hex digits."""
     return hashlib.sha256(f"{example.task}\x1f{example.id}".encode()).hexdigest()[:16]
 
 
 def shuffled(examples: Sequence[Example]) -> list[Example]:
-    """The examples in an order that nothing they hold or where they stood decides: by hash of their ids.
+    """The examples ordered by a hash of their ids, which depends neither on their content nor on the order given.
 
     Raises:
         CatKerasError: no example, or two with one id.
     """
     if not examples:
         raise CatKerasError("Calibration needs at least one example. Received: none")
-    named = {digest(e): e for e in examples}
-    if len(named) < len(examples):
+    by_digest = {digest(e): e for e in examples}
+    if len(by_digest) < len(examples):
         raise CatKerasError(
             f"Calibration examples have different ids within a task. Received: {len(examples)} examples, "
-            f"{len(named)} ids"
+            f"{len(by_digest)} ids"
         )
-    return [named[name] for name in sorted(named)]
+    return [by_digest[key] for key in sorted(by_digest)]
 
 
 def check_limit(guarantee: Guarantee | None, **limits: float | None) -> dict[str, float]:
-    """The limits that are given.
+    """The limit that was given, as {name: value}; empty when there is only a guarantee.
+
+    Args:
+        limits: every limit by name, None where it was not given.
 
     Raises:
-        CatKerasError: none and no guarantee, more than one, or one out of range.
+        CatKerasError: no limit and no guarantee, more than one limit, or one out of range.
     """
-    given = {name: float(value) for name, value in limits.items() if value is not None}
-    if len(given) > 1 or not (given or guarantee):
+    limit = {name: float(value) for name, value in limits.items() if value is not None}
+    if len(limit) > 1 or not (limit or guarantee):
         raise CatKerasError(
             f"calibrate takes exactly one of {', '.join(limits)}, or guarantee= with at most one of them. "
-            f"Received: {', '.join(given) or 'none'}"
+            f"Received: {', '.join(limit) or 'none'}"
         )
-    for name, value in given.items():
+    for name, value in limit.items():
         if not (0 <= value < np.inf if name == "max_cost" else 0 <= value <= 1):
             raise CatKerasError(f"{name} lies in [0, {'inf)' if name == 'max_cost' else '1]'}. Received: {value}")
-    return given
+    return limit
 
 
 def calibrate(
@@ -108,30 +111,35 @@ def calibrate(
     quality: Callable[[str, Example], float] | None = None,
     cost: Callable[[Prediction, int], float] = flops,
 ) -> tuple[list[deferral.Rule], Calibration]:
-    """The rule of every stage but the last, and what was chosen.
+    """Fits the rule if it learns, and chooses the thresholds.
 
     Args:
         rule: of all stages; one that learns is fitted anew for each.
-        examples: in the order of `shuffled`: the first are fitted on, the last tested on.
+        examples: in the order of `shuffled`; the first are for fitting, the last for testing.
         predictions: per model, one per example.
         limit: from `check_limit`. guarantee, quality, cost: see `Cascade.calibrate`.
+
+    Returns:
+        the rule of every stage but the last, and the choice.
     """
     fitting, planning, testing = _parts(len(examples), rule.needs_fit, guarantee is not None)
-    judged = _qualities(examples, predictions, quality)
-    if np.isnan(judged).any() and (rule.needs_fit or "min_quality" in limit or (guarantee and guarantee.of != "cost")):
+    qualities = _qualities(examples, predictions, quality)
+    if np.isnan(qualities).any() and (
+        rule.needs_fit or "min_quality" in limit or (guarantee and guarantee.of != "cost")
+    ):
         raise CatKerasError(
             "A quality, a learned rule and a guarantee of loss or risk need references. Received: examples without. "
             "Give target or references, or quality="
         )
     costs = vectors.summable("cost", [cost(p, i) for i, row in enumerate(predictions) for p in row])
-    costs = costs.reshape(judged.shape)
+    costs = costs.reshape(qualities.shape)
     rules = [rule] * (len(predictions) - 1)
     if rule.needs_fit:
-        rules = [rule.fit(_columns(rule, examples, predictions, judged, i, fitting)) for i in range(len(rules))]
+        rules = [rule.fit(_fit_columns(rule, examples, predictions, qualities, i, fitting)) for i in range(len(rules))]
 
     def outcomes(part):
         scores = [rule(row[part]) for rule, row in zip(rules, predictions, strict=False)]
-        return Stages(np.array(scores), judged[:, part], costs[:, part])
+        return Stages(np.array(scores), qualities[:, part], costs[:, part])
 
     planned = outcomes(planning) if guarantee else None
     return rules, on_stages(outcomes(testing), limit, guarantee, planned, quality is None, fitted=testing.start)
@@ -153,7 +161,7 @@ def on_stages(
         fitted: how many examples were used before.
     """
     if guarantee:
-        candidates = _kept(guarantee, tested, common_path(planned.scores, LEVELS), binary)
+        candidates = _certified(guarantee, tested, common_path(planned.scores, LEVELS), binary=binary)
     elif np.isnan(tested.quality).any():
         candidates = common_path(tested.scores, min(tested.scores.shape[1], 1000))
     else:
@@ -164,6 +172,7 @@ def on_stages(
 
 
 def _parts(n: int, learns: bool, promises: bool) -> tuple[slice, slice, slice]:
+    """The examples to fit a rule on, to plan a guarantee on, and to choose and test thresholds on."""
     first = int(n * FITTING) if learns else 0
     second = first + (int((n - first) * PLANNING) if promises else 0)
     if (learns and first < 2) or (promises and second == first):
@@ -175,7 +184,7 @@ def _parts(n: int, learns: bool, promises: bool) -> tuple[slice, slice, slice]:
 
 
 def _qualities(examples, predictions, quality) -> np.ndarray:
-    """(stages, n) in [0, 1]; NaN when only references could tell and there are none."""
+    """(stages, n) in [0, 1]; all NaN when neither `quality` nor any reference is given."""
     unknown = [e for e in examples if not any(e.references)]
     if quality is None and len(unknown) == len(examples):
         return np.full((len(predictions), len(examples)), np.nan)
@@ -184,27 +193,28 @@ def _qualities(examples, predictions, quality) -> np.ndarray:
             f"All calibration examples have references, or none. Received: {len(unknown)} of {len(examples)} without, "
             f"e.g. {unknown[0].task}/{unknown[0].id}"
         )
-    judge = quality or exact_match
-    values = [judge(p.text, e) for row in predictions for p, e in zip(row, examples, strict=True)]
+    quality = quality or exact_match
+    values = [quality(p.text, e) for row in predictions for p, e in zip(row, examples, strict=True)]
     return vectors.within_unit("quality", values).reshape(len(predictions), len(examples))
 
 
-def _columns(rule, examples, predictions, judged, stage, part):
-    """What a rule that learns is fitted to: the answers of one stage beside the worth of those of the next."""
+def _fit_columns(rule, examples, predictions, qualities, stage, part):
+    """The columns that a learned rule of one stage is fitted to: its answers, and the targets of both stages."""
     small, large = (deferral.columns(predictions[i][part]) for i in (stage, stage + 1))
-    further = {"quality_small": judged[stage, part], "quality_large": judged[stage + 1, part]}
+    targets = {"quality_small": qualities[stage, part], "quality_large": qualities[stage + 1, part]}
     if "probability_small" in rule.fit_needs:
-        places = [e.answer for e in examples[part]]
-        further = {
-            "probability_small": learned.reference_probability(small, places),
-            "probability_large": learned.reference_probability(large, places),
+        references = [e.answer for e in examples[part]]
+        targets = {
+            "probability_small": learned.reference_probability(small, references),
+            "probability_large": learned.reference_probability(large, references),
         }
-    return deferral.columns(small, **further)
+    return deferral.columns(small, **targets)
 
 
-def _kept(guarantee, tested, path, binary) -> np.ndarray:
-    """The thresholds of a path that the guarantee holds for, most certain ones first."""
-    order = path if guarantee.of == "cost" else path[::-1]  # from never, or from always deferring
+def _certified(guarantee, tested, path, binary) -> np.ndarray:
+    """The thresholds of a path that the guarantee holds for, the safest first."""
+    # The safest are tested first: those that never defer keep the cost, those that always defer the quality.
+    order = path if guarantee.of == "cost" else path[::-1]
     _, quality, cost = map(np.concatenate, zip(*tested.play(order), strict=True))
     losses = {"loss": tested.quality[-1] - quality, "risk": 1 - quality, "cost": cost}[guarantee.of]
     binary = binary and guarantee.of == "risk"
@@ -220,7 +230,8 @@ def _kept(guarantee, tested, path, binary) -> np.ndarray:
 
 
 def _choose(points: Points, limit: dict[str, float], guarantee) -> int:
-    # Where nobody knows the quality, what the limit leaves is spent on the larger models.
+    """Index of the best of the points within the limit; see `Cascade.calibrate`."""
+    # Where the quality is unknown, the more is spent on the larger models within the limit the better.
     worth = points.cost if np.isnan(points.quality).any() else points.quality
     measured = {"max_cost": points.cost, "min_quality": -points.quality, "max_deferral": points.deferral.max(1)}
     allowed = np.ones(len(worth), bool)
@@ -232,20 +243,20 @@ def _choose(points: Points, limit: dict[str, float], guarantee) -> int:
                 f"No threshold reaches {name}={value:g} on the calibration examples"
                 f"{' and keeps the guarantee' if guarantee else ''}. The best is {sign * measured[name].min():g}"
             )
-    frugal = "min_quality" in limit or not (limit or guarantee.of == "cost")
-    order = np.lexsort((-worth, points.cost) if frugal else (points.cost, -worth))
+    cheapest = "min_quality" in limit or not (limit or guarantee.of == "cost")
+    order = np.lexsort((-worth, points.cost) if cheapest else (points.cost, -worth))
     return int(order[allowed[order]][0])
 
 
 def _record(tested, points, chosen, fitted, limit, guarantee) -> Calibration:
-    known = not np.isnan(tested.quality).any()
+    has_quality = not np.isnan(tested.quality).any()
     return Calibration(
         thresholds=tuple(points.thresholds[chosen].tolist()),
         cost=float(points.cost[chosen]),
-        quality=float(points.quality[chosen]) if known else None,
+        quality=float(points.quality[chosen]) if has_quality else None,
         deferral=tuple(points.deferral[chosen].tolist()),
         alone_cost=tuple(tested.cost.mean(1).tolist()),
-        alone_quality=tuple(tested.quality.mean(1).tolist()) if known else None,
+        alone_quality=tuple(tested.quality.mean(1).tolist()) if has_quality else None,
         examples=tested.scores.shape[1],
         fitted=fitted,
         limit=limit,

@@ -1,4 +1,4 @@
-"""A cascade at run time: the small model answers, and what it is not sure of goes to the next model."""
+"""A cascade at run time: the small model answers, and queries that it is unsure of go to the next model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from cat_keras.decoding.predictor import Predictor
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 
-# What a predictor is asked for, by the column of a rule.
+# The measure that a predictor is asked for, for each column that a rule may read.
 MEASURES = {"token_entropies": "entropy", "token_margins": "margin", "embedding": "hidden"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a cascade says to one query.
+    """A cascade's answer to one query.
 
     Attributes:
         text: the answer. stage: index of the model that gave it, 0 the smallest. id: of the example.
-        score: that model's deferral score (higher = surer); NaN for the last model under a rule that was fitted, which
-            says nothing of it.
-        n_prompt, n_answer: tokens read and written (all options counted). flops, seconds: each of all stages reached;
-            one that deferred is paid for too.
+        score: that model's deferral score (higher = surer); NaN for the last model under a rule that was fitted, as it
+            was not fitted to that model.
+        n_prompt, n_answer: tokens read and written (all options counted). flops, seconds: both, as the tokens, summed
+            over all stages reached; a stage that deferred is paid for too.
     """
 
     text: str
@@ -48,7 +48,7 @@ class Cascade:
         models: two or more, each a `CausalLM`, the name of a preset or its folder.
         rule: a deferral rule or its name, see `deferral.RULES`; `calibrate` fits one that learns.
         thresholds: one per stage but the last; or `calibrate`.
-        arguments: of `Predictor`, e.g. max_new_tokens; `measures` that the rule reads need not be asked for.
+        arguments: of `Predictor`, e.g. max_new_tokens; `measures` that the rule reads are added by themselves.
 
     Attributes:
         calibration: what `calibrate` chose; None before.
@@ -60,9 +60,10 @@ class Cascade:
         self.rule = deferral.get(rule) if isinstance(rule, str) else rule
         if not isinstance(self.rule, deferral.Rule):
             raise CatKerasError(f"A cascade's rule is a deferral rule or its name. Received: {rule!r}")
-        self.rules = [self.rule] * (len(models) - 1)  # per stage: one that learns is fitted for each
+        self.rules = [self.rule] * (len(models) - 1)  # per stage, as a rule that learns is fitted for each
         self.thresholds = None if thresholds is None else _checked(thresholds, len(models))
-        self.references = [_reference(m) for m in models]
+        # The names of presets that lie elsewhere, which `save` need not copy; None for other models.
+        self.references = [m if isinstance(m, str) and not Path(m).is_dir() else None for m in models]
         self.arguments = arguments
         measures = {*arguments.get("measures", ()), *(MEASURES[c] for c in self.rule.needs if c in MEASURES)}
         self.predictors = [Predictor(_loaded(m), **arguments | {"measures": sorted(measures)}) for m in models]
@@ -82,13 +83,14 @@ class Cascade:
     ) -> calibration.Calibration:
         """Chooses the thresholds on examples like the queries to come, and fits the rule if it learns.
 
-        Every model answers every example, and the thresholds are played through: of two models all there are; of more,
-        all combinations of those on a grid. Within `max_cost` or `max_deferral` the best quality is taken, of equals
-        the cheapest; within `min_quality` the cheapest. Without references the quality is unknown: then every stage
-        passes on the same share of what it sees, as much as the limit allows.
+        Every model answers every example, and the cascade is simulated at many thresholds: with two models at all that
+        differ, with more at all combinations on a grid. Within `max_cost` or `max_deferral` the best quality is chosen,
+        and the cheapest among equals; within `min_quality` the cheapest. Without references the quality is unknown:
+        then every stage passes on the same share of what it sees, as much as the limit allows.
 
         A rule that learns is fitted on one half of the examples, and thresholds are chosen on the other. The examples
-        are remembered: answering them later is an error, since a threshold looks better on what it was chosen for.
+        are remembered, and answering them later is an error, as thresholds look better on the examples they were chosen
+        on.
 
         Args:
             examples: with references, unless only `max_cost` or `max_deferral` is asked for.
@@ -97,8 +99,8 @@ class Cascade:
             max_deferral: share in [0, 1] that any stage passes on of the queries it sees.
             guarantee: `Guarantee(...)` or its arguments, e.g. (alpha, delta): the loss of quality against always asking
                 the last model is at most alpha with probability 1 − delta over the draw of the examples. The choice is
-                then among the thresholds that keep it, all stages passing on the same share of what they see: the
-                cheapest, or what a limit given as well says. A fifth of the examples only plans the tests.
+                then among the thresholds that keep it, with all stages passing on the same share of what they see: the
+                cheapest, or the best by a limit given besides. A fifth of the examples serves to plan the tests only.
             quality: of an answer, (text, example) → [0, 1]; by default 1 if it is one of the references, else 0.
             cost: of one model's answer, (prediction, stage) → number.
 
@@ -123,16 +125,16 @@ class Cascade:
         return self.calibration
 
     def __call__(self, examples: Sequence[Example]) -> list[Answer]:
-        """Answers in the order of the examples; deferred ones are regrouped, so every model runs full batches.
+        """Answers in the order of the examples; deferred queries are regrouped, so that every model runs full batches.
 
         Raises:
             CatKerasError: no thresholds yet, or an example that the thresholds were calibrated on.
         """
-        seen = [e for e in examples if calibration.digest(e) in self.calibrated_on]
-        if seen:
+        calibrated = [e for e in examples if calibration.digest(e) in self.calibrated_on]
+        if calibrated:
             raise CatKerasError(
-                f"Calibration and test examples are disjoint. Received: {len(seen)} that were calibrated on, "
-                f"e.g. {seen[0].task}/{seen[0].id}. Split the data by id"
+                f"Calibration and test examples are disjoint. Received: {len(calibrated)} that were calibrated on, "
+                f"e.g. {calibrated[0].task}/{calibrated[0].id}. Split the data by id"
             )
         return self._answer(examples)
 
@@ -145,7 +147,7 @@ class Cascade:
         return self._answer([Example(f"query-{i}", p, "", options=tuple(options)) for i, p in enumerate(prompts)])
 
     def save(self, directory: str | Path):
-        """Writes models, rule, thresholds, arguments and calibration to a folder, whole or not at all; see `saved`."""
+        """Writes models, rule, thresholds, arguments and calibration to a folder, all or nothing; see `saved`."""
         saved.save(self, Path(directory))
 
     @classmethod
@@ -162,21 +164,21 @@ class Cascade:
             raise CatKerasError("A cascade needs thresholds before it answers. Call calibrate, or pass thresholds=")
         answers: list[Answer | None] = [None] * len(examples)
         spent = np.zeros((len(examples), 4))
-        left = np.arange(len(examples))
+        unanswered = np.arange(len(examples))
         for stage, predictor in enumerate(self.predictors):
-            if not len(left):
+            if not len(unanswered):
                 break
-            predictions = predictor([examples[i] for i in left])
-            spent[left] += [(p.n_prompt, p.n_answer, p.flops, p.seconds) for p in predictions]
-            scores, keep = self._judge(stage, predictions)
-            for i, p, s in zip(left[keep], np.array(predictions, object)[keep], scores[keep], strict=True):
+            predictions = predictor([examples[i] for i in unanswered])
+            spent[unanswered] += [(p.n_prompt, p.n_answer, p.flops, p.seconds) for p in predictions]
+            scores, keep = self._scores(stage, predictions)
+            for i, p, s in zip(unanswered[keep], np.array(predictions, object)[keep], scores[keep], strict=True):
                 read, written, flops, seconds = spent[i].tolist()
                 answers[i] = Answer(p.text, stage, float(s), examples[i].id, int(read), int(written), flops, seconds)
-            left = left[~keep]
+            unanswered = unanswered[~keep]
         return answers
 
-    def _judge(self, stage, predictions):
-        """Scores of one stage, and which of its answers are kept."""
+    def _scores(self, stage, predictions):
+        """Scores of one stage, and whether each of its answers is kept."""
         if stage < len(self.rules):
             scores = self.rules[stage](predictions)
             return scores, scores >= self.thresholds[stage]
@@ -202,10 +204,6 @@ def _guarantee(given) -> Guarantee | None:
         raise CatKerasError(f"A guarantee is (alpha, delta) or a Guarantee. Received: {given!r} ({error})") from None
 
 
-def _reference(model) -> str | None:
-    """The name of a preset that lies elsewhere, which saving need not copy."""
-    return model if isinstance(model, str) and not Path(model).is_dir() else None
-
-
 def _loaded(model):
+    """A model that was given by its name or folder, loaded; any other as it is."""
     return models.load(model) if isinstance(model, str | Path) else model

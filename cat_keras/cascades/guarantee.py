@@ -1,9 +1,10 @@
-"""A promise about a threshold: Learn-then-Test (arXiv 2110.01052) by fixed-sequence testing.
+"""A guarantee for a threshold: Learn-then-Test (arXiv 2110.01052) by fixed-sequence testing.
 
-Each candidate threshold is a hypothesis "its expected loss exceeds alpha", tested with a p-value that holds for any
-number of independent examples. The candidates are tested in an order chosen beforehand, from the one most likely to
-keep the promise on, each at the full level delta, until one cannot be rejected: the chance that any of those before it
-breaks the promise is at most delta. So any of them may be chosen, by whatever the same examples say of them.
+For each candidate threshold, the hypothesis "its expected loss exceeds alpha" is tested with a p-value that is valid
+for any number of independent examples. The order of the tests is fixed beforehand and begins with the candidate that
+most likely keeps the guarantee. Each test is at the full level delta, and testing ends at the first hypothesis that is
+not rejected. The chance that any candidate before it breaks the guarantee is then at most delta, so any of these may be
+chosen, also by means of the same examples.
 
     >>> losses = np.array([[0] * 100, [0] * 97 + [1] * 3, [0] * 90 + [1] * 10])  # three candidates, 100 examples
     >>> binomial_p_value(losses, 0.1).round(4).tolist()
@@ -20,7 +21,7 @@ from scipy.stats import binom
 
 from cat_keras.errors import CatKerasError
 
-STAKE = 0.75  # of the stake that a loss of 1 would ruin: one bad example must leave something to go on with
+STAKE = 0.75  # at most this share of the stake at which a loss of 1 takes all capital, so that some is always left
 
 
 def binomial_p_value(losses: np.ndarray, alpha: float) -> np.ndarray:
@@ -46,7 +47,7 @@ def hoeffding_bentkus_p_value(losses: np.ndarray, alpha: float) -> np.ndarray:
     mean = losses.mean(-1)
     low = np.minimum(mean, alpha)
     hoeffding = np.exp(-n * (rel_entr(low, alpha) + rel_entr(1 - low, 1 - alpha)))
-    # n times a mean of n numbers may miss the whole number that it is by rounding.
+    # Rounding may put n times the mean slightly above the whole number that it is.
     bentkus = np.e * binom.cdf(np.ceil(n * mean - 1e-9), n, alpha)
     return np.minimum(np.minimum(hoeffding, bentkus), 1.0)
 
@@ -54,28 +55,28 @@ def hoeffding_bentkus_p_value(losses: np.ndarray, alpha: float) -> np.ndarray:
 def betting_p_value(losses: np.ndarray, alpha: float, delta: float) -> np.ndarray:
     """`1 / max_t Π_{i<=t} (1 − ν_i (x_i − α))`, for losses x in [0, 1]: sharp where their variance is small.
 
-    If the expected loss were alpha or more, the product would be a nonnegative supermartingale from 1, which exceeds
-    1/δ with probability at most δ (Ville). The stakes ν_i look at earlier examples alone; as in Waudby-Smith and
-    Ramdas, arXiv 2010.09686, for the empirical variance so far. It depends on the order of the examples, which is to be
-    independent of what they hold. Arguments as in `binomial_p_value`.
+    If the expected loss were alpha or more, the product would be a nonnegative supermartingale that starts at 1, which
+    exceeds 1/δ with probability at most δ (Ville). The stakes ν_i depend on earlier examples alone, through the
+    empirical variance so far, as in Waudby-Smith and Ramdas, arXiv 2010.09686. The p-value depends on the order of the
+    examples, which must be independent of their content. Arguments as in `binomial_p_value`.
 
     Args:
         delta: the level that the stakes are made for; the p-value holds at any.
     """
     n = losses.shape[-1]
-    seen = np.arange(1, n + 1)
-    mean = (0.5 + np.cumsum(losses, -1)) / (1 + seen)
-    variance = (0.25 + np.cumsum((losses - mean) ** 2, -1)) / (1 + seen)
-    before = np.concatenate([np.full((*losses.shape[:-1], 1), 0.25), variance[..., :-1]], -1)
-    stakes = np.minimum(np.sqrt(2 * np.log(1 / delta) / (n * before)), STAKE / (1 - alpha))
+    count = np.arange(1, n + 1)
+    mean = (0.5 + np.cumsum(losses, -1)) / (1 + count)
+    variance = (0.25 + np.cumsum((losses - mean) ** 2, -1)) / (1 + count)
+    earlier_variance = np.concatenate([np.full((*losses.shape[:-1], 1), 0.25), variance[..., :-1]], -1)
+    stakes = np.minimum(np.sqrt(2 * np.log(1 / delta) / (n * earlier_variance)), STAKE / (1 - alpha))
     capital = np.cumsum(np.log1p(-stakes * (losses - alpha)), -1)
     return np.exp(-np.maximum(capital.max(-1), 0.0))
 
 
 def fixed_sequence(p_values: np.ndarray, delta: float) -> int:
     """How many leading hypotheses are rejected at family-wise level delta: those before the first p-value above it."""
-    kept = np.asarray(p_values) > delta
-    return int(np.argmax(kept)) if kept.any() else len(kept)
+    above = np.asarray(p_values) > delta
+    return int(np.argmax(above)) if above.any() else len(above)
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,14 @@ class Guarantee:
     """With probability 1 − delta over the draw of the calibration examples, the expectation of `of` is at most alpha.
 
     Args:
-        alpha: what is promised, in the unit of `of`, between 0 and the most it can be.
-        delta: chance that the promise fails, in (0, 1).
+        alpha: the bound that is guaranteed, in the unit of `of`, between 0 and the largest possible value.
+        delta: chance that the guarantee fails, in (0, 1).
         of: "loss", quality of the largest model's answer minus that of the cascade's, in [-1, 1]; "risk", 1 − quality,
             in [0, 1]; "cost" of a query.
-        bound: for "cost", the most that a query can cost: without it nothing can be promised of the expectation.
-        test: "binomial" (losses 0 and 1 alone), "hoeffding-bentkus" or "betting"; by default the sharpest that holds:
-            "binomial" for the risk of exact matches, else "betting". (A loss of 0.05 is out of reach of
-            "hoeffding-bentkus" on the scale [-1, 1] even with a thousand examples on which both models agree.)
+        bound: for "cost", the most that a query can cost; without it nothing can be guaranteed of the expectation.
+        test: "binomial" (for losses 0 and 1 alone), "hoeffding-bentkus" or "betting"; by default the sharpest that is
+            valid: "binomial" for the risk of exact matches, else "betting". ("hoeffding-bentkus" cannot certify a loss
+            of 0.05 on the scale [-1, 1], even with a thousand examples on which both models agree.)
 
     Raises:
         CatKerasError: a value out of range.
@@ -110,22 +111,22 @@ class Guarantee:
             )
         if self.test not in (None, "binomial", "hoeffding-bentkus", "betting"):
             raise CatKerasError(f"A test is binomial, hoeffding-bentkus or betting. Received: {self.test!r}")
-        if not (0 < self.alpha < self._top and 0 < self.delta < 1):
+        if not (0 < self.alpha < self._max and 0 < self.delta < 1):
             raise CatKerasError(
-                f"A guarantee has alpha between 0 and {self._top:g} and delta between 0 and 1. "
+                f"A guarantee has alpha between 0 and {self._max:g} and delta between 0 and 1. "
                 f"Received: alpha={self.alpha}, delta={self.delta}"
             )
 
     @property
-    def _top(self) -> float:
+    def _max(self) -> float:
         return float(self.bound) if self.of == "cost" else 1.0
 
     def certified(self, losses: np.ndarray, binary: bool = False) -> int:
-        """How many leading candidates the promise holds for, all at once.
+        """For how many leading candidates the guarantee holds, jointly.
 
         Args:
-            losses: (candidates, n): what `of` was on each example, candidates in the order of testing.
-            binary: whether losses are 0 and 1 by their nature, not just in these examples.
+            losses: (candidates, n): the value of `of` on each example, candidates in the order of testing.
+            binary: whether losses are 0 and 1 by definition, not just in these examples.
 
         Raises:
             CatKerasError: losses outside their range, or not 0 and 1 under the binomial test.
@@ -135,11 +136,11 @@ class Guarantee:
     def p_values(self, losses: np.ndarray, alpha: float, binary: bool = False) -> np.ndarray:
         """(candidates,): of "the expectation exceeds alpha"; arguments as in `certified`."""
         bottom = -1.0 if self.of == "loss" else 0.0
-        if losses.min() < bottom or losses.max() > self._top:
+        if losses.min() < bottom or losses.max() > self._max:
             raise CatKerasError(
-                f"A {self.of} lies in [{bottom:g}, {self._top:g}]. Received: from {losses.min():g} to {losses.max():g}"
+                f"A {self.of} lies in [{bottom:g}, {self._max:g}]. Received: from {losses.min():g} to {losses.max():g}"
             )
-        unit, level = (losses - bottom) / (self._top - bottom), (alpha - bottom) / (self._top - bottom)
+        unit, level = (losses - bottom) / (self._max - bottom), (alpha - bottom) / (self._max - bottom)
         test = self.test or ("binomial" if binary else "betting")
         if test == "betting":
             return betting_p_value(unit, level, self.delta)
@@ -150,7 +151,7 @@ class Guarantee:
         return binomial_p_value(unit, level)
 
     def least(self, losses: np.ndarray, binary: bool = False) -> float:
-        """The smallest alpha, to 1/1000 of its range, that the first candidate is certified for; its top if none is."""
-        alphas = self._top * np.arange(1, 1000) / 1000
+        """The smallest alpha, to 1/1000 of its range, that certifies the first candidate; its maximum if none does."""
+        alphas = self._max * np.arange(1, 1000) / 1000
         first = losses[:1]
-        return next((a for a in alphas if self.p_values(first, a, binary)[0] <= self.delta), self._top)
+        return next((a for a in alphas if self.p_values(first, a, binary)[0] <= self.delta), self._max)

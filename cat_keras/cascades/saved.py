@@ -1,6 +1,6 @@
-"""A cascade as a folder: `cascade.json`, a preset per model, and a manifest with the checksum of every file.
+"""A cascade saved as a folder: `cascade.json`, a preset per model, and a manifest with the checksum of every file.
 
-A model that was given by the name of a preset is kept as that name, with the hashes of its weights and its tokenizer.
+A model that was given by the name of a preset is stored as that name, with the hashes of its weights and tokenizer.
 """
 
 import json
@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 def save(cascade, directory: Path):
-    """Writes the folder; replaces a saved cascade, and nothing else.
+    """Writes the folder; an existing folder is replaced only if it is a saved cascade.
 
     Raises:
         CatKerasError: no thresholds yet, an argument or a rule that cannot be stored, or a folder of something else.
@@ -28,9 +28,9 @@ def save(cascade, directory: Path):
         raise CatKerasError("A cascade is saved with its thresholds. Received: none. Call calibrate first")
     if directory.exists() and not (directory / "cascade.json").exists():
         raise CatKerasError(f"A cascade is saved to a new folder, or over a saved one. Received: {directory}")
-    facts = _as_json(_facts(cascade))
+    facts = _facts(cascade)
     for config in (facts["rule"], *facts["rules"]):
-        deferral.from_config(config)  # better now than when it is loaded
+        deferral.from_config(config)  # an error here is better than one when the cascade is loaded
     with store.replaced(directory) as temporary:
         for stage, (predictor, name) in enumerate(zip(cascade.predictors, cascade.references, strict=True)):
             if name is None:
@@ -39,9 +39,10 @@ def save(cascade, directory: Path):
         store.seal(temporary, {})
 
 
-def _facts(cascade):
+def _facts(cascade) -> dict:
+    """The content of `cascade.json`, as it will be read back."""
     thresholds = list(map(str, cascade.thresholds))  # JSON has no infinity
-    return {
+    facts = {
         "format": FORMAT,
         "models": [
             name and {"preset": name, **_hashes(predictor.model)}
@@ -54,10 +55,6 @@ def _facts(cascade):
         "calibration": cascade.calibration and asdict(cascade.calibration) | {"thresholds": thresholds},
         "calibrated_on": sorted(cascade.calibrated_on),
     }
-
-
-def _as_json(facts):
-    """The facts as they will be read back."""
     try:
         return json.loads(json.dumps(facts, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -75,32 +72,32 @@ def _hashes(model):
 
 
 def load(directory: Path, make: Callable):
-    """The cascade of a folder; see `Cascade.load`.
+    """The cascade saved in a folder; see `Cascade.load`.
 
     Args:
-        make: the class of it, called as `make(models, rule, thresholds, **arguments)`.
+        make: the class of the cascade, called as `make(models, rule, thresholds, **arguments)`.
     """
-    wrong = store.damage(directory)
-    if wrong:
-        raise CatKerasError(f"A saved cascade is as it was saved. Received: {directory}: {wrong}. Save it again")
+    damage = store.damage(directory)
+    if damage:
+        raise CatKerasError(f"A saved cascade is as it was saved. Received: {directory}: {damage}. Save it again")
     facts = store.read_json(directory / "cascade.json")
     if facts["format"] != FORMAT:
         raise CatKerasError(f"This version reads cascades of format {FORMAT}. Received: {facts['format']}")
     thresholds = list(map(float, facts["thresholds"]))
-    stages = [directory / f"stage-{i}" if kept is None else kept["preset"] for i, kept in enumerate(facts["models"])]
+    stages = [directory / f"stage-{i}" if model is None else model["preset"] for i, model in enumerate(facts["models"])]
     arguments = facts["arguments"]
     if "sampler" in arguments:
         arguments["sampler"] = Sampler(**arguments["sampler"])
     cascade = make(stages, deferral.from_config(facts["rule"]), thresholds, **arguments)
-    for predictor, kept in zip(cascade.predictors, facts["models"], strict=True):
-        if kept and kept != {"preset": kept["preset"], **_hashes(predictor.model)}:
+    for predictor, model in zip(cascade.predictors, facts["models"], strict=True):
+        if model and model != {"preset": model["preset"], **_hashes(predictor.model)}:
             raise CatKerasError(
                 f"The preset of a saved cascade has the weights and tokenizer that it was saved with. Received: others "
-                f"under {kept['preset']!r}. Calibrate again and save"
+                f"under {model['preset']!r}. Calibrate again and save"
             )
     cascade.rules = list(map(deferral.from_config, facts["rules"]))
     cascade.calibrated_on = frozenset(facts["calibrated_on"])
-    if kept := facts["calibration"]:
-        lists = {key: tuple(value) for key, value in kept.items() if isinstance(value, list)}
-        cascade.calibration = Calibration(**kept | lists | {"thresholds": tuple(thresholds)})
+    if choice := facts["calibration"]:
+        tuples = {key: tuple(value) for key, value in choice.items() if isinstance(value, list)}
+        cascade.calibration = Calibration(**choice | tuples | {"thresholds": tuple(thresholds)})
     return cascade

@@ -1,4 +1,4 @@
-"""Text → token arrays → fixed-shape batches, as pure functions of (data, seed, step)."""
+"""From texts to token ids: examples become one ragged array, in which each sequence fits the context of a model."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,10 +18,12 @@ class Encoded:
     """Examples as one ragged int32 array: `start, prompt, target, end` each, loss on `target, end`.
 
     Attributes:
-        tokens: (total,) int32. offsets: (n + 1,) int64, where each example begins.
+        tokens: (total,) int32, the sequences one after the other.
+        offsets: (n + 1,) int64, where each example begins.
         n_prompt: (n,) int32, tokens before the target, the start token included.
         ids: names of the examples, "task/id".
-        truncated: how many prompts were cut to fit. dropped: names of examples left out for a target too long.
+        truncated: how many prompts were cut to fit.
+        dropped: names of the examples that were left out because their target was too long.
         tokenizer: fingerprint of the tokenizer.
     """
 
@@ -55,6 +57,7 @@ class Encoded:
         return digest.hexdigest()
 
     def save(self, path: Path):
+        """Writes an uncompressed npz archive."""
         np.savez(
             path,
             tokens=self.tokens,
@@ -68,16 +71,20 @@ class Encoded:
 
     @classmethod
     def load(cls, path: Path) -> "Encoded":
-        """Raises CatKerasError when the file is damaged, or larger than it says."""
-        z = read_npz(path)
+        """Reads what `save` wrote.
+
+        Raises:
+            CatKerasError: the file is damaged, or its arrays declare more bytes than it has.
+        """
+        arrays = read_npz(path)
         return cls(
-            z["tokens"],
-            z["offsets"],
-            z["n_prompt"],
-            tuple(z["ids"].tolist()),
-            int(z["truncated"]),
-            tuple(z["dropped"].tolist()),
-            str(z["tokenizer"]),
+            arrays["tokens"],
+            arrays["offsets"],
+            arrays["n_prompt"],
+            tuple(arrays["ids"].tolist()),
+            int(arrays["truncated"]),
+            tuple(arrays["dropped"].tolist()),
+            str(arrays["tokenizer"]),
         )
 
 
@@ -92,26 +99,34 @@ def tokenize(tokenizer, texts: Sequence[str]) -> list[list[int]]:
 def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: bool = True):
     """One sequence `start, prompt, target, end` of at most `max_length` tokens.
 
-    The prompt loses its *beginning* when it is too long; the target and its end token are never cut.
+    A prompt that is too long loses its *beginning*; the target and its end token are never cut.
+
+    Args:
+        prompt, target: token ids without special tokens.
+        tokenizer: says the ids of the special tokens.
+        max_length: tokens, special ones included.
+        end: whether to append the end token.
 
     Returns:
-        (tokens, n_prompt, was_cut), or None when the target alone does not fit.
+        (tokens, n_prompt, was_cut), or None if the target alone does not fit.
     """
     start = special_id(tokenizer, "start")
     head = [] if start is None else [start]
     tail = target + ([special_id(tokenizer, "end")] if end else [])
     room = max_length - len(head) - len(tail)
-    # A causal model predicts from something: without a start token one prompt token has to stay.
+    # A causal model predicts from at least one token: without a start token, one prompt token has to stay.
     if room < (0 if head else 1):
         return None
-    kept = prompt[len(prompt) - room :] if len(prompt) > room else prompt
-    return head + kept + tail, len(head) + len(kept), len(kept) < len(prompt)
+    was_cut = len(prompt) > room
+    if was_cut:
+        prompt = prompt[len(prompt) - room :]
+    return head + prompt + tail, len(head) + len(prompt), was_cut
 
 
 def prompts_within(texts: Sequence[str], tokenizer, room: int) -> tuple[list[list[int]], int]:
     """Token ids of prompts for decoding, start token first, at most `room` each; and how many lost their beginning."""
-    joined = [join(ids, [], tokenizer, room, end=False) for ids in tokenize(tokenizer, texts)]
-    return [tokens for tokens, _, _ in joined], sum(cut for _, _, cut in joined)
+    prompts = [join(ids, [], tokenizer, room, end=False) for ids in tokenize(tokenizer, texts)]
+    return [tokens for tokens, _, _ in prompts], sum(was_cut for _, _, was_cut in prompts)
 
 
 def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error") -> Encoded:
@@ -120,12 +135,12 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
     Args:
         examples: prompts and targets; prompt and target are tokenized apart, so that no token spans the two.
         tokenizer: a KerasHub tokenizer.
-        max_length: the context, in tokens, specials included.
+        max_length: the context, in tokens, special ones included.
         long_targets: what to do with a target that does not fit the context: "error", or "drop" the example.
 
     Raises:
-        CatKerasError: no examples; an empty target; a target that does not fit, under "error"; an empty prompt and a
-            tokenizer without a start token.
+        CatKerasError: there are no examples; a target is empty; a target does not fit, under "error"; a prompt is
+            empty and the tokenizer has no start token.
     """
     if not examples:
         raise CatKerasError("Training data holds at least one example. Received: none")
@@ -141,18 +156,19 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
                 "Without a start token, which this tokenizer does not have, a prompt has at least one token. "
                 f"Received: an empty prompt in example {name}"
             )
-        joined = join(prompt, target, tokenizer, max_length)
-        if joined is None and long_targets == "error":
+        sequence = join(prompt, target, tokenizer, max_length)
+        if sequence is None and long_targets == "error":
             raise CatKerasError(
                 f"A target fits the context. Received: {len(target)} tokens in example {name}, context {max_length}. "
                 'Raise max_length, or leave such examples out with long_targets="drop"'
             )
-        if joined is None:
+        if sequence is None:
             dropped.append(name)
             continue
-        sequences.append(joined[0])
-        n_prompt.append(joined[1])
-        truncated += joined[2]
+        tokens, length, was_cut = sequence
+        sequences.append(tokens)
+        n_prompt.append(length)
+        truncated += was_cut
         ids.append(name)
     return Encoded(
         tokens=np.concatenate([np.asarray(s, np.int32) for s in sequences]) if sequences else np.zeros(0, np.int32),

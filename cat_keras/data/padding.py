@@ -1,4 +1,8 @@
-"""Sequences of unequal length as arrays of fixed shapes: which padded lengths, and the arrays of one batch."""
+"""Sequences of unequal length as arrays of fixed shapes.
+
+Under XLA every shape is a compilation of its own, so sequences are padded to a few lengths: `bucket_lengths` chooses
+these, `pad` makes the arrays of one batch, and `windows` goes once through a data set. `training.batches` shuffles it.
+"""
 
 from collections.abc import Iterator
 
@@ -8,16 +12,24 @@ from cat_keras.data.encoding import Encoded
 
 
 def bucket_lengths(lengths: np.ndarray, count: int, multiple: int = 8) -> tuple[int, ...]:
-    """At most `count` padded lengths, multiples of `multiple`, that minimise padding over `lengths`.
+    """At most `count` padded lengths, multiples of `multiple`, with the least padding in total over `lengths`.
 
-    Each length is one compilation under XLA; dynamic programming over the distinct rounded lengths finds the best set.
+    Dynamic programming over the distinct rounded lengths finds the best set.
+
+    Args:
+        lengths: (n,) integers, tokens of each sequence.
+        count: most padded lengths to return.
+        multiple: every padded length is a multiple of it.
+
+    Returns:
+        the padded lengths, ascending; the last one fits the longest sequence.
     """
     rounded = -(-np.asarray(lengths) // multiple) * multiple
     edges, sizes = np.unique(rounded, return_counts=True)
     total = np.concatenate([[0], np.cumsum(sizes)])
-    # best[j]: (padded tokens, chosen edges) with the shortest j edges covered.
+    # best[j]: (padded tokens, chosen edges) of the best way to cover the sequences of the j shortest edges.
     best = [(0, ())] + [(total[j] * int(edges[j - 1]), (int(edges[j - 1]),)) for j in range(1, len(edges) + 1)]
-    for _ in range(count - 1):
+    for _ in range(count - 1):  # each round allows one edge more
         best = [best[0]] + [
             min(
                 (best[i][0] + (total[j] - total[i]) * int(edges[j - 1]), best[i][1] + (int(edges[j - 1]),))
@@ -29,11 +41,17 @@ def bucket_lengths(lengths: np.ndarray, count: int, multiple: int = 8) -> tuple[
 
 
 def pad(data: Encoded, rows: np.ndarray, length: int, batch_size: int, scope: str = "target") -> dict[str, np.ndarray]:
-    """The arrays of one batch, (batch_size, length) int32 each; missing rows are all padding.
+    """The arrays of one batch, (batch_size, length) int32 each.
+
+    Args:
+        data: from `encode`.
+        rows: at most `batch_size` numbers of examples; the rows of the batch beyond them are all padding.
+        length: padded length, at least the number of model inputs of each of the examples.
+        batch_size: rows of the arrays.
+        scope: "target" gives weight 1 to the target tokens, "all" to every token that is predicted.
 
     Returns:
-        token_ids, padding_mask, labels (the next token), weights (1 where the loss counts: on target tokens, or on
-        every token with scope="all").
+        token_ids, padding_mask, labels (the next token at each position) and weights (1 where the loss counts).
     """
     token_ids, labels, mask, weights = (np.zeros((batch_size, length), np.int32) for _ in range(4))
     for i, row in enumerate(rows):
@@ -42,7 +60,7 @@ def pad(data: Encoded, rows: np.ndarray, length: int, batch_size: int, scope: st
         token_ids[i, :n], labels[i, :n], mask[i, :n] = sequence[:-1], sequence[1:], 1
         first = data.n_prompt[row] - 1 if scope == "target" else 0
         weights[i, max(first, 0) : n] = 1
-    # A row of padding alone would attend to nothing: softmax over an empty set is NaN in some backends.
+    # A row of padding alone would attend to nothing, and a softmax over an empty set is NaN in some backends.
     mask[len(rows) :, 0] = 1
     return {"token_ids": token_ids, "padding_mask": mask, "labels": labels, "weights": weights}
 
@@ -50,12 +68,22 @@ def pad(data: Encoded, rows: np.ndarray, length: int, batch_size: int, scope: st
 def windows(
     data: Encoded, batch_size: int, edges: np.ndarray, rows: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Every example (or those of `rows`) once, padded to `edges`: (row numbers, `pad` arrays). For scoring."""
+    """Goes once through the examples in the order of their lengths, in batches, for scoring.
+
+    Args:
+        data: from `encode`.
+        batch_size: examples per batch.
+        edges: padded lengths, ascending, from `bucket_lengths`; longer examples are left out.
+        rows: (n,) int, which examples; None for all.
+
+    Yields:
+        (numbers of the examples in the batch, the arrays of `pad`).
+    """
     rows = np.arange(len(data)) if rows is None else rows
     order = rows[np.argsort(data.lengths[rows], kind="stable")]
     bucket = np.searchsorted(edges, data.lengths[order])
     for b, length in enumerate(edges):
         members = order[bucket == b]
         for i in range(0, len(members), batch_size):
-            chosen = members[i : i + batch_size]
-            yield chosen, pad(data, chosen, int(length), batch_size)
+            batch_rows = members[i : i + batch_size]
+            yield batch_rows, pad(data, batch_rows, int(length), batch_size)

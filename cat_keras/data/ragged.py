@@ -1,4 +1,4 @@
-"""Rows of different length as one vector: a list column of a Parquet file without a Python object per row."""
+"""Rows of different length in one vector, so that a list column of a Parquet file needs no Python object per row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,5 +31,5 @@ class Ragged(Sequence):
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n,) int64."""
+        """(n,) int64, the length of each row."""
         return np.diff(self.offsets).astype(np.int64)

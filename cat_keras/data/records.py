@@ -1,4 +1,4 @@
-"""What everything passes around: an `Example` goes in, a `Prediction` comes out."""
+"""The two records that all parts exchange: an `Example` goes into a model, a `Prediction` comes out."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -12,14 +12,14 @@ class Example:
     Attributes:
         id: unique within its task and split; the unit of pairing and of disjointness checks.
         prompt: what the model reads.
-        target: what it should answer; for classification one of `options`.
+        target: what the model should answer; for classification one of `options`.
         task: name of the task.
         options: the answers a classification chooses from, in the order of the data; empty for generation.
         references: every accepted answer; `(target,)` when there is only one.
         group: a label that reports may split by (the stratum of an embedded example), or "".
 
     Raises:
-        CatKerasError: a field is no text, or one that UTF-8 cannot write (half of a surrogate pair).
+        CatKerasError: a field is no text, or a text that UTF-8 cannot write (half of a surrogate pair).
     """
 
     id: str
@@ -32,13 +32,13 @@ class Example:
 
     def __post_init__(self):
         try:
-            # JSON and Parquet hand back lists; a frozen record holds tuples.
+            # JSON and Parquet return lists; a frozen record holds tuples.
             for name in ("options", "references"):
                 if isinstance(getattr(self, name), str):
                     raise TypeError(f"{name} is a text, not a list of texts")
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-            single = (self.id, self.prompt, self.target, self.task, self.group)
-            "".join((*single, *self.options, *self.references)).encode()
+            texts = (self.id, self.prompt, self.target, self.task, self.group, *self.options, *self.references)
+            "".join(texts).encode()
         except (TypeError, UnicodeEncodeError) as error:
             raise CatKerasError(
                 f"The fields of an example are texts, and lists of them, that UTF-8 can write. Received: {error} in "
@@ -49,7 +49,7 @@ class Example:
 
     @property
     def answer(self) -> int:
-        """Place of the target among the options; −1 where it is none of them."""
+        """Index of the target among the options; −1 if it is none of them."""
         return self.options.index(self.target) if self.target in self.options else -1
 
     def asdict(self) -> dict:
@@ -58,17 +58,23 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one model answered to one example, with all that scores, costs and metrics are computed from.
+    """What one model answered to one example, with everything that scores, costs and metrics are computed from.
 
     Attributes:
-        id: id of the example. task: its task.
+        id: id of the example.
+        task: task of the example.
         text: the answer; for classification the chosen option.
-        token_logprobs: natural-log probability of each answer token, end-of-sequence included when emitted.
+        token_logprobs: natural-log probability of each answer token, the end token included if it was emitted.
         option_logprobs: log-likelihood of each option (nats), in the order of the options; empty for generation.
-        n_prompt: prompt tokens read. n_answer: answer tokens, all options counted for classification.
-        flops: forward floating-point operations (see `costs`). seconds: wall time of the call, its share by FLOPs.
-        token_entropies: of the distribution of each answer token (nats). token_margins: difference of its two largest
-            probabilities. embedding: mean last hidden state over the answer tokens. Generated answers, when asked for.
+        n_prompt: prompt tokens read.
+        n_answer: answer tokens; for classification, those of all options.
+        flops: forward floating-point operations (see `costs`).
+        seconds: this example's share, by FLOPs, of the wall time of the call that answered it.
+
+    The last three are of generated answers, and only filled on request:
+        token_entropies: entropy of the distribution of each answer token (nats).
+        token_margins: difference of the two largest probabilities at each answer token.
+        embedding: mean last hidden state over the answer tokens.
     """
 
     id: str

@@ -1,8 +1,8 @@
-"""Attention of Gemma models over a cache whose keys and values are tensors of their own.
+"""Attention of Gemma models over a cache that holds keys and values of every layer as separate tensors.
 
-KerasHub stacks keys and values of all layers into one tensor, and takes that apart and together again for every token:
-most of the time of decoding with a small model. Here each is written at one place. Everything else of the model, and
-every other family, runs KerasHub's own code.
+KerasHub stacks keys and values of all layers into one tensor, and splits and restacks it for every token, which takes
+most of the time of decoding with a small model. Here each tensor is written in place. The rest of the model, and every
+other family, runs KerasHub's own code.
 """
 
 import contextlib
@@ -15,13 +15,16 @@ def layers(model) -> list:
     from keras_hub.src.models.gemma.gemma_attention import CachedGemmaAttention
 
     blocks = getattr(getattr(model, "backbone", None), "transformer_layers", [])
-    found = [getattr(block, "attention", None) for block in blocks]
-    fits = all(type(layer) is CachedGemmaAttention and not layer.use_sliding_window_attention for layer in found)
-    return found if fits else []
+    attentions = [getattr(block, "attention", None) for block in blocks]
+    fits = all(type(layer) is CachedGemmaAttention and not layer.use_sliding_window_attention for layer in attentions)
+    return attentions if fits else []
 
 
 def leaves(model, tight: bool) -> list[tuple]:
-    """(shape, dtype, axis of rows, axis of tokens) of keys and values, layer after layer; tight ones in two parts."""
+    """(shape, dtype, axis of rows, axis of tokens) of each tensor of a cache, layer after layer.
+
+    A layer has keys and values; in a tight cache each of these is in two parts, see `read`.
+    """
     return [
         ((1, layer.num_key_value_heads, 2, layer.head_dim), layer.compute_dtype, 0, 2)
         for layer in layers(model)
@@ -30,29 +33,29 @@ def leaves(model, tight: bool) -> list[tuple]:
 
 
 def read(model, attentions, tokens, cache, index, tight):
-    """What `CachedModel.read` returns.
+    """The forward pass of `CachedModel.read`, with its arguments and results.
 
-    Keys and values are (rows, key-value heads, width, head size), written at the index. With `tight` each is in two
-    parts, settled and recent, and new ones are appended to the recent: that is all that is copied.
+    Keys and values are (rows, key-value heads, width, head size) and are written at the index. In a tight cache each is
+    in two parts, settled and recent. New ones are appended to the recent part, so that only this part is copied.
     """
     rows, width = ops.shape(tokens)[0], index + ops.shape(tokens)[1] if tight else ops.shape(cache[0])[2]
-    # KerasHub's own handling of the cache is given one without numbers in it.
+    # KerasHub's own code still handles a cache, so it gets one that holds no numbers.
     hollow = ops.zeros([rows, len(attentions), 2, width, 0, 0], attentions[0].compute_dtype)
     size, written = len(cache) // len(attentions), []
     with contextlib.ExitStack() as stack:
         for i, layer in enumerate(attentions):
-            mine = cache[i * size : (i + 1) * size]
-            stack.enter_context(_replaced(layer, _call(layer, mine, tight, written)))
+            of_layer = cache[i * size : (i + 1) * size]
+            stack.enter_context(_replaced(layer, _cached_call(layer, of_layer, tight, written)))
         logits, hidden, _ = model.call_with_cache(tokens, hollow, index)
     return logits, hidden, written
 
 
 def settle(cache) -> list:
-    """A tight cache with nothing recent."""
-    out = []
-    for old, recent in zip(cache[::2], cache[1::2], strict=True):
-        out += [ops.concatenate([old, recent], axis=2), recent[:, :, :0]]
-    return out
+    """The same tight cache with everything in its settled parts and nothing in the recent ones."""
+    parts = []
+    for settled, recent in zip(cache[::2], cache[1::2], strict=True):
+        parts += [ops.concatenate([settled, recent], axis=2), recent[:, :, :0]]
+    return parts
 
 
 @contextlib.contextmanager
@@ -61,33 +64,39 @@ def _replaced(layer, call):
     try:
         yield
     finally:
-        del layer.call  # the method of the class shows again
+        del layer.call  # uncovers the method of the class
 
 
-def _call(layer, mine, tight, written):
-    """A replacement of the layer's `call` that appends its part of the cache, these tokens included, to `written`."""
+def _cached_call(layer, of_layer, tight, written):
+    """A replacement of the layer's `call` that reads and writes a cache of ours.
+
+    Args:
+        of_layer: the tensors of the cache that belong to the layer.
+        written: a list to which each call appends these tensors with the new tokens in them.
+    """
 
     def call(x, attention_mask=None, cache=None, cache_update_index=0, training=False):
-        query, key = (layer._apply_rope(dense(x), cache_update_index) for dense in (layer.query_dense, layer.key_dense))
-        new = (ops.transpose(found, (0, 2, 1, 3)) for found in (key, layer.value_dense(x)))
+        query = layer._apply_rope(layer.query_dense(x), cache_update_index)
+        key = layer._apply_rope(layer.key_dense(x), cache_update_index)
+        new = [ops.transpose(tensor, (0, 2, 1, 3)) for tensor in (key, layer.value_dense(x))]
         if tight:
-            both = [[old, ops.concatenate([recent, more], axis=2)]
-                    for old, recent, more in zip(mine[::2], mine[1::2], new, strict=True)]  # fmt: skip
+            parts = zip(of_layer[::2], of_layer[1::2], new, strict=True)
+            keys, values = ([settled, ops.concatenate([recent, more], axis=2)] for settled, recent, more in parts)
         else:
             start = [0, 0, cache_update_index, 0]
-            both = [[ops.slice_update(old, start, more)] for old, more in zip(mine, new, strict=True)]
-        written.extend(part for parts in both for part in parts)
-        return layer.output_dense(attend(layer, query, *both, attention_mask)), cache
+            keys, values = ([ops.slice_update(old, start, more)] for old, more in zip(of_layer, new, strict=True))
+        written.extend([*keys, *values])
+        return layer.output_dense(attend(layer, query, keys, values, attention_mask)), cache
 
     return call
 
 
 def attend(layer, query, keys, values, mask):
-    """Softmax attention.
+    """Softmax attention of a layer.
 
     Args:
-        query: (rows, n, heads, head size). keys, values: lists of parts (rows, key-value heads, width, head size), of
-            which the widths add up.
+        query: (rows, n, heads, head size). keys, values: lists of parts (rows, key-value heads, width, head size),
+            whose widths add up to the width of the mask.
         mask: (rows, n, width), true where a token may be attended to.
 
     Returns:
@@ -103,8 +112,8 @@ def attend(layer, query, keys, values, mask):
     if layer.logit_soft_cap is not None:
         logits = ops.tanh(logits / layer.logit_soft_cap) * layer.logit_soft_cap
     weights = ops.cast(layer.softmax(logits, mask=mask[:, None, None]), query.dtype)
-    found, start = 0, 0
+    output, start = 0, 0
     for part in values:
         end = start + ops.shape(part)[2]
-        found, start = found + ops.matmul(weights[..., start:end], part[:, :, None]), end
-    return ops.reshape(ops.transpose(found, (0, 3, 1, 2, 4)), (rows, n, heads, size))
+        output, start = output + ops.matmul(weights[..., start:end], part[:, :, None]), end
+    return ops.reshape(ops.transpose(output, (0, 3, 1, 2, 4)), (rows, n, heads, size))

@@ -1,7 +1,7 @@
-"""A `CausalLM` with its key–value cache, for any family of KerasHub: what decoding, scoring and drafting stand on.
+"""A `CausalLM` with its key–value cache, for any family of KerasHub; decoding, scoring and drafting build on it.
 
-Rows of a batch share one position (KerasHub's caches are written at one index for all rows), so whoever calls this
-brings together rows that are equally far.
+The rows of a batch share one position, because KerasHub's caches are written at one index for all rows. So callers
+batch rows that are at the same position.
 """
 
 import functools
@@ -15,21 +15,21 @@ from keras import ops
 from cat_keras.decoding import attention
 from cat_keras.errors import CatKerasError
 
-RECENT = 16  # tokens of a tight cache that are kept apart from the others
+RECENT = 16  # tokens that the recent part of a tight cache holds before they are settled
 
 
 class CachedModel:
     """Reads tokens at a position and keeps their keys and values.
 
-    A cache is a flat list of tensors; `empty`, `widen`, `cut`, `take` and `concatenate` are all that happens to it
-    elsewhere.
+    A cache is a flat list of tensors. Other modules handle it only by `empty`, `widen`, `cut`, `take` and
+    `concatenate`.
 
     Args:
         model: a KerasHub `CausalLM`.
         static: round rows and widths up to few sizes and compile each with XLA, as accelerators need; by default on a
             GPU, a TPU and with JAX. Otherwise one traced function serves every number of rows and every width.
-        tight: a cache is as wide as the tokens that were read, where that is possible (Gemma, shapes not static), which
-            saves half the time: reading appends to it. Before reading at an earlier position, `cut` it.
+        tight: keep a cache as wide as the tokens that were read, where that is possible (Gemma, shapes not static). It
+            saves half the time. Reading appends to a tight cache, so `cut` it before reading at an earlier position.
 
     Attributes:
         compilations: functions traced so far.
@@ -60,7 +60,7 @@ class CachedModel:
     def spec(self) -> list[tuple[tuple, str]]:
         """(shape, dtype) of each tensor of a cache, None for its rows and its width."""
         return [
-            (tuple(None if a in (rows, width) else n for a, n in enumerate(shape)), dtype)
+            (tuple(None if axis in (rows, width) else n for axis, n in enumerate(shape)), dtype)
             for shape, dtype, rows, width in self._leaves
         ]
 
@@ -68,35 +68,35 @@ class CachedModel:
         """A cache of zeros with room for `width` tokens in each of `rows`."""
         sizes = [{r: rows, w: 0 if self.tight else width} for _, _, r, w in self._leaves]
         return [
-            ops.zeros([size.get(a, n) for a, n in enumerate(shape)], dtype)
+            ops.zeros([size.get(axis, n) for axis, n in enumerate(shape)], dtype)
             for (shape, dtype, _, _), size in zip(self._leaves, sizes, strict=True)
         ]
 
     def width(self, cache: list) -> int:
-        """Tokens that a cache has room for, or that a tight one holds."""
+        """Number of tokens that a cache has room for; of a tight one, that it holds."""
         return sum(int(leaf.shape[self._leaves[0][3]]) for leaf in cache[: 2 if self.tight else 1])
 
     def widen(self, cache: list, width: int) -> list:
         """The same cache with room for at least `width` tokens."""
-        if self.tight:  # what is recent is copied with every token, so it shall be little
+        if self.tight:  # the recent part is copied with every token, so it is kept small
             return attention.settle(cache) if int(cache[1].shape[2]) >= RECENT else cache
         more = max(width - self.width(cache), 0)
         if not more:
             return cache
         return [
-            ops.pad(leaf, [(0, more if a == w else 0) for a in range(len(shape))])
+            ops.pad(leaf, [(0, more if axis == w else 0) for axis in range(len(shape))])
             for leaf, (shape, _, _, w) in zip(cache, self._leaves, strict=True)
         ]
 
     def cut(self, cache: list, width: int) -> list:
-        """The first `width` tokens of a tight cache, so that rows can come together; any other as it is."""
+        """The first `width` tokens of a tight cache, so that rows can be joined; any other cache is unchanged."""
         if not self.tight:
             return cache
-        rest = max(width - int(cache[0].shape[2]), 0)
-        return [leaf[:, :, : rest if i % 2 else width] for i, leaf in enumerate(cache)]
+        recent = max(width - int(cache[0].shape[2]), 0)
+        return [leaf[:, :, : recent if i % 2 else width] for i, leaf in enumerate(cache)]
 
     def take(self, cache: list, rows) -> list:
-        """Some rows of a cache, in the order given."""
+        """A cache of the rows named, in that order."""
         rows = ops.convert_to_tensor(np.asarray(rows, np.int32))
         return [ops.take(leaf, rows, axis=r) for leaf, (_, _, r, _) in zip(cache, self._leaves, strict=True)]
 
@@ -110,7 +110,7 @@ class CachedModel:
         ]
 
     def rows(self, n: int) -> int:
-        """Rows to compute for `n` wanted ones: with static shapes a power of two."""
+        """How many rows are computed for `n` that are needed: with static shapes the next power of two."""
         return 1 << (n - 1).bit_length() if self.static else n
 
     def room(self, n: int) -> int:
@@ -121,7 +121,7 @@ class CachedModel:
     # -- computation ---------------------------------------------------------------------------------------------
 
     def read(self, tokens, cache: list, index):
-        """One forward pass, to be called within a function from `function`.
+        """One forward pass; call it only within a function that `function` compiles.
 
         Args:
             tokens: (rows, n) int32. cache: of these rows. index: scalar int32, position of the first of the tokens.
@@ -150,16 +150,16 @@ class CachedModel:
         return _compile(counted, [*specs, self.spec], self.model, self.static)
 
     def prefix(self, prompts: Sequence[Sequence[int]], width: int) -> list:
-        """The cache after prompts of one length, one row each and then what `rows` adds.
+        """The cache after prompts of one length: a row for each, then the rows that `rows` adds.
 
         Args:
-            prompts: token ids; may be empty ones. width: tokens that the cache shall have room for.
+            prompts: token ids; may be empty ones. width: tokens that the cache is to have room for.
         """
         rows, n = self.rows(len(prompts)), len(prompts[0])
         cache = self.empty(rows, width)
         if not n:
             return cache
-        # A prefix may end in padding: what that leaves in the cache is overwritten before anything attends to it.
+        # A prefix may end in padding. What padding leaves in the cache is overwritten before anything attends to it.
         padded = min(self.room(n), width, self.context) if self.static else n
         tokens = np.zeros((rows, padded), np.int32)
         tokens[: len(prompts), :n] = prompts
@@ -187,19 +187,16 @@ def _probe(model):
     """
     if not hasattr(model, "call_with_cache") or not hasattr(model, "_build_cache"):
         return None, []
-    one, two = (_built(model, np.zeros(shape, np.int32)) for shape in ((1, 2), (2, 4)))
+    # Families that also read images take further arguments, and get none.
+    images = [None] * (len(inspect.signature(model._build_cache).parameters) - 1)
+    one, two = (model._build_cache(ops.convert_to_tensor(np.zeros(shape, np.int32)), *images)[1]
+                for shape in ((1, 2), (2, 4)))  # fmt: skip
     leaves = []
     for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(two), strict=True):
         change = list(zip(a.shape, b.shape, strict=True))
         axes = [change.index(c) if change.count(c) == 1 else None for c in ((1, 2), (2, 4))]
         leaves.append((tuple(a.shape), keras.backend.standardize_dtype(a.dtype), *axes))
     return keras.tree.map_structure(lambda leaf: 0, one), leaves
-
-
-def _built(model, tokens):
-    """The cache that a model makes of some tokens; families that also read images get none."""
-    names = list(inspect.signature(model._build_cache).parameters)
-    return model._build_cache(ops.convert_to_tensor(tokens), *[None] * (len(names) - 1))[1]
 
 
 def _needs_static_shapes() -> bool:
@@ -220,7 +217,11 @@ def _compile(body, specs, model, static):
 
         if static:
             return tf.function(body, jit_compile=True)
-        return tf.function(body, input_signature=_signature(specs))
+        signature = [
+            [tf.TensorSpec(*leaf) for leaf in spec] if isinstance(spec, list) else tf.TensorSpec(*spec)
+            for spec in specs
+        ]
+        return tf.function(body, input_signature=signature)
     if backend == "jax":
         return _stateless(body, model)
     import torch
@@ -228,16 +229,8 @@ def _compile(body, specs, model, static):
     return torch.no_grad()(body)
 
 
-def _signature(specs):
-    import tensorflow as tf
-
-    return [
-        [tf.TensorSpec(*leaf) for leaf in spec] if isinstance(spec, list) else tf.TensorSpec(*spec) for spec in specs
-    ]
-
-
 def _stateless(body, model):
-    """A jitted function that reads the weights anew at every call, or JAX would keep those of the first."""
+    """A jitted function that takes the weights anew at every call; JAX would otherwise keep those of the first call."""
     import jax
 
     def pure(weights, *arguments):

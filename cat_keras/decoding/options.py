@@ -8,20 +8,20 @@ from keras import ops
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.training.losses import label_logprob
 
-# Prompts of one batch differ by so many tokens at most: what one is longer is computed anew for each option.
+# Prompts of one batch differ by at most so many tokens: what exceeds the shortest is computed again for every option.
 SPREAD = 4
 
 
 class OptionScorer:
     """Scores continuations of a prompt; keeps its compiled functions, so reuse it.
 
-    Prompts of about equal length make a batch. They are read once up to the last but one token of the shortest; the
-    rest of each prompt and an option make one row on top of that cache.
+    Prompts of about equal length make a batch. They are read once, up to the last token but one of the shortest. Then
+    the rest of a prompt followed by one of its options is a row, which continues that cache.
 
     Args:
         model: a `CachedModel`.
         rows: at most so many options at a time.
-        logits: at most so many numbers in the logits of a batch; bounds the memory under a large vocabulary.
+        logits: at most so many numbers in the logits of a batch; bounds the memory with a large vocabulary.
     """
 
     def __init__(self, model: CachedModel, rows: int = 256, logits: int = 1 << 26):
@@ -44,16 +44,16 @@ class OptionScorer:
         Returns:
             per prompt and option (tokens,) float32, nats.
         """
-        found = [[] for _ in prompts]
+        logprobs = [[] for _ in prompts]
         for batch in self._batches(prompts, options):
-            for i, row in zip(batch, self._scored(batch, prompts, options), strict=True):
-                found[i] = row
+            for i, of_prompt in zip(batch, self._score_batch(batch, prompts, options), strict=True):
+                logprobs[i] = of_prompt
             if progress:
                 progress(len(batch))
-        return found
+        return logprobs
 
     def _batches(self, prompts, options) -> Iterator[list[int]]:
-        """Numbers of prompts, those of about one length and one number of options together, as many as fit."""
+        """Numbers of the prompts of each batch: of about equal length and as many options, as many as fit."""
         order = sorted(range(len(prompts)), key=lambda i: (len(options[i]), len(prompts[i])))
         batch, rows, width = [], 0, 0
         for i in order:
@@ -70,20 +70,21 @@ class OptionScorer:
         if batch:
             yield batch
 
-    def _scored(self, batch, prompts, options):
+    def _score_batch(self, batch, prompts, options):
+        """Log-probabilities per prompt of a batch and per option; see `__call__`."""
         shared = min(len(prompts[i]) for i in batch) - 1
         sequences = [(n, prompts[i][shared:], option) for n, i in enumerate(batch) for option in options[i]]
         longest = max(len(rest) + len(option) - 1 for _, rest, option in sequences)
-        # With static shapes a few lengths serve all; a cache is written at the last positions of the context too.
+        # Static shapes round the width up, so that few of them are compiled, but never beyond the end of the context.
         width = min(-(-longest // 8) * 8, self.cached.context - shared) if self.cached.static else longest
         tokens, labels = np.zeros((2, self.cached.rows(len(sequences)), width), np.int32)
         for row, (_, rest, option) in enumerate(sequences):
-            read = [*rest, *option]
-            tokens[row, : len(read) - 1], labels[row, : len(read) - 1] = read[:-1], read[1:]
+            sequence = [*rest, *option]
+            tokens[row, : len(sequence) - 1], labels[row, : len(sequence) - 1] = sequence[:-1], sequence[1:]
         cache = self.cached.prefix([prompts[i][:shared] for i in batch], self.cached.room(shared + width))
-        owner = [n for n, _, _ in sequences] + [0] * (len(tokens) - len(sequences))
+        prompt_of_row = [n for n, _, _ in sequences] + [0] * (len(tokens) - len(sequences))
         arguments = map(ops.convert_to_tensor, (tokens, labels, np.int32(shared)))
-        logprobs = ops.convert_to_numpy(self._score(*arguments, self.cached.take(cache, owner)))
+        logprobs = ops.convert_to_numpy(self._score(*arguments, self.cached.take(cache, prompt_of_row)))
         per_prompt = [[] for _ in batch]
         for (n, rest, option), row in zip(sequences, logprobs, strict=False):
             per_prompt[n].append(row[len(rest) - 1 : len(rest) - 1 + len(option)])

@@ -27,7 +27,7 @@ class Predictor:
         max_new_tokens: at most so many tokens per generated answer, the end token included.
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
-        measures: further facts per generated answer, of `generation.MEASURES`.
+        measures: further facts of generated answers, of `generation.MEASURES`.
         beams: more than 1 for beam search, by KerasHub.
 
     Attributes:
@@ -55,12 +55,12 @@ class Predictor:
             raise CatKerasError(f"A prompt is not empty. Received: an empty prompt in example {empty[0]}")
         with_options = [i for i, e in enumerate(examples) if e.options]
         without = [i for i, e in enumerate(examples) if not e.options]
-        out: list[Prediction | None] = [None] * len(examples)
-        for where, answer in ((with_options, self._classify), (without, self._generate)):
-            if where:
-                for i, prediction in zip(where, answer([examples[i] for i in where], progress), strict=True):
-                    out[i] = prediction
-        return out
+        predictions: list[Prediction | None] = [None] * len(examples)
+        for rows, answer in ((with_options, self._classify), (without, self._generate)):
+            if rows:
+                for i, prediction in zip(rows, answer([examples[i] for i in rows], progress), strict=True):
+                    predictions[i] = prediction
+        return predictions
 
     # -- classification ------------------------------------------------------------------------------------------
 
@@ -69,36 +69,41 @@ class Predictor:
         started = time.perf_counter()
         logprobs = self._scorer(prompts, options, progress)
         seconds = time.perf_counter() - started
-        flops = [float(self.flops.classify(len(p), [len(o) for o in mine]))
-                 for p, mine in zip(prompts, options, strict=True)]  # fmt: skip
+        flops = [float(self.flops.classify(len(p), [len(o) for o in choices]))
+                 for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
         shares = _shares(seconds, flops)
         return [
-            _chosen(e, len(p), found, f, s)
-            for e, p, found, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
+            _best_option(e, len(p), lp, f, s)
+            for e, p, lp, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
         ]
 
     def _tokenized(self, examples):
-        """Token ids of prompts, with what of them fits beside the longest option, and of options with their end."""
+        """Token ids of prompts and of each one's options.
+
+        A prompt starts with the start token and is cut to fit beside the longest option; options end with the end
+        token.
+        """
         prompts, options = [], []
-        texts = tokenize(self.tokenizer, [o for e in examples for o in e.options])
+        tokenized_options = iter(tokenize(self.tokenizer, [o for e in examples for o in e.options]))
         for example, prompt in zip(examples, tokenize(self.tokenizer, [e.prompt for e in examples]), strict=True):
-            mine, texts = texts[: len(example.options)], texts[len(example.options) :]
-            if len({tuple(o) for o in mine}) < len(mine) or not all(mine):
+            choices = [next(tokenized_options) for _ in example.options]
+            if len({tuple(o) for o in choices}) < len(choices) or not all(choices):
                 raise CatKerasError(
                     "Options differ and are not empty, as tokens too. "
                     f"Received: {list(example.options)} in {example.task}/{example.id}"
                 )
-            # One length of prompt for all options of an example, or the options would see different contexts.
-            longest = max(mine, key=len)
+            # The prompt is cut alike for all options of an example, or they would be scored after different contexts.
+            longest = max(choices, key=len)
             joined = join(prompt, longest, self.tokenizer, self.max_length)
             if joined is None:
                 raise CatKerasError(
                     f"An option fits the context. Received: {len(longest)} tokens in {example.task}/{example.id}, "
                     f"context {self.max_length}"
                 )
-            self.truncated += joined[2]
-            prompts.append(joined[0][: joined[1]])
-            options.append([o + [self._end] for o in mine])
+            tokens, n_prompt, was_cut = joined
+            self.truncated += was_cut
+            prompts.append(tokens[:n_prompt])
+            options.append([o + [self._end] for o in choices])
         return prompts, options
 
     # -- generation ----------------------------------------------------------------------------------------------
@@ -130,16 +135,18 @@ class Predictor:
         ]
 
     def _text(self, tokens):
-        kept = [t for t in tokens if t != self._end]
-        return str(self.tokenizer.detokenize(kept)) if kept else ""
+        """The text of generated tokens, without the end token."""
+        content = [t for t in tokens if t != self._end]
+        return str(self.tokenizer.detokenize(content)) if content else ""
 
 
 def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
-    """The time of a call, shared out by FLOPs."""
+    """The seconds of a call, divided among its answers in proportion to their FLOPs."""
     return (seconds * np.asarray(flops) / sum(flops)).tolist()
 
 
-def _chosen(example, n_prompt, logprobs, flops, seconds) -> Prediction:
+def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:
+    """The prediction of a classification from the token log-probabilities of each option."""
     totals = [float(lp.sum()) for lp in logprobs]
     best = int(np.argmax(totals))
     return Prediction(
@@ -156,7 +163,7 @@ def _chosen(example, n_prompt, logprobs, flops, seconds) -> Prediction:
 
 
 def _engines(model, end, batch_size, sampler, measures, beams):
-    """What generates and what scores options: with a cache of ours where the model allows, else KerasHub's own way."""
+    """The generator and the option scorer: with a cache of ours where the model allows it, else KerasHub's own way."""
     if supported(model) and beams == 1:
         cached = CachedModel(model, tight=True)
         return Generator(cached, [end], sampler, batch_size, measures), OptionScorer(cached, batch_size)

@@ -1,4 +1,4 @@
-"""Which token comes next: greedy, or drawn at a temperature from the most probable tokens; and how sure that was."""
+"""Choice of the next token, greedy or drawn at a temperature, and how sure the model was of it."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Sampler:
         top_k: draw from so many of the most probable tokens; 0 for all.
         top_p: draw from the most probable tokens that together reach this probability, the one that reaches it included
             (nucleus sampling, arXiv 1904.09751); 1 for all.
-        seed: of the draws. The draws of the i-th prompt depend on (seed, i) alone, not on its company.
+        seed: of the draws. The draws of the i-th prompt depend on (seed, i) alone, not on the other prompts.
 
     Raises:
         CatKerasError: a setting outside its range.
@@ -40,7 +40,7 @@ class Sampler:
         return self.temperature == 0
 
     def uniforms(self, prompt: int, count: int) -> np.ndarray:
-        """(count,) float32 in [0, 1): what the tokens of one prompt are drawn with."""
+        """(count,) float32 in [0, 1): the random numbers that the tokens of one prompt are drawn with."""
         return np.random.default_rng([self.seed, prompt]).random(count, dtype=np.float32)
 
     def choose(self, logits, uniforms):
@@ -50,7 +50,7 @@ class Sampler:
         return draw(self.probabilities(logits), uniforms)
 
     def probabilities(self, logits):
-        """The distribution that is drawn from: (..., vocabulary) float32, zero outside top_k and top_p."""
+        """The distribution that tokens are drawn from: (..., vocabulary) float32, zero outside top_k and top_p."""
         if self.greedy:
             return ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1])
         probs = ops.softmax(logits / self.temperature, axis=-1)
@@ -58,23 +58,23 @@ class Sampler:
             return probs
         order = ops.argsort(-probs, axis=-1)
         ranked = ops.take_along_axis(probs, order, axis=-1)
-        before = ops.cumsum(ranked, axis=-1) - ranked
-        keep = before < self.top_p
+        mass_before = ops.cumsum(ranked, axis=-1) - ranked
+        allowed = mass_before < self.top_p
         if self.top_k:
-            keep = ops.logical_and(keep, ops.arange(logits.shape[-1]) < self.top_k)
-        # Back from ranks to ids: the rank of an id is where it stands in the order.
-        kept = ops.take_along_axis(ops.where(keep, ranked, 0.0), ops.argsort(order, axis=-1), axis=-1)
-        return kept / ops.sum(kept, axis=-1, keepdims=True)
+            allowed = ops.logical_and(allowed, ops.arange(logits.shape[-1]) < self.top_k)
+        # The argsort of the order is the rank of each id, which brings probabilities from ranks back to ids.
+        probs = ops.take_along_axis(ops.where(allowed, ranked, 0.0), ops.argsort(order, axis=-1), axis=-1)
+        return probs / ops.sum(probs, axis=-1, keepdims=True)
 
 
 GREEDY = Sampler()
 
 
 def draw(probs, uniforms):
-    """Ids (rows,) int32 drawn from probabilities (rows, vocabulary) by inversion of their sum at `uniforms` (rows,)."""
-    total = ops.cumsum(probs, axis=-1)
-    # The last sum may miss 1 by rounding: a uniform is taken as a share of it.
-    below = ops.cast(total <= uniforms[:, None] * total[:, -1:], "int32")
+    """Ids (rows,) int32 drawn from probabilities (rows, vocabulary), by inverting their sums at `uniforms` (rows,)."""
+    cumulative = ops.cumsum(probs, axis=-1)
+    # The last sum may differ from 1 by rounding, so a uniform is taken as a share of it.
+    below = ops.cast(cumulative <= uniforms[:, None] * cumulative[:, -1:], "int32")
     return ops.minimum(ops.sum(below, axis=-1), probs.shape[-1] - 1)
 
 
@@ -91,10 +91,10 @@ def confidence(logits, tokens) -> dict:
     total = ops.logsumexp(logits, axis=-1)
     probs = ops.exp(logits - total[:, None])
     first = ops.max(logits, axis=-1)
-    # The second largest by a masked maximum: top_k is slow under XLA on CPU.
+    # The second largest is the maximum with the largest masked out, as top_k is slow under XLA on CPU.
     rest = ops.where(ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype="bool"), -np.inf, logits)
     chosen = ops.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
-    # 0 · −∞ of an impossible token is no entropy.
+    # An impossible token adds nothing to the entropy, but 0 · −∞ would be NaN.
     parts = ops.where(probs > 0, probs * logits, 0.0)
     return {
         "logprob": chosen - total,

@@ -1,14 +1,15 @@
 """Token-level cascades executed by speculation: target distributions, acceptance, and what to expect of them.
 
-Two models say what may come next: q the small one, p the large one. A rule names the tokens T that the small model is
-trusted with, and every answer token is drawn from the target
+Two models give distributions of the next token: q the small one, p the large one. A rule names the set T of tokens that
+the small model is trusted with, and every answer token is drawn from the target
 
     π(v) = q(v) 1[v ∈ T] + p(v) (1 − Σ_{u ∈ T} q(u)).
 
-A rule that looks at the position alone trusts either the whole vocabulary, then π = q, or nothing, then π = p. Lossless
-speculative decoding (arXiv 2211.17192) trusts nothing; the rules are those of speculative cascades (arXiv 2405.19261).
-Drawing from π costs one pass of the large model for several tokens: the small model drafts from q, a token v stands
-with probability `min(1, π(v) / q(v))`, and the first that does not is replaced by a draw from `norm(max(0, π − q))`.
+Some rules decide per position alone: they trust either the whole vocabulary, so that π = q, or nothing, so that π = p.
+Lossless speculative decoding (arXiv 2211.17192) trusts nothing; the other rules are those of speculative cascades
+(arXiv 2405.19261). Drawing from π costs one pass of the large model for several tokens: the small model drafts from q,
+a draft v is accepted ("stands") with probability `min(1, π(v) / q(v))`, and the first draft that is not accepted is
+replaced by a draw from `norm(max(0, π − q))`.
 
 Everything here is `keras.ops` on arrays with the vocabulary last, and runs inside a compiled function.
 
@@ -59,11 +60,11 @@ RULES = ("lossy", *TRUSTED)
 def check(rule: str, alpha: float):
     """Raises CatKerasError for a rule that does not exist or an α outside its range.
 
-    α grows with the trust in the small model. "lossless" has none. In [0, 1]: "lossy" and "chow"; at 0 both are the
-    large model (unless the small one is certain), at 1 the small one. "chow-log", Chow's rule under the log loss, takes
-    nats ≥ 0: keep iff the entropy of q is at most α; at log(vocabulary) that is always (our reading of its name, the
-    paper could not be read in full). In [−1, 1]: the others; at 1 they are the small model, and all but "opt" are the
-    large one at −1.
+    A larger α means more trust in the small model. "lossless" ignores it. "lossy" and "chow" take α in [0, 1]: at 0
+    both are the large model (unless the small one is certain), at 1 the small one. "chow-log", Chow's rule under the
+    log loss, takes nats ≥ 0: it keeps a token iff the entropy of q is at most α, which at log(vocabulary) is always
+    (our reading of its name; the paper could not be read in full). The others take α in [−1, 1]: at 1 they are the
+    small model, and at −1 all but "opt" are the large one.
     """
     if rule not in RULES:
         raise unknown_name("rule of a token-level cascade", rule, RULES)
@@ -78,8 +79,9 @@ def target(rule: str, q, p, alpha=0.0, drawn=None):
     Args:
         rule: of `RULES`. q, p: (..., vocabulary) float32, the models' own distributions, which the rule looks at.
         alpha: scalar, see `check`.
-        drawn: the pair that tokens are drawn from where that is another one (a temperature, top-k, top-p); default
-            (q, p). With the rule on these, greedy decoding would make the small model look certain of everything.
+        drawn: the pair of distributions that tokens are drawn from, where a sampler changes them (by a temperature,
+            top-k or top-p); default (q, p). The rule does not look at these, because greedy decoding would make the
+            small model look certain of everything.
 
     Returns:
         (..., vocabulary), sums to 1.
@@ -88,21 +90,21 @@ def target(rule: str, q, p, alpha=0.0, drawn=None):
     if rule == "lossy":
         return lossy(q_drawn, p_drawn, alpha)
     share = ops.where(TRUSTED[rule](q, p, alpha), q_drawn, 0.0)
-    # 1 − Σ may be negative by rounding.
+    # Rounding may make 1 − Σ negative.
     return share + p_drawn * ops.maximum(1 - ops.sum(share, axis=-1, keepdims=True), 0.0)
 
 
 def lossy(q, p, alpha):
-    """What comes out when draft v stands with probability `min(1, p(v) / ((1 − α) q(v)))`, in closed form.
+    """The target, in closed form, when a draft v stands with probability `min(1, p(v) / ((1 − α) q(v)))`.
 
-    Draft and acceptance give v with probability `m(v) = min(q(v), p(v) / (1 − α))`; what is missing is drawn as in
-    lossless decoding (our choice), so `π = m + (1 − Σ m) norm(max(0, p − q))`. Acceptance and residual follow from this
-    π as from any other: where p < q, π is m, and elsewhere π ≥ q with `π − q ∝ p − q`.
+    An accepted draft is v with probability `m(v) = min(q(v), p(v) / (1 − α))`. The remaining mass is drawn as in
+    lossless decoding (our choice), so `π = m + (1 − Σ m) norm(max(0, p − q))`. `verify` derives acceptance and residual
+    from this π as from any other: where p < q, π is m, and elsewhere π ≥ q with `π − q ∝ p − q`.
     """
-    kept = ops.minimum(q, p / ops.maximum(1.0 - alpha, TINY))
-    rest = ops.maximum(p - q, 0.0)
-    missing = ops.maximum(1 - ops.sum(kept, axis=-1, keepdims=True), 0.0)
-    return kept + missing * rest / ops.maximum(ops.sum(rest, axis=-1, keepdims=True), TINY)
+    accepted = ops.minimum(q, p / ops.maximum(1.0 - alpha, TINY))
+    residual = ops.maximum(p - q, 0.0)
+    missing = ops.maximum(1 - ops.sum(accepted, axis=-1, keepdims=True), 0.0)
+    return accepted + missing * residual / ops.maximum(ops.sum(residual, axis=-1, keepdims=True), TINY)
 
 
 def verify(drafts, q, pi, uniforms):
@@ -110,24 +112,24 @@ def verify(drafts, q, pi, uniforms):
 
     Args:
         drafts: (rows, γ) int32, drawn from q.
-        q, pi: (rows, γ + 1, vocabulary), at the place of each draft and after the last.
+        q, pi: (rows, γ + 1, vocabulary), at the place of each draft and after the last one.
         uniforms: (rows, γ + 1) in [0, 1): one per draft and one for the token after them.
 
     Returns:
-        accepted: (rows,) int32 in 0 … γ, the drafts that stand before the first that does not.
-        token: (rows,) int32: in place of the first that does not, from `norm(max(0, π − q))`; when all stand, one more,
-        from π.
+        accepted: (rows,) int32 in 0 … γ, the number of drafts before the first that does not stand.
+        token: (rows,) int32: the replacement of the first draft that does not stand, from `norm(max(0, π − q))`; where
+        all stand, one more token, from π.
     """
     gamma = drafts.shape[1]
-    of_q, of_pi = (ops.take_along_axis(x[:, :gamma], drafts[..., None], axis=-1)[..., 0] for x in (q, pi))
-    stands = ops.cast(uniforms[:, :gamma] * of_q < of_pi, "int32")
+    q_drafts, pi_drafts = (ops.take_along_axis(x[:, :gamma], drafts[..., None], axis=-1)[..., 0] for x in (q, pi))
+    stands = ops.cast(uniforms[:, :gamma] * q_drafts < pi_drafts, "int32")
     accepted = ops.sum(ops.cumprod(stands, axis=1), axis=1)
-    here = ops.one_hot(accepted, gamma + 1)[..., None]
-    of_q, of_pi = (ops.sum(x * here, axis=1) for x in (q, pi))
-    rest = ops.maximum(of_pi - of_q, 0.0)
-    # After the last draft nothing was rejected; and a rejection by mere rounding leaves no rest.
-    replaced = ops.logical_and(accepted[:, None] < gamma, ops.sum(rest, axis=-1, keepdims=True) > 0)
-    return accepted, draw(ops.where(replaced, rest, of_pi), uniforms[:, gamma])
+    after_accepted = ops.one_hot(accepted, gamma + 1)[..., None]
+    q_next, pi_next = (ops.sum(x * after_accepted, axis=1) for x in (q, pi))
+    residual = ops.maximum(pi_next - q_next, 0.0)
+    # After the last draft nothing was rejected, and a rejection by mere rounding leaves no residual: both draw from π.
+    rejected = ops.logical_and(accepted[:, None] < gamma, ops.sum(residual, axis=-1, keepdims=True) > 0)
+    return accepted, draw(ops.where(rejected, residual, pi_next), uniforms[:, gamma])
 
 
 def acceptance(q, pi):
@@ -136,7 +138,7 @@ def acceptance(q, pi):
 
 
 def expected_tokens(acceptance, gamma: int):
-    """Tokens per pass of the large model, `(1 − a^(γ+1)) / (1 − a)`, where every draft stands with probability a alike.
+    """Tokens per pass of the large model, `(1 − a^(γ+1)) / (1 − a)`, if every draft stands with the same probability a.
 
     Fast inference from transformers via speculative decoding, arXiv 2211.17192, equation 1.
 
@@ -147,10 +149,10 @@ def expected_tokens(acceptance, gamma: int):
 
 
 def expected_speedup(acceptance, gamma: int, small_cost: float):
-    """How many times as fast as the large model alone, one token at a time.
+    """How many times as fast speculation is as the large model alone, which makes one token per pass.
 
     A round of `SpeculativeCascade` is γ + 1 steps of the small model, the last of which gives q after the last draft,
-    and one pass of the large one: `expected_tokens / ((γ + 1) c + 1)`. (In arXiv 2211.17192, theorem 3.8, γ steps.)
+    and one pass of the large one: `expected_tokens / ((γ + 1) c + 1)`. (Theorem 3.8 of arXiv 2211.17192 has γ steps.)
 
     Args:
         acceptance: see `expected_tokens`. gamma: drafts per pass.

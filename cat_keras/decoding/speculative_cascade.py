@@ -1,4 +1,4 @@
-"""Answers of two models of one tokenizer that cascade token by token: one drafts, the other judges several at once."""
+"""A cascade of two models token by token: the small one drafts, the large one judges several drafts at once."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,9 +17,9 @@ from cat_keras.modeling import costs, models
 class SpeculativeCascade:
     """A token-level cascade of two `CausalLM`s, by speculation (arXiv 2405.19261); lossless by default (2211.17192).
 
-    A round: the small model drafts γ tokens one by one, the large one reads them in one pass, those that stand under
-    the rule's target distribution are kept, and one more token comes with them. Its distribution is the target's
-    whatever γ is; see `speculative`. Keeps its compiled functions, so reuse it.
+    In a round the small model drafts γ tokens one by one and the large one reads them in one pass. The drafts that
+    stand under the rule's target distribution are kept, and one more token is added. Answers follow the target
+    distribution whatever γ is; see `speculative`. It keeps its compiled functions, so reuse it.
 
     Args:
         small, large: models with one tokenizer.
@@ -27,9 +27,9 @@ class SpeculativeCascade:
             (1 − α) times as probable as its own choice, which is "token-v3".
         alpha: trust in the small model, see `speculative.check`.
         gamma: drafts per round.
-        sampler: how tokens are drawn from either model; rules look at the models' own distributions all the same.
+        sampler: how tokens are drawn from either model; the rule looks at the models' own distributions regardless.
         max_length: context, tokens; longer prompts lose their beginning, see `truncated`. Models with learned positions
-            must have γ more, for drafts that go too far.
+            must have γ more of them, as drafts may exceed the context.
         rows: at most so many answers at a time; bounds the memory of the caches.
 
     Attributes:
@@ -50,14 +50,14 @@ class SpeculativeCascade:
         self.truncated = 0
         self.flops_of = costs.count(small), costs.count(large)
         self.models = small, large = CachedModel(small, tight=True), CachedModel(large, tight=True)
-        # Models of one family may fill up their tables to different sizes.
+        # Models of one family may pad their embedding tables to different sizes.
         self._size = min(model.model.backbone.get_config()["vocabulary_size"] for model in self.models)
-        self.draft = small.function(self._drafted, ((None,), "int32"), ((None, gamma), "float32"), ((), "int32"))
+        self.draft = small.function(self._draft, ((None,), "int32"), ((None, gamma), "float32"), ((), "int32"))
         self._judges = {}
         self.use(rule, alpha)
 
     def use(self, rule: str, alpha: float = 0.0):
-        """Goes on with another rule or α; only a rule that was not used before is compiled.
+        """Sets the rule and α of further answers; compiles only a rule that was not used before.
 
         Raises:
             CatKerasError: an unknown rule, or α outside its range.
@@ -66,7 +66,7 @@ class SpeculativeCascade:
         if rule not in self._judges:
             drafts, places = (None, self.gamma), (None, self.gamma + 1)
             self._judges[rule] = self.models[1].function(
-                partial(self._judged, rule), ((None,), "int32"), (drafts, "int32"), ((*places, self._size), "float32"),
+                partial(self._judge, rule), ((None,), "int32"), (drafts, "int32"), ((*places, self._size), "float32"),
                 (places, "float32"), ((), "int32"), ((), "float32"),
             )  # fmt: skip
         self.rule, self.alpha, self.judge = rule, alpha, self._judges[rule]
@@ -82,7 +82,7 @@ class SpeculativeCascade:
         Raises:
             CatKerasError: an empty prompt, or no room for prompts beside the answers.
         """
-        encoded = self._encoded(prompts, max_new_tokens)
+        encoded = self._encode(prompts, max_new_tokens)
         answers = [Speculated(n_prompt=len(p)) for p in encoded]
         rounds = Rounds(self, encoded, max_new_tokens, answers, progress)
         while rounds.open:
@@ -91,7 +91,8 @@ class SpeculativeCascade:
             answer.text = str(self.tokenizer.detokenize([t for t in answer.tokens if t != self.end]))
         return answers
 
-    def _encoded(self, prompts, max_new_tokens):
+    def _encode(self, prompts, max_new_tokens):
+        """Token ids of the prompts; texts are cut to the room that the answer leaves."""
         empty = [i for i, p in enumerate(prompts) if not len(p)]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: nothing in prompt {empty[0]}")
@@ -101,32 +102,31 @@ class SpeculativeCascade:
                 f"An answer has at least one token and leaves room for its prompt. Received: max_new_tokens="
                 f"{max_new_tokens}, max_length={self.max_length}"
             )
-        texts = [isinstance(p, str) for p in prompts]
-        if not all(texts):
+        if not all(isinstance(p, str) for p in prompts):
             return [list(map(int, p)) for p in prompts]
         encoded, cut = prompts_within(prompts, self.tokenizer, room)
         self.truncated += cut
         return encoded
 
-    def _drafted(self, last, uniforms, position, cache):
-        """γ drafts of the small model after the last token, and its logits at each place and after the last draft."""
+    def _draft(self, last, uniforms, position, cache):
+        """γ drafts of the small model after the last token, and its logits at each draft and after the last one."""
         small, tokens, drafts, logits = self.models[0], last, [], []
         for step in range(self.gamma + 1):
-            found, _, cache = small.read(tokens[:, None], cache, position + step)
-            logits.append(ops.cast(found[:, 0, : self._size], "float32"))
+            step_logits, _, cache = small.read(tokens[:, None], cache, position + step)
+            logits.append(ops.cast(step_logits[:, 0, : self._size], "float32"))
             if step < self.gamma:
                 tokens = self.sampler.choose(logits[-1], uniforms[:, step])
                 drafts.append(tokens)
         return ops.stack(drafts, axis=1), ops.stack(logits, axis=1), cache
 
-    def _judged(self, rule, last, drafts, small_logits, uniforms, position, alpha, cache):
-        """How many of the drafts stand, and the token after them."""
-        read = ops.concatenate([last[:, None], drafts], axis=1)
-        logits, _, cache = self.models[1].read(read, cache, position)
+    def _judge(self, rule, last, drafts, small_logits, uniforms, position, alpha, cache):
+        """How many of the drafts stand under the large model, and the token that follows them."""
+        tokens = ops.concatenate([last[:, None], drafts], axis=1)
+        logits, _, cache = self.models[1].read(tokens, cache, position)
         pair = small_logits, ops.cast(logits[..., : self._size], "float32")
         q, p = (ops.softmax(x, axis=-1) for x in pair)
         drawn = tuple(map(self.sampler.probabilities, pair))
-        # Drafts and targets that are certain leave the lossy rule nothing to forgive.
+        # Greedy distributions have one token each: on them "lossy" accepts the large model's choice alone, for any α.
         rule = "token-v3" if rule == "lossy" and self.sampler.greedy else rule
         pi = speculative.target(rule, q, p, alpha, drawn)
         return *speculative.verify(drafts, drawn[0], pi, uniforms), cache

@@ -1,4 +1,7 @@
-"""Decoding by a model's own `generate` and scoring by whole passes: for beams, and where no cache is to be had."""
+"""Decoding by a model's own `generate`, and scoring by passes over whole sequences.
+
+Used for beam search, and for models whose cache `cache.CachedModel` cannot write.
+"""
 
 import keras
 import numpy as np
@@ -11,6 +14,8 @@ from cat_keras.training import distribution, losses
 
 
 class LabelLogprob(keras.Model):
+    """Log-probability of every label under a model."""
+
     def __init__(self, model):
         super().__init__()
         self.model = model
@@ -29,7 +34,7 @@ class WholeScorer:
         self.edges = _Edges()
 
     def __call__(self, sequences, progress=None) -> list[np.ndarray]:
-        """(tokens after the prompt,) float32 per (tokens, length of the prompt)."""
+        """Log-probabilities of what follows each prompt, (tokens,) float32, per (all tokens, length of the prompt)."""
         data = Encoded(
             tokens=np.concatenate([np.asarray(s, np.int32) for s, _ in sequences]),
             offsets=np.concatenate([[0], np.cumsum([len(s) for s, _ in sequences])]).astype(np.int64),
@@ -39,21 +44,21 @@ class WholeScorer:
             dropped=(),
             tokenizer="",
         )
-        out = [np.zeros(0, np.float32)] * len(sequences)
+        logprobs = [np.zeros(0, np.float32)] * len(sequences)
         for rows, arrays in windows(data, self.batch_size, edges=self.edges(data.lengths)):
-            found = self.model.predict_on_batch(arrays)
-            for i, r in enumerate(rows):
-                out[r] = found[i][arrays["weights"][i].astype(bool)]
+            batch = self.model.predict_on_batch(arrays)
+            for i, row in enumerate(rows):
+                logprobs[row] = batch[i][arrays["weights"][i].astype(bool)]
             if progress:
                 progress(len(rows))
-        return out
+        return logprobs
 
     def options(self, prompts, options, progress=None) -> list[list[np.ndarray]]:
-        """As `options.OptionScorer`, each option with its prompt."""
-        share = len(prompts) / sum(map(len, options))
-        found = iter(self([(p + o, len(p)) for p, mine in zip(prompts, options, strict=True) for o in mine],
-                          progress and (lambda rows: progress(rows * share))))  # fmt: skip
-        return [[next(found) for _ in mine] for mine in options]
+        """As `options.OptionScorer`, but every option is read with its whole prompt."""
+        prompts_per_option = len(prompts) / sum(map(len, options))
+        sequences = [(p + o, len(p)) for p, choices in zip(prompts, options, strict=True) for o in choices]
+        logprobs = iter(self(sequences, progress and (lambda rows: progress(rows * prompts_per_option))))
+        return [[next(logprobs) for _ in choices] for choices in options]
 
 
 class WholeGenerator:
@@ -67,49 +72,50 @@ class WholeGenerator:
         generate, lengths = _generate_function(self.model, self.beams), np.array([len(p) for p in prompts])
         answers = [[] for _ in prompts]
         for rows, edge in self._batches(lengths):
-            filled = [prompts[r] for r in rows] + [prompts[rows[0]]] * (self.batch_size - len(rows))
+            filled = [prompts[row] for row in rows] + [prompts[rows[0]]] * (self.batch_size - len(rows))
             width = int(edge) + max_new_tokens
             tokens = np.array([p + [0] * (width - len(p)) for p in filled], np.int32)
             mask = np.arange(width)[None] < np.array([len(p) for p in filled])[:, None]
             inputs = {"token_ids": ops.convert_to_tensor(tokens), "padding_mask": ops.convert_to_tensor(mask)}
-            out = ops.convert_to_numpy(generate(inputs, stop_token_ids=[self.end])["token_ids"])
-            for r, row in zip(rows, out, strict=False):
-                new = row[lengths[r] : lengths[r] + max_new_tokens].tolist()
-                answers[r] = new[: new.index(self.end) + 1] if self.end in new else new
+            generated = ops.convert_to_numpy(generate(inputs, stop_token_ids=[self.end])["token_ids"])
+            for row, sequence in zip(rows, generated, strict=False):
+                new = sequence[lengths[row] : lengths[row] + max_new_tokens].tolist()
+                answers[row] = new[: new.index(self.end) + 1] if self.end in new else new
             if progress:
                 progress(len(rows))
         logprobs = self.scorer([(p + a, len(p)) for p, a in zip(prompts, answers, strict=True)])
         return [Generated(a, lp.tolist()) for a, lp in zip(answers, logprobs, strict=True)]
 
     def _batches(self, lengths):
+        """Numbers of the prompts of each batch, and the length that they are padded to."""
         edges = self.edges(lengths)
         order = np.argsort(lengths, kind="stable")  # equal lengths together: a batch starts at its shortest prompt
         bucket = np.searchsorted(edges, lengths[order])
         for b, edge in enumerate(edges):
-            members = order[bucket == b]
-            for start in range(0, len(members), self.batch_size):
-                yield members[start : start + self.batch_size], edge
+            rows = order[bucket == b]
+            for start in range(0, len(rows), self.batch_size):
+                yield rows[start : start + self.batch_size], edge
 
 
 class _Edges:
-    """Padded lengths; those of an earlier call are kept while they cover the next one, and so is what was compiled."""
+    """Lengths to pad to; those of an earlier call are reused while they cover the next, to spare compilations."""
 
     def __init__(self):
-        self.known = np.zeros(1, np.int64)
+        self.edges = np.zeros(1, np.int64)
 
     def __call__(self, lengths, count=3):
-        if lengths.max() > self.known[-1]:
-            self.known = np.asarray(bucket_lengths(lengths, count))
-        return self.known
+        if lengths.max() > self.edges[-1]:
+            self.edges = np.asarray(bucket_lengths(lengths, count))
+        return self.edges
 
 
 def _generate_function(model, beams):
     """The model's own compiled generation function, set to greedy decoding or beam search under XLA."""
     from keras_hub.samplers import BeamSampler, GreedySampler
 
-    wanted = GreedySampler if beams == 1 else BeamSampler
+    kind = GreedySampler if beams == 1 else BeamSampler
     current = getattr(model, "sampler", None)
-    if not isinstance(current, wanted) or getattr(current, "num_beams", 1) != beams:
+    if not isinstance(current, kind) or getattr(current, "num_beams", 1) != beams:
         model.sampler = GreedySampler() if beams == 1 else BeamSampler(num_beams=beams)
         distribution.force_jit(model)
         model.generate_function = None

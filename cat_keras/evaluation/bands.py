@@ -16,14 +16,15 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A curve over the deferral rate, or the difference of two, with what sampling could have made of it.
+    """A curve over the deferral rate, or the difference of two curves, with bootstrap intervals at every rate.
 
     Attributes:
         rate: (K,) float64, deferral rates.
         estimate: (K,) float64, mean quality over tasks and seeds at each rate, from the exact curves.
-        low, high: (K,) float64, percentile interval of each rate by itself.
-        all_low, all_high: (K,) float64, simultaneous band: holds the whole curve with the probability of the level.
-        p_value: of "the curve is 0 at every rate", by the same maximum; says something about differences only.
+        low, high: (K,) float64, percentile interval at each rate, valid for that rate alone.
+        all_low, all_high: (K,) float64, simultaneous band: it holds the whole curve with the probability of the level.
+        p_value: of "the curve is 0 at every rate", from the same maximum over the rates as the simultaneous band; it
+            is meaningful for differences only.
     """
 
     rate: np.ndarray
@@ -68,21 +69,24 @@ def bootstrap_bands(
         CatKerasError: what `bootstrap_audc` and `pool_seeds` refuse, an unknown task or method, a bad grid or level.
     """
     tasks, names = resampling.names(outcomes, rng, resamples)
-    scopes = {name: frozenset(own) for name, own in (scopes or {"all": tasks}).items()}
+    scopes = {name: frozenset(members) for name, members in (scopes or {"all": tasks}).items()}
     models = models or {name: [name] for name in names}
     _check(grid, level, scopes, tasks, models, versus)
     columns, streams = seed_columns(models, names), resampling.Streams(rng)
     seeds = draw_seeds(rng, columns.shape[1], resamples)
     bands, sums = {}, {}
-    for task in (task for task in tasks if any(task in own for own in scopes.values())):
-        rows = resampling.paired(task, names, outcomes[task])
-        estimates = np.array([each.curve().quality_at(grid) for each in rows])
-        samples = streams.map(task, len(rows[0]), resamples, _Resampled(rows, grid), threads)
+    for task in tasks:
+        scopes_of_task = [name for name, members in scopes.items() if task in members]
+        if not scopes_of_task:
+            continue
+        by_model = resampling.paired(task, names, outcomes[task])
+        estimates = np.array([model.curve().quality_at(grid) for model in by_model])
+        samples = streams.map(task, len(by_model[0]), resamples, _ResampledCurves(by_model, grid), threads)
         pooled = estimates[columns].mean(axis=1), np.einsum("rmsk,rs->rmk", samples[:, columns], seeds)
-        for name in (name for name, own in scopes.items() if task in own):
+        for name in scopes_of_task:
             sums[name] = [a + b for a, b in zip(sums[name], pooled, strict=True)] if name in sums else pooled
-            if task == max(scopes[name]):  # its last one: only the bands are kept
-                means = (each / len(scopes[name]) for each in sums.pop(name))
+            if task == max(scopes[name]):  # the scope's last task: free its samples, keep the bands alone
+                means = (total / len(scopes[name]) for total in sums.pop(name))
                 bands[name] = _of_methods(list(models), versus, grid, *means, level)
     return {name: bands[name] for name in scopes}
 
@@ -94,36 +98,35 @@ def _check(grid, level, scopes, tasks, models, versus):
         raise CatKerasError(f"grid must be deferral rates increasing within [0, 1]; received {grid}. Try bands.GRID")
     if versus is not None and versus not in models:
         raise unknown_name("method", versus, models)
-    for name, own in scopes.items():
-        if not own:
+    for name, members in scopes.items():
+        if not members:
             raise CatKerasError(f"A band is over at least one task; {name!r} has none. Leave it out")
-        for task in own - set(tasks):
+        for task in members - set(tasks):
             raise unknown_name("task", task, tasks)
 
 
-class _Resampled:
-    """Quality on the grid of each model's curve, all on the same resamples: counts (B, n) → (B, models, K)."""
+class _ResampledCurves:
+    """Quality of every model's curve on the grid, all models on the same resamples: counts (B, n) → (B, models, K)."""
 
-    def __init__(self, rows: list[Outcomes], grid: np.ndarray):
+    def __init__(self, by_model: list[Outcomes], grid: np.ndarray):
         self._grid = np.asarray(grid, dtype=np.float64)
-        self._small = [each.quality_small for each in rows]
-        self._gain = [each.quality_large - each.quality_small for each in rows]
-        self._groups = [tie_groups(each.score) for each in rows]
+        self._small = [model.quality_small for model in by_model]
+        self._gain = [model.quality_large - model.quality_small for model in by_model]
+        self._groups = [tie_groups(model.score) for model in by_model]
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
-        each = zip(self._groups, self._small, self._gain, strict=True)
-        return np.stack([self._curve(counts, *groups, small, gain) for groups, small, gain in each], axis=1)
-
-    def _curve(self, counts, order, last, small, gain) -> np.ndarray:
-        ordered = counts.take(order, axis=1)
-        deferred, gained = (_sums_at(column, last) for column in (ordered, ordered * gain[order]))
         n = counts.shape[1]
-        gain_at = _interpolated(self._grid * n, deferred, gained, n)
-        return (np.einsum("rn,n->r", counts, small)[:, None] + gain_at) / n
+        curves = []
+        for (order, last), small, gain in zip(self._groups, self._small, self._gain, strict=True):
+            ordered = counts.take(order, axis=1)
+            deferred, gained = _sums_at(ordered, last), _sums_at(ordered * gain[order], last)
+            gain_at = _interpolated(self._grid * n, deferred, gained, n)
+            curves.append((np.einsum("rn,n->r", counts, small)[:, None] + gain_at) / n)
+        return np.stack(curves, axis=1)
 
 
 def _sums_at(columns: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Running sums of (B, n) at the end of each group, with the 0 before the first: (B, groups + 1)."""
+    """Running sums of (B, n) at the end of each tie group, after a leading 0: (B, groups + 1)."""
     sums = np.zeros((len(columns), len(last) + 1))
     np.cumsum(columns, axis=1).take(last, axis=1, out=sums[:, 1:], mode="clip")
     return sums
@@ -132,8 +135,8 @@ def _sums_at(columns: np.ndarray, last: np.ndarray) -> np.ndarray:
 def _interpolated(at: np.ndarray, x: np.ndarray, y: np.ndarray, top: float) -> np.ndarray:
     """`numpy.interp(at, x[r], y[r])` for every row r at once; rows of x rise from 0 to `top`. (B, len(at))."""
     rows, size = np.arange(len(x))[:, None], x.shape[1]
-    apart = rows * (top + 1.0)  # shifts each row beyond the one before, so that one search serves all
-    right = np.searchsorted((x + apart).ravel(), (at + apart).ravel()).reshape(len(x), -1)
+    shift = rows * (top + 1.0)  # moves each row beyond the one before, so that one search serves all rows
+    right = np.searchsorted((x + shift).ravel(), (at + shift).ravel()).reshape(len(x), -1)
     right = np.maximum(right, rows * size + 1)
     (x0, x1), (y0, y1) = ((column.ravel()[right - 1], column.ravel()[right]) for column in (x, y))
     share = np.divide(at - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
@@ -141,38 +144,40 @@ def _interpolated(at: np.ndarray, x: np.ndarray, y: np.ndarray, top: float) -> n
 
 
 def _of_methods(methods, versus, grid, estimates, samples, level) -> dict[str, Band]:
-    """Bands from pooled curves, estimates (M, K) and samples (R, M, K); without `versus` itself when that is given."""
+    """Bands from pooled curves, estimates (M, K) and samples (R, M, K); `versus`, where given, gets no band."""
     if versus is not None:
         base = methods.index(versus)
         estimates, samples = estimates - estimates[base], samples - samples[:, base : base + 1]
-    found = {name: _band(grid, estimates[m], samples[:, m], level) for m, name in enumerate(methods)}
-    found.pop(versus, None)
-    return found
+    bands = {name: _band(grid, estimates[m], samples[:, m], level) for m, name in enumerate(methods)}
+    bands.pop(versus, None)
+    return bands
 
 
 def _band(grid: np.ndarray, estimate: np.ndarray, sample: np.ndarray, level: float) -> Band:
     low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2], axis=0)
     spread = sample.std(axis=0)
-    farthest = _largest(sample - estimate, spread)
-    reach = _reach(np.abs(sample - estimate), spread, level)
-    beyond = np.sum(farthest >= _largest(estimate, spread))
-    p_value = float((1 + beyond) / (1 + len(sample)))
-    return Band(np.asarray(grid), estimate, low, high, estimate - reach, estimate + reach, p_value)
+    largest = _largest_deviation(sample - estimate, spread)
+    half_width = _half_width(np.abs(sample - estimate), spread, level)
+    as_extreme = np.sum(largest >= _largest_deviation(estimate, spread))
+    p_value = float((1 + as_extreme) / (1 + len(sample)))
+    return Band(np.asarray(grid), estimate, low, high, estimate - half_width, estimate + half_width, p_value)
 
 
-def _reach(size: np.ndarray, spread: np.ndarray, level: float) -> np.ndarray:
-    """Half the width of the band at each rate: of deviations in units of their spread, the share `level` is within.
+def _half_width(size: np.ndarray, spread: np.ndarray, level: float) -> np.ndarray:
+    """Half the width of the simultaneous band at each rate.
 
-    Where resamples agree with one another and not with the estimate, as one alone does, it is how far they are.
+    It is a multiple of the spread at that rate. The multiple is the `level` quantile over the resamples of the largest
+    deviation over all rates, in units of the spread. Where the resamples agree with one another but not with the
+    estimate (a single resample does), there is no spread, and the half width is their distance from the estimate.
     """
     varies = spread > _ROUNDING
-    within = np.where(varies, size / np.where(varies, spread, 1), 0.0).max(axis=-1)
-    alike = ~varies & (size.max(axis=0) > _ROUNDING)
-    return np.where(alike, size.max(axis=0), np.quantile(within, level) * spread)
+    largest = np.where(varies, size / np.where(varies, spread, 1), 0.0).max(axis=-1)
+    fixed_elsewhere = ~varies & (size.max(axis=0) > _ROUNDING)
+    return np.where(fixed_elsewhere, size.max(axis=0), np.quantile(largest, level) * spread)
 
 
-def _largest(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Largest deviation over the grid in units of its spread; where nothing varies, 0 or infinite."""
+def _largest_deviation(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Largest deviation over the grid in units of its spread; a rate without spread counts as 0 or infinity."""
     size = np.abs(deviation)
     fixed = np.where(size > _ROUNDING, np.inf, 0.0)
     return np.where(spread > _ROUNDING, size / np.where(spread > _ROUNDING, spread, 1), fixed).max(axis=-1)

@@ -16,12 +16,14 @@ _RUN = 8  # neighbours in the order of deferral that are summed by vector additi
 class Sweep:
     """The order in which a method defers n examples: sorted once, then weighed by any number of resamples.
 
-    A running sum over all n is a chain of dependent additions. Here every `_RUN` neighbours are a column of a matrix,
-    rows are added to one another, and only one column in `_RUN` examples is left to chain.
+    A running sum over all n examples would be a chain of n dependent additions. Here every `_RUN` neighbours form a
+    column of a matrix and its rows are added to one another as vectors, so that only n / `_RUN` column totals are left
+    to be chained.
 
-    A tied group is one straight piece of the curve, under which the area is the mean of those of deferring the group
-    one by one in some order and in the reverse. Either order of the tied examples alone, between which nothing but
-    their groups differs, gives what the mean adds: few ties cost little.
+    Examples with equal scores are deferred together: over such a group the curve is one straight line. The area under
+    that line is the mean of the areas of deferring the group one by one in some order and in the reverse order. These
+    two areas differ by what the tied examples do within their groups alone. So where few examples are tied, one pass
+    over all examples is corrected by two passes over the tied ones, which cost little.
     """
 
     def __init__(self, outcomes: Outcomes):
@@ -32,37 +34,42 @@ class Sweep:
         passes = [(1.0, order)]
         if tied.any():
             backwards = np.argsort(-outcomes.score, kind="stable")[::-1]
-            few = [(1.0, order), (-0.5, order[tied]), (0.5, backwards[tied])]
-            passes = few if tied.mean() < 0.5 else [(0.5, order), (0.5, backwards)]
-        self._passes = [(share, *_columns(each, gain)) for share, each in passes]
+            corrected = [(1.0, order), (-0.5, order[tied]), (0.5, backwards[tied])]
+            passes = corrected if tied.mean() < 0.5 else [(0.5, order), (0.5, backwards)]
+        self._passes = [(share, *_columns(examples, gain)) for share, examples in passes]
 
     def audc(self, weights: np.ndarray) -> np.ndarray:
-        """See `weighted_audc`; einsum, as the last digit of a matrix product depends on the number of threads."""
-        alone, total = np.einsum("rn,n->r", weights, self._small), weights.sum(axis=1)
-        area = sum(share * _area(weights, *each) for share, *each in self._passes)
-        return alone / total + area / total**2
+        """See `weighted_audc`. By einsum, as the last digit of a matrix product depends on the number of threads."""
+        small, total = np.einsum("rn,n->r", weights, self._small), weights.sum(axis=1)
+        area = sum(share * _area(weights, *columns) for share, *columns in self._passes)
+        return small / total + area / total**2
 
 
 def _columns(order: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Neighbours below one another, columns side by side, and their gains, (_RUN · columns,); how many are padded."""
+    """The order as a matrix of `_RUN` rows whose columns hold neighbours, flattened row after row.
+
+    Returns:
+        examples and their gains, both (_RUN · columns,), and how many places of the last column are padding.
+    """
     padding = -len(order) % _RUN
     columns = np.append(order, np.zeros(padding, dtype=order.dtype)).reshape(-1, _RUN).T.ravel()
     return columns, gain[columns], padding
 
 
 def _area(weights: np.ndarray, order: np.ndarray, gain: np.ndarray, padding: int) -> np.ndarray:
-    """`Σ_i w_i (Σ_{j<i} w_j g_j + w_i g_i / 2)` over i, j in the order of deferral; (R,)."""
+    """`Σ_i w_i (Σ_{j<i} w_j g_j + w_i g_i / 2)`, (R,), over i, j in the order of deferral; arguments: `_columns`."""
     ordered, gained = (np.empty((len(weights), _RUN, len(order) // _RUN)) for _ in range(2))
     flat = ordered.reshape(len(weights), -1)
-    weights.take(order, axis=1, out=flat, mode="clip")  # other modes copy
+    weights.take(order, axis=1, out=flat, mode="clip")  # other modes buffer the output, which costs a copy
     ordered[:, _RUN - padding :, -1] = 0
     np.multiply(flat, gain, out=gained.reshape(flat.shape))
-    own = np.einsum("rjc,rjc->r", ordered, gained)
+    diagonal = np.einsum("rjc,rjc->r", ordered, gained)  # the terms j = i
     for j in range(1, _RUN):
         gained[:, j] += gained[:, j - 1]
-    before = np.cumsum(gained[:, -1], axis=1) - gained[:, -1]
-    chained = np.einsum("rc,rc->r", ordered.sum(axis=1), before)
-    return chained + np.einsum("rjc,rjc->r", ordered, gained) - own / 2
+    earlier_columns = np.cumsum(gained[:, -1], axis=1) - gained[:, -1]
+    across_columns = np.einsum("rc,rc->r", ordered.sum(axis=1), earlier_columns)
+    within_columns = np.einsum("rjc,rjc->r", ordered, gained)
+    return across_columns + within_columns - diagonal / 2
 
 
 def weighted_audc(outcomes: Outcomes, weights: np.ndarray) -> np.ndarray:
@@ -106,7 +113,7 @@ class AudcBootstrap:
         return self.task_estimates[self._task(task)].mean(axis=0)
 
     def samples(self, task: str | None = None) -> np.ndarray:
-        """(R, M) resampled AUDC, of one task or averaged over all; columns may be subtracted, they are paired."""
+        """(R, M) resampled AUDC, of one task or averaged over all; columns are paired, so they may be subtracted."""
         return self.task_samples[self._task(task)].mean(axis=0)
 
     def interval(
@@ -115,7 +122,7 @@ class AudcBootstrap:
         """Percentile interval of a method's AUDC, or of its difference to the method `versus`.
 
         Raises:
-            CatKerasError: a method or task that is not here, or a level outside (0, 1).
+            CatKerasError: an unknown method or task, or a level outside (0, 1).
         """
         if not 0 < level < 1:
             raise CatKerasError(f"level must be between 0 and 1; received {level}. Try 0.95")
@@ -127,7 +134,7 @@ class AudcBootstrap:
         return Interval(float(estimate), float(low), float(high))
 
     def p_value(self, method: str, versus: str, task: str | None = None) -> float:
-        """Two-sided p-value of "both methods have the same AUDC": < 1 − level where the interval leaves out 0.
+        """Two-sided p-value of "both methods have the same AUDC": < 1 − level where the interval excludes 0.
 
         A paired test: every resample draws the same examples for both. See `significance.two_sided`.
         """
@@ -173,14 +180,14 @@ def bootstrap_audc(
     streams = resampling.Streams(rng)
     estimates, samples = [], []
     for task in tasks:
-        rows = resampling.paired(task, methods, outcomes[task])
-        sweeps = [Sweep(each) for each in rows]
-        estimates.append([each.curve().audc for each in rows])
+        by_method = resampling.paired(task, methods, outcomes[task])
+        sweeps = [Sweep(method) for method in by_method]
+        estimates.append([method.curve().audc for method in by_method])
 
         def areas(weights, sweeps=sweeps):
             return np.stack([sweep.audc(weights) for sweep in sweeps], axis=1)
 
-        samples.append(streams.map(task, len(rows[0]), resamples, areas, threads))
+        samples.append(streams.map(task, len(by_method[0]), resamples, areas, threads))
     return AudcBootstrap(tasks, methods, np.array(estimates), np.array(samples))
 
 
@@ -188,8 +195,8 @@ def pool_seeds(result: AudcBootstrap, seeds: Mapping[str, Sequence[str]], rng: n
     """The second level: each method's mean over its seeds, with seeds drawn anew in every resample.
 
     A resample draws the same seeds for every method, so that methods that share a seed's starting point stay paired.
-    It draws S − 1 of S (see `draw_seeds`), so the variance between seeds enters in full; that so few seeds may
-    misjudge it, an interval of percentiles cannot show: with few seeds, intervals are rather narrow still.
+    It draws S − 1 of S (see `draw_seeds`), so the variance between seeds enters in full. A few seeds estimate that
+    variance poorly, which a percentile interval cannot show: with few seeds, intervals are still rather narrow.
 
     Args:
         result: the first level; its methods are single trained models.
@@ -206,21 +213,25 @@ def pool_seeds(result: AudcBootstrap, seeds: Mapping[str, Sequence[str]], rng: n
 
 
 def seed_columns(seeds: Mapping[str, Sequence[str]], models: tuple[str, ...]) -> np.ndarray:
-    """Positions in `models` of each method's seeds, (methods, S) int; refused when they cannot be paired."""
-    counts = {method: len(own) for method, own in seeds.items()}
+    """Positions in `models` of each method's seeds, (methods, S) int.
+
+    Raises:
+        CatKerasError: as in `pool_seeds`.
+    """
+    counts = {method: len(its_models) for method, its_models in seeds.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise CatKerasError(
             f"Methods are paired by seed, so all need the same number of seeds, at least 1; received {counts}. "
             "Pool the seeds that all of them have"
         )
-    return np.array([[_position("model", model, models) for model in own] for own in seeds.values()])
+    return np.array([[_position("model", model, models) for model in its_models] for its_models in seeds.values()])
 
 
 def draw_seeds(rng: np.random.Generator, seeds: int, resamples: int) -> np.ndarray:
     """Weights of the seeds in each resample, (R, S) float64, each row summing to 1.
 
-    S − 1 draws of S: their mean has the variance s² / S of the mean of S independent seeds, where S draws would have
-    (S − 1) / S of it. Rao and Wu, JASA 83 (1988).
+    Each resample draws S − 1 of S seeds with replacement. Their mean then has the variance s² / S that the mean of S
+    independent seeds has; S draws would have only (S − 1) / S of it. Rao and Wu, JASA 83 (1988).
     """
     draws = max(seeds - 1, 1)
     return rng.multinomial(draws, np.full(seeds, 1 / seeds), size=resamples) / draws

@@ -1,4 +1,4 @@
-"""How good a score or a confidence is by itself, before any cascade: ranking, calibration, selective risk.
+"""Quality of a score or a confidence by itself, before any cascade: ranking, calibration, selective risk.
 
 `right` says per example whether the small model's answer is right. A *score* only ranks; a *confidence* is a score that
 claims to be a probability, such as `max-probability`, or the exponential of a mean token log-probability.
@@ -21,14 +21,14 @@ def auroc(score, positive) -> float:
         positive: (n,) bool (or 0/1), e.g. "the small model is right".
 
     Returns:
-        in [0, 1]; NaN when there is no positive or no negative, for then it is undefined.
+        in [0, 1]; NaN, as undefined, when there is no positive or no negative.
     """
     score = vectors.finite("score", score)
     positive = vectors.true_or_false("positive", positive, len(score))
     negatives, positives = np.sort(score[~positive]), score[positive]
     if not len(negatives) or not len(positives):
         return NAN
-    # Counting a negative once from either side gives a tie the weight 1/2 after halving.
+    # The sum counts a lower negative twice and a tied one once, so halving it gives ties the weight 1/2.
     below = np.searchsorted(negatives, positives, "left") + np.searchsorted(negatives, positives, "right")
     return float(below.mean() / 2 / len(negatives))
 
@@ -52,18 +52,19 @@ def reliability(confidence, right, bins: int = 15) -> Reliability:
     confidence = vectors.within_unit("confidence", confidence)
     right = vectors.true_or_false("right", right, len(confidence))
     edges = np.linspace(0, 1, bins + 1)
-    place = np.maximum(np.searchsorted(edges, confidence, "left") - 1, 0)
-    count = np.bincount(place, minlength=bins)
+    bin_index = np.maximum(np.searchsorted(edges, confidence, "left") - 1, 0)
+    count = np.bincount(bin_index, minlength=bins)
     with np.errstate(invalid="ignore"):  # 0/0 in an empty bin
-        means = [np.bincount(place, column, minlength=bins) / count for column in (confidence, right)]
+        means = [np.bincount(bin_index, column, minlength=bins) / count for column in (confidence, right)]
     return Reliability(*means, count)
 
 
 def ece(confidence, right, bins: int = 15) -> float:
     """Expected calibration error, `Σ_b n_b / n · |accuracy_b − confidence_b|`. Guo et al., arXiv 1706.04599, eq. 3."""
-    found = reliability(confidence, right, bins)
-    gaps = np.abs(found.accuracy - found.confidence)[found.count > 0]
-    return float(gaps @ found.count[found.count > 0] / found.count.sum())
+    diagram = reliability(confidence, right, bins)
+    filled = diagram.count > 0
+    gaps = np.abs(diagram.accuracy - diagram.confidence)[filled]
+    return float(gaps @ diagram.count[filled] / diagram.count.sum())
 
 
 def brier(confidence, right) -> float:
@@ -74,7 +75,10 @@ def brier(confidence, right) -> float:
 
 
 def _expected_losses(score, loss) -> np.ndarray:
-    """Losses from the highest score to the lowest; equal scores have their mean, the expectation of a random order."""
+    """Losses from the highest score to the lowest, (n,).
+
+    Examples with equal scores get their mean loss: what a random order among them gives in expectation.
+    """
     score = vectors.finite("score", score)
     loss = vectors.within_unit("loss", loss, len(score))
     _, group, count = np.unique(-score, return_inverse=True, return_counts=True)
@@ -84,8 +88,8 @@ def _expected_losses(score, loss) -> np.ndarray:
 def aurc(score, loss) -> float:
     """Area under the risk–coverage curve, `1/n Σ_i mean(losses of the i highest scores)`. arXiv 1805.08206, eq. 3.
 
-    The mean over the n coverages, as in that paper; code that integrates by trapezoids differs by O(1/n). Examples with
-    equal scores enter with their mean loss: the expectation over the order among them.
+    It is the mean over the n coverages, as in that paper; code that integrates by trapezoids differs by O(1/n).
+    Examples with equal scores enter with their mean loss, which is the expectation over their order.
 
     Args:
         score: (n,) float, higher = kept first.
@@ -101,8 +105,8 @@ def aurc(score, loss) -> float:
 def augrc(score, loss) -> float:
     """Area under the generalised risk–coverage curve, `∫_0^1 P(wrong and kept at coverage c) dc`. arXiv 2407.01032.
 
-    By trapezoids from coverage 0, straight within equal scores. On 0/1 losses of mean r this is exactly
-    `(1 − AUROC) r (1 − r) + r² / 2`, the paper's eq. 7.
+    Integrated by trapezoids from coverage 0; the curve is straight over examples with equal scores. On 0/1 losses of
+    mean r the area is exactly `(1 − AUROC) r (1 − r) + r² / 2`, the paper's eq. 7.
 
     Args:
         score, loss: as in `aurc`.
@@ -117,8 +121,8 @@ def augrc(score, loss) -> float:
 def density_overlap(confidence, right, points: int = 512) -> float:
     """Overlap s_o of the densities of the confidence where right and where wrong, `∫ min(p_right, p_wrong)`.
 
-    Gatekeeper, arXiv 2502.19335. Densities are Gaussian kernel estimates with Scott's bandwidth [U], integrated over
-    the real line: a kernel near 0 or 1 reaches beyond, and cutting it there would lose mass.
+    Gatekeeper, arXiv 2502.19335. Densities are Gaussian kernel estimates with Scott's bandwidth [U]. They are
+    integrated beyond [0, 1], because kernels near the ends reach over them and cutting there would lose mass.
 
     Args:
         confidence: (n,) float. right: (n,) bool or 0/1. points: of the integral.
@@ -132,18 +136,22 @@ def density_overlap(confidence, right, points: int = 512) -> float:
     if any(len(np.unique(side)) < 2 for side in sides):
         return NAN
     widths = [side.std(ddof=1) * len(side) ** -0.2 for side in sides]
-    at = np.linspace(confidence.min() - 4 * max(widths), confidence.max() + 4 * max(widths), points)
-    return float(np.trapezoid(np.minimum(*map(_density, sides, widths, (at, at))), at))
+    grid = np.linspace(confidence.min() - 4 * max(widths), confidence.max() + 4 * max(widths), points)
+    return float(np.trapezoid(np.minimum(*map(_density, sides, widths, (grid, grid))), grid))
 
 
-def _density(values: np.ndarray, width: float, at: np.ndarray) -> np.ndarray:
+def _density(values: np.ndarray, width: float, grid: np.ndarray) -> np.ndarray:
+    """Gaussian kernel density of the values at the points of a grid, (points,)."""
     # As scipy.stats.gaussian_kde, whose import takes longer than a report's arithmetic; point by point bounds memory.
-    sums = [np.exp(((values - point) / width) ** 2 / -2).sum() for point in at]
+    sums = [np.exp(((values - point) / width) ** 2 / -2).sum() for point in grid]
     return np.array(sums) / (len(values) * width * np.sqrt(2 * np.pi))
 
 
 class Masses(NamedTuple):
-    """Shares of the examples, summing to 1. Deferring gains on `large_only`, harms on `small_only`, else is futile."""
+    """Shares of the examples by which models are right; they sum to 1.
+
+    Deferring gains on `large_only`, harms on `small_only` and changes nothing on the others.
+    """
 
     both: float
     small_only: float

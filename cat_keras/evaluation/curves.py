@@ -1,10 +1,11 @@
-"""The trade-off of a two-model cascade, exactly: the sweep over thresholds, ideals, averages over tasks.
+"""Deferral curves of a two-model cascade, exact: the sweep over all thresholds, ideal curves, averages over tasks.
 
-`tradeoff.DeferralCurve` is what it makes; `bootstrap` and `bands` give intervals.
+The curves are `tradeoff.DeferralCurve`s; `bootstrap` and `bands` give their intervals.
 
 Deferring in the order of a score moves a cascade from the small model alone (deferral rate 0) to the large model for
-everything (rate 1; the small one has run too, so its cost stays). One point per distinct threshold; examples with equal
-scores are deferred together, and between points the curve is the straight line that breaking the tie at random gives.
+everything (rate 1, where the small model has run too and its cost stays). A curve has one point per distinct threshold.
+Examples with equal scores are deferred together; the straight line between two points is what breaking the tie at
+random gives on average.
 
     >>> curve = deferral_curve(score=[-3, -1, -2], quality_small=[0, 1, 0], quality_large=[1, 1, 0])
     >>> curve.deferral_rate.round(2).tolist(), curve.quality.round(2).tolist()
@@ -23,7 +24,7 @@ from cat_keras.evaluation import vectors
 from cat_keras.evaluation.tradeoff import DeferralCurve
 
 
-def _distinct(ids, n: int) -> np.ndarray:
+def _unique_ids(ids, n: int) -> np.ndarray:
     ids = np.asarray(ids, dtype=str)
     if ids.shape != (n,):
         raise CatKerasError(f"ids must have one entry per example, {n}; ids has shape {ids.shape}")
@@ -38,7 +39,7 @@ def _distinct(ids, n: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What one method's cascade did on one task: one row per example, everything the curve is computed from.
+    """What one method's cascade did on one task: one row per example, with all that its curve is computed from.
 
     Attributes:
         score: (n,) float64, higher = keep, see `deferral`.
@@ -69,23 +70,23 @@ class Outcomes:
                 raise CatKerasError(f"{name} must not be negative; received {column.min()}. Check its unit and sign")
             object.__setattr__(self, name, column)
         if self.ids is not None:
-            object.__setattr__(self, "ids", _distinct(self.ids, n))
+            object.__setattr__(self, "ids", _unique_ids(self.ids, n))
 
     def __len__(self):
         return len(self.score)
 
     def curve(self) -> DeferralCurve:
-        """The exact sweep over every distinct threshold: one sort."""
+        """The exact sweep over every distinct threshold; takes one sort."""
         order, last = tie_groups(self.score)
         n = len(self)
 
-        def after(column):
+        def sum_over_deferred(column):
             return np.concatenate([[0.0], np.cumsum(column[order])[last]])
 
         return DeferralCurve(
             deferral_rate=np.concatenate([[0], last + 1]) / n,
-            quality=self.quality_small.mean() + after(self.quality_large - self.quality_small) / n,
-            cost=self.cost_small.mean() + after(self.cost_large) / n,
+            quality=self.quality_small.mean() + sum_over_deferred(self.quality_large - self.quality_small) / n,
+            cost=self.cost_small.mean() + sum_over_deferred(self.cost_large) / n,
             threshold=np.concatenate([[-np.inf], self.score[order][last[:-1] + 1], [np.inf]]),
         )
 
@@ -103,7 +104,7 @@ def deferral_curve(score, quality_small, quality_large, cost_small=0.0, cost_lar
 
 
 def oracle_audc(quality_small, quality_large) -> float:
-    """Area when the queries that gain most are deferred first: per example, no order of deferral does better."""
+    """Area when the queries that gain most are deferred first; no order of deferral has a larger one."""
     small = vectors.summable("quality_small", quality_small)
     large = vectors.summable("quality_large", quality_large, len(small))
     return deferral_curve(small - large, small, large).audc
@@ -112,8 +113,8 @@ def oracle_audc(quality_small, quality_large) -> float:
 def capped_ideal_audc(quality_small, quality_large) -> float:
     """Area under `min(q_S + ρ, q_L)`, the ideal of s_d in the literature for 0/1 quality: `q_L − (q_L − q_S)² / 2`.
 
-    It lets the large model be right wherever the small one is. A real cascade may beat it when the small model is right
-    where the large one is wrong; s_d then exceeds 1. When q_L ≤ q_S it is no better than random, and s_d is NaN.
+    It assumes that the large model is right wherever the small one is. Where the small model is right and the large one
+    wrong, a real cascade may beat it; s_d then exceeds 1. When q_L ≤ q_S it is no better than random, and s_d is NaN.
 
     Raises:
         CatKerasError: a quality other than 0 and 1, besides what `Outcomes` refuses.
@@ -135,7 +136,7 @@ def macro_average(
 
     Args:
         curves: task name → its curve.
-        tasks: every task that the average is said to be over. Required, so that a hole cannot go unnoticed.
+        tasks: every task that the average is said to be over. Required, so that a missing task cannot go unnoticed.
         grid: (k,) deferral rates, increasing from 0 to 1. By default all rates that occur in any curve, for which the
             area of the average is exactly the average of the areas.
 

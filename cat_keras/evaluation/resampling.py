@@ -1,4 +1,4 @@
-"""Resamples of the examples of a task: who is paired with whom, which streams are drawn from, on how many cores."""
+"""Bootstrap resamples of a task's examples: pairing of methods by id, random streams, and the work on many cores."""
 
 import hashlib
 import os
@@ -11,13 +11,13 @@ import numpy as np
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.curves import Outcomes
 
-_BLOCK = 1 << 16  # numbers per block of resamples: a few such arrays stay in the cache, whatever the task's size
+_BLOCK = 1 << 16  # numbers per block of resamples: small enough that a few such arrays stay in the processor's cache
 
 ByMethod = Mapping[str, Outcomes]
 
 
 def names(outcomes: Mapping[str, ByMethod], rng: np.random.Generator, resamples: int) -> tuple[tuple, tuple]:
-    """Sorted tasks and methods of what is to be resampled.
+    """Sorted names of the tasks and of the methods that are to be resampled.
 
     Raises:
         CatKerasError: no task, no resample, or no generator.
@@ -44,10 +44,10 @@ def paired(task: str, methods: tuple[str, ...], by_method: ByMethod) -> list[Out
     rows = [_sorted_by_id(task, method, by_method[method]) for method in methods]
     for method, other in zip(methods, rows, strict=True):
         if not np.array_equal(other.ids, rows[0].ids):
-            odd = np.setxor1d(other.ids, rows[0].ids)
+            unpaired = np.setxor1d(other.ids, rows[0].ids)
             raise CatKerasError(
                 f"Methods are paired by example id, so ids must agree; on task {task!r} {methods[0]!r} and {method!r} "
-                f"differ in {odd.size} ids, e.g. {str(odd[0])!r}. Use the predictions on the same examples"
+                f"differ in {unpaired.size} ids, e.g. {str(unpaired[0])!r}. Use the predictions on the same examples"
             )
     return rows
 
@@ -60,9 +60,9 @@ def _sorted_by_id(task: str, method: str, outcomes: Outcomes) -> Outcomes:
 
 
 class Streams:
-    """Where each task's resamples come from: from the generator's state, the task's name and its size, nothing else.
+    """Random streams of resamples, which depend on the generator's state, the task's name and its size alone.
 
-    So neither other tasks nor their order, neither the number of cores nor that of resamples changes a resample.
+    So no resample changes with the other tasks or their order, the number of cores or the number of resamples.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -94,7 +94,10 @@ class Streams:
 
 
 def _counts(rng: np.random.Generator, n: int, rows: int) -> np.ndarray:
-    """How often each example was drawn, (rows, n) float64: 8 times as fast as `rng.multinomial` for equal shares."""
-    drawn = rng.integers(n, size=(rows, n))
-    drawn += n * np.arange(rows)[:, None]
-    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+    """How often each resample draws each example, (rows, n) float64.
+
+    For equal shares this is 8 times as fast as `rng.multinomial`.
+    """
+    examples = rng.integers(n, size=(rows, n))
+    examples += n * np.arange(rows)[:, None]  # numbers the places of all rows through, so that one count serves all
+    return np.bincount(examples.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)

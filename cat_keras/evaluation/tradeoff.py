@@ -1,4 +1,4 @@
-"""A cascade's trade-off as a curve, and every number that its literature reads off one. `curves` makes them."""
+"""The trade-off curve of a cascade, and every number that the literature reads off one; `curves` makes them."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,12 @@ import numpy as np
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation import vectors
 
-ROUNDING = 1e-9  # relative; sums of one column in two orders differ by far less, real differences by far more
+ROUNDING = 1e-9  # relative: two orders of summing a column differ by far less, real differences are far larger
 NAN = float("nan")
 
 
 def _trapezoid(y: np.ndarray, x: np.ndarray) -> float:
+    """Area under the straight lines between the points (x, y)."""
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2)
 
 
@@ -19,9 +20,9 @@ def _trapezoid(y: np.ndarray, x: np.ndarray) -> float:
 class DeferralCurve:
     """Points of a cascade's trade-off, from never deferring (first) to always deferring (last).
 
-    Areas and shares over the deferral rate follow the straight lines between the points; what is read off over cost
-    uses the upper convex hull, whose points are reached by choosing one of two thresholds at random per query. What is
-    undefined is NaN.
+    Numbers over the deferral rate follow the straight lines between the points. Numbers over cost follow the upper
+    convex hull, whose points are reached by choosing one of two thresholds at random per query. What is undefined is
+    NaN.
 
     Attributes:
         deferral_rate: (k,) float64, increasing from 0 to 1: share of the queries that the large model answers.
@@ -52,7 +53,7 @@ class DeferralCurve:
 
     @property
     def peak(self) -> float:
-        """Best quality of any point: a cascade may beat both of its models."""
+        """Best quality of any point; it may exceed that of both models."""
         return float(self.quality.max())
 
     def s_d(self, ideal_audc: float) -> float:
@@ -65,17 +66,17 @@ class DeferralCurve:
         Returns:
             1 = ideal, 0 = random, negative = worse than random; NaN when the ideal is no better than random.
         """
-        room = ideal_audc - self.random_audc
-        if room <= ROUNDING * max(abs(ideal_audc), abs(self.random_audc)):
+        ideal_gain = ideal_audc - self.random_audc
+        if ideal_gain <= ROUNDING * max(abs(ideal_audc), abs(self.random_audc)):
             return NAN
-        return (self.audc - self.random_audc) / room
+        return (self.audc - self.random_audc) / ideal_gain
 
     @property
     def apgr(self) -> float:
         """Average performance gap recovered, `(AUDC − q_S) / (q_L − q_S)`. RouteLLM, arXiv 2406.18665.
 
         The paper sums ten equal steps of the share of strong calls; this is the integral they approximate. Random
-        deferral has 1/2. NaN unless the large model is better: then there is no gap to recover.
+        deferral has 1/2. NaN unless the large model is better, as there is no gap to recover.
         """
         return (self.audc - self.quality[0]) / self._gap()
 
@@ -95,16 +96,17 @@ class DeferralCurve:
         """
         if not 0 <= recovered <= 1:
             raise CatKerasError(f"CPT(x) needs a share x of the gap in [0, 1]; received {recovered}. Try 0.5")
-        wanted = self.quality[0] + recovered * self._gap() - ROUNDING * np.abs(self.quality).max()
-        if np.isnan(wanted):
+        quality = self.quality[0] + recovered * self._gap() - ROUNDING * np.abs(self.quality).max()
+        if np.isnan(quality):
             return NAN
-        first = int(np.argmax(self.quality >= wanted))
+        first = int(np.argmax(self.quality >= quality))
         if first == 0:
             return 0.0
-        ends = slice(first - 1, first + 1)
-        return float(np.interp(wanted, self.quality[ends], self.deferral_rate[ends]))
+        segment = slice(first - 1, first + 1)
+        return float(np.interp(quality, self.quality[segment], self.deferral_rate[segment]))
 
     def _gap(self) -> float:
+        """`q_L − q_S`; NaN unless the large model is better."""
         gap = float(self.quality[-1] - self.quality[0])
         return gap if gap > ROUNDING * np.abs(self.quality).max() else NAN
 
@@ -123,20 +125,21 @@ class DeferralCurve:
         return upper_hull(self.cost, self.quality)
 
     def _frontier(self):
-        """The hull up to its first peak: beyond it, paying more only loses quality."""
+        """Cost and quality of the hull's vertices up to its first peak: beyond it, paying more only loses quality."""
         cost, quality = self.upper_hull()
-        peak = int(np.argmax(quality)) + 1
-        return cost[:peak], quality[:peak]
+        count = int(np.argmax(quality)) + 1
+        return cost[:count], quality[:count]
 
     def cost_at_quality(self, quality: float) -> float:
         """Least mean cost per query that reaches `quality`, read off the upper convex hull up to its peak.
 
         A point between two vertices is reached by choosing one of their thresholds at random per query. Returns the
-        cheapest point's cost when that is good enough already, NaN when no threshold reaches `quality` (equal up to
+        cheapest point's cost when that is good enough already, and NaN when no threshold reaches `quality` (equal up to
         rounding counts as reached).
         """
         costs, qualities = self._frontier()
-        enough = quality - ROUNDING * np.abs(qualities).max()  # or the last digit of a sum would decide the cost
+        # Without the tolerance, the last digit of a sum would decide the cost.
+        enough = quality - ROUNDING * np.abs(qualities).max()
         if not enough <= qualities[-1]:
             return NAN
         return float(np.interp(enough, qualities, costs))
@@ -154,8 +157,8 @@ class DeferralCurve:
     def aiq(self, low: float | None = None, high: float | None = None) -> float:
         """Average improvement in quality, `1/(high − low) ∫ hull(c) dc`. RouterBench, arXiv 2403.12031.
 
-        The hull is the non-decreasing one: level beyond its peak, as nobody pays more for less. The range decides the
-        number, so curves are comparable over one range only.
+        The hull is the non-decreasing one: beyond its peak it stays level, as nobody pays more for less. The number
+        depends on the range, so curves are comparable over the same range only.
 
         Args:
             low, high: budgets per query, in the unit of `cost`; by default the curve's own cheapest and dearest point.
@@ -173,28 +176,31 @@ class DeferralCurve:
             raise CatKerasError(f"AIQ is a mean over budgets from low to a higher high; received {low} to {high}")
         if not _affords(low, costs[0]):
             return NAN
-        at = np.unique(np.concatenate([[low, high], costs[(costs > low) & (costs < high)]]))
-        return _trapezoid(np.interp(at, costs, qualities), at) / float(high - low)
+        budgets = np.unique(np.concatenate([[low, high], costs[(costs > low) & (costs < high)]]))
+        return _trapezoid(np.interp(budgets, costs, qualities), budgets) / float(high - low)
 
     @property
     def qnc(self) -> float:
         """Quality-neutral cost: least cost that reaches the large model's quality, over the large model's own cost.
 
-        UniRoute, arXiv 2502.08773; there over routers, which pay one model per query. A cascade also pays the small one
-        for what it defers, so a cascade that must defer everything has `1 + c_S / c_L`. NaN when the large one is free.
+        UniRoute, arXiv 2502.08773, defines it for routers, which pay one model per query. A cascade also pays the small
+        model for what it defers, so a cascade that must defer everything has `1 + c_S / c_L`. NaN when the large model
+        is free.
         """
-        large = float(self.cost[-1] - self.cost[0])
-        return self.cost_at_quality(float(self.quality[-1])) / large if large else NAN
+        large_cost = float(self.cost[-1] - self.cost[0])
+        return self.cost_at_quality(float(self.quality[-1])) / large_cost if large_cost else NAN
 
 
 def _affords(budget: float, cheapest: float) -> bool:
+    """Whether a budget covers the cheapest cost, up to rounding."""
     return bool(budget >= cheapest - ROUNDING * abs(cheapest))
 
 
 def upper_hull(cost, quality) -> tuple[np.ndarray, np.ndarray]:
     """Vertices of the upper convex hull of the points (cost, quality), both (k,), by increasing cost.
 
-    Runs from the cheapest to the dearest point, so it may fall after its peak. Of points of one cost the best counts.
+    It runs from the cheapest to the dearest point, so it may fall after its peak. Of points of equal cost the best
+    counts.
     """
     cost = vectors.summable("cost", cost)
     quality = vectors.summable("quality", quality, len(cost))
@@ -211,4 +217,5 @@ def upper_hull(cost, quality) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _turns_right(a, b, c) -> bool:
+    """Whether the path from a over b to c bends downwards, so that b is a vertex of the upper hull."""
     return (b[0] - a[0]) * (c[1] - a[1]) < (b[1] - a[1]) * (c[0] - a[0])

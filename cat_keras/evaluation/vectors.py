@@ -1,10 +1,10 @@
-"""Columns of numbers as checked vectors: what every metric of this library accepts."""
+"""Checks of columns of numbers, which every metric of this library takes as vectors."""
 
 import numpy as np
 
 from cat_keras.errors import CatKerasError
 
-LARGEST = 1e100  # of what is added up or multiplied: no sum of such numbers leaves the range of a float
+LARGEST = 1e100  # of numbers that are added up or multiplied, so that no result leaves the range of a float
 
 
 def finite(name: str, values, n: int | None = None) -> np.ndarray:

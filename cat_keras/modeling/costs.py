@@ -1,4 +1,4 @@
-"""Cost in forward FLOPs, counted from the architecture and the actual token counts; never from wall time."""
+"""Cost in forward FLOPs, counted from the architecture and the numbers of tokens; wall time does not enter."""
 
 from dataclasses import dataclass
 
@@ -29,20 +29,25 @@ class FlopCount:
             n_logits: positions whose distribution is used; default `n_answer`.
         """
         n_prompt, n_answer = np.asarray(n_prompt, np.float64), np.asarray(n_answer, np.float64)
-        # The last answer token is never fed back: its successor is not wanted.
+        # The last answer token is not fed back, since nobody asks for its successor.
         n = n_prompt + np.maximum(n_answer - 1, 0)
-        logits = n_answer if n_logits is None else n_logits
-        return self.per_token * n + self.per_logit * logits + self.per_context * n * (n + 1) / 2
+        n_logits = n_answer if n_logits is None else n_logits
+        return self.per_token * n + self.per_logit * n_logits + self.per_context * n * (n + 1) / 2
 
     def classify(self, n_prompt, option_lengths):
-        """FLOPs to score several options after one prompt that is computed once (per example: list of lengths)."""
+        """FLOPs to score the options of one example after its prompt, which is computed once.
+
+        Args:
+            n_prompt: int, tokens of the prompt.
+            option_lengths: list of ints, tokens of each option.
+        """
         n_prompt = float(n_prompt)
         total = self.per_token * n_prompt + self.per_context * n_prompt * (n_prompt + 1) / 2
         for n in option_lengths:
-            fed = max(n - 1, 0)
-            seen = n_prompt * fed + fed * (fed + 1) / 2
-            total += self.per_token * fed + self.per_logit * n + self.per_context * seen
-        # The distribution after the prompt serves the first token of every option.
+            n_inputs = max(n - 1, 0)  # the last token is only predicted
+            n_pairs = n_prompt * n_inputs + n_inputs * (n_inputs + 1) / 2  # of positions that attend to each other
+            total += self.per_token * n_inputs + self.per_logit * n + self.per_context * n_pairs
+        # The distribution after the prompt serves the first token of every option, and is computed once.
         return total - self.per_logit * max(len(option_lengths) - 1, 0)
 
 
@@ -53,7 +58,8 @@ def count(model) -> FlopCount:
     output projection is the (tied or separate) embedding; attention costs 2·2·width of the heads per position pair.
 
     Raises:
-        CatKerasError: when the backbone does not say its layers and heads (not a decoder of a known kind).
+        CatKerasError: the configuration of the backbone has no number of layers or heads, so that it is not a decoder
+            of a known kind.
     """
     backbone = model.backbone
     config = backbone.get_config()
@@ -66,7 +72,7 @@ def count(model) -> FlopCount:
         )
     width = config["hidden_dim"]
     head_dim = config.get("head_dim") or width // heads
-    # The biases of attention heads have two axes too, (heads, head_dim), and are no product.
+    # The biases of attention heads also have two axes, (heads, head_dim), but are added and not multiplied.
     matrices = [
         w for w in backbone.weights if len(w.shape) >= 2 and "embedding" not in w.path and not w.path.endswith("bias")
     ]

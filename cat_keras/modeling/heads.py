@@ -1,7 +1,7 @@
-"""The output layer of a language model, apart from its body: logits only where a loss or a score needs them.
+"""The output layer of a language model, apart from its body, so that logits are computed only where they are needed.
 
-A prompt position has no loss, so its logits are never made: that is most of the work of a small model with a large
-vocabulary, and most of its memory.
+The positions of a prompt have no loss, so their logits need not be computed. For a small model with a large vocabulary
+these logits would be most of the work and most of the memory.
 """
 
 import keras
@@ -24,20 +24,24 @@ def output_layer(model):
 
 def variables(layer) -> list:
     """The Keras variables that an `output_layer` reads, each once."""
-    found = [v for op in layer.operations for v in getattr(op, "variables", ())]
-    return list({id(v): v for v in found}.values())
+    read = [v for op in layer.operations for v in getattr(op, "variables", ())]
+    return list({id(v): v for v in read}.values())
 
 
 def target_positions(weights: np.ndarray, capacity: int) -> np.ndarray:
-    """Flat positions of the target tokens of a batch, then others of weight 0 up to `capacity`: (capacity,) int32.
+    """Flat positions of the target tokens of a batch, filled up to `capacity` with positions of weight 0.
 
     Args:
-        weights: (rows, length), 1 on target tokens. capacity: at least their number, at most rows · length.
+        weights: (rows, length), 1 on target tokens.
+        capacity: how many positions to return; at least the number of target tokens, at most rows · length.
+
+    Returns:
+        (capacity,) int32.
     """
     return np.argsort(weights.ravel() == 0, kind="stable")[:capacity].astype(np.int32)
 
 
 def gather(values, positions):
-    """`values` (rows, length, …) at flat positions (n,), as one row: (1, n, …)."""
+    """The entries of `values` (rows, length, …) at flat positions (n,), as one row: (1, n, …)."""
     flat = ops.reshape(values, (-1, *values.shape[2:]))
     return ops.take(flat, positions, axis=0)[None]

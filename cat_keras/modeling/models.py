@@ -1,4 +1,4 @@
-"""Language models as KerasHub presets: build a small one, load any, name its weights and tokenizer by hash."""
+"""Language models as KerasHub presets: build a small one, load and save any, hash its weights and its tokenizer."""
 
 import hashlib
 import io
@@ -14,15 +14,16 @@ from cat_keras.storage import store, untrusted
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters: Iterable[str] = ()) -> bytes:
     """Trains a lossless SentencePiece unigram model and returns its proto.
 
-    Lossless (byte fallback, no normalisation, no dummy prefix), so that decoding gives back exactly the text and
-    tokens(prompt) + tokens(target) equals what generation continues. The same texts give the same bytes.
+    It is lossless (byte fallback, no normalisation, no dummy prefix), so that decoding gives back exactly the text, and
+    tokens(prompt) + tokens(target) is the sequence that generation produces. The same texts give the same bytes.
 
     Args:
         texts: the training text of the run, and nothing else.
         vocabulary_size: an upper limit; a small corpus may support fewer pieces. At least 300 (256 bytes + specials).
+        seed_characters: has no effect.
 
     Raises:
-        CatKerasError: for a vocabulary that cannot hold the bytes, or no text.
+        CatKerasError: the vocabulary is too small for the bytes, or there is no text.
     """
     import sentencepiece
 
@@ -69,6 +70,7 @@ def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedfo
         feedforward: inner width of the gated feed-forward block.
         dropout: share of activations dropped in training.
         seed: of the initial weights.
+        dtype: numeric type or policy of the backbone; None for the global policy.
 
     Returns:
         A `keras_hub.models.GemmaCausalLM` with its preprocessor.
@@ -91,30 +93,25 @@ def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedfo
         dropout=dropout,
         dtype=dtype,
     )
-    _scale_embedding(backbone, width, seed)
+    # KerasHub expects to load a checkpoint, and gives new embeddings a variance for which the tied output layer starts
+    # with logits of the order of sqrt(width). Training from scratch would spend its first epochs on shrinking them.
+    embeddings = backbone.token_embedding.embeddings
+    embeddings.assign(keras.random.normal(embeddings.shape, stddev=width**-0.5, seed=seed))
     return keras_hub.models.GemmaCausalLM(
         backbone=backbone, preprocessor=keras_hub.models.GemmaCausalLMPreprocessor(tokenizer)
     )
 
 
-def _scale_embedding(backbone, width, seed):
-    """Embeddings of standard deviation width^-1/2.
-
-    KerasHub initialises them for loading a checkpoint, with a variance for which the tied output layer starts with
-    logits of the order of sqrt(width); from scratch that costs the first epochs.
-    """
-    import keras
-
-    table = backbone.token_embedding.embeddings
-    table.assign(keras.random.normal(table.shape, stddev=width**-0.5, seed=seed))
-
-
 def load(preset: str | Path, dtype=None):
     """Any KerasHub `CausalLM` from a preset name or a directory.
 
+    Args:
+        preset: a `Path` is always a directory; a string is a directory if there is one of that name.
+        dtype: numeric type or policy; None for the one that suits the stored weights, see `_loading_policy`.
+
     Raises:
-        CatKerasError: when the directory holds no preset, or one that `untrusted.check_preset` refuses, or the name
-            cannot be resolved.
+        CatKerasError: the directory holds no preset, or one that `untrusted.check_preset` refuses, or the name cannot
+            be resolved.
     """
     if isinstance(preset, Path) and not (preset / "config.json").exists():
         raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
@@ -123,19 +120,22 @@ def load(preset: str | Path, dtype=None):
     import keras_hub
 
     try:
-        return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _policy(preset))
+        return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
     except Exception as error:  # damage has as many exceptions as there are bytes
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 
 
-def _policy(preset):
-    """The numeric policy to load with, where KerasHub cannot tell: it takes the name of a mixed one for a type."""
+def _loading_policy(preset):
+    """The numeric policy to load a preset with; None where KerasHub finds it by itself.
+
+    KerasHub mistakes the name of a mixed policy, stored or current, for the name of a type.
+    """
     import keras
 
     current, config = keras.config.dtype_policy(), Path(preset) / "config.json"
     stored = json.loads(config.read_text())["config"].get("dtype") if config.exists() else None
-    mixed = isinstance(stored, dict) and "mixed" in stored.get("config", {}).get("name", "")
-    return current if mixed or "mixed" in current.name else None
+    stored_is_mixed = isinstance(stored, dict) and "mixed" in stored.get("config", {}).get("name", "")
+    return current if stored_is_mixed or "mixed" in current.name else None
 
 
 def save(model, directory: Path):
@@ -149,9 +149,9 @@ def save(model, directory: Path):
         model.save_to_preset(str(temporary))
 
 
-def _check_room(folder: Path, weights: int):
-    """HDF5 ends the process (a segmentation fault) where the disk is full, so it must not come to that."""
-    needed, free = weights * 11 // 10 + 2**20, shutil.disk_usage(folder).free
+def _check_room(folder: Path, weight_bytes: int):
+    """Raises CatKerasError on a disk without room for the weights, where HDF5 would die of a segmentation fault."""
+    needed, free = weight_bytes * 11 // 10 + 2**20, shutil.disk_usage(folder).free
     if needed > free:
         raise CatKerasError(
             f"A model is saved where there is room for it, {needed:,} bytes. Received: {folder.parent} with {free:,} "
@@ -163,7 +163,7 @@ def tokenizer_of(model):
     """The tokenizer of a `CausalLM`.
 
     Raises:
-        CatKerasError: when the model was built without a preprocessor.
+        CatKerasError: the model was built without a preprocessor.
     """
     preprocessor = getattr(model, "preprocessor", None)
     if preprocessor is None:
@@ -175,19 +175,17 @@ def tokenizer_of(model):
 
 def weights_fingerprint(model) -> str:
     """sha256 (hex) of a model's configuration and weights, the same on every backend."""
-    digest = hashlib.sha256(repr(sorted(_plain(model.backbone.get_config()).items())).encode())
+    settings = {
+        name: value
+        for name, value in model.backbone.get_config().items()
+        if isinstance(value, int | float | str | bool) and name not in ("name", "trainable")  # frozen is the same model
+    }
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
     for weight in model.backbone.weights:
         value = weight.numpy() if hasattr(weight, "numpy") else weight
         digest.update(f"{value.shape}{value.dtype}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
-
-
-def _plain(config):
-    # A frozen model is the same model.
-    return {
-        k: v for k, v in config.items() if isinstance(v, int | float | str | bool) and k not in ("name", "trainable")
-    }
 
 
 def tokenizer_fingerprint(tokenizer) -> str:
@@ -205,12 +203,13 @@ def special_id(tokenizer, kind: str) -> int | None:
 
 
 def check_same_tokenizer(small, large):
-    """Raises CatKerasError, naming both, unless the two models map text to the same ids."""
-    ours, theirs = tokenizer_of(small), tokenizer_of(large)
-    if tokenizer_fingerprint(ours) != tokenizer_fingerprint(theirs):
+    """Raises CatKerasError, naming both models, unless they map text to the same ids."""
+    small_tokenizer, large_tokenizer = tokenizer_of(small), tokenizer_of(large)
+    if tokenizer_fingerprint(small_tokenizer) != tokenizer_fingerprint(large_tokenizer):
         raise CatKerasError(
             "Small and large model share one tokenizer, since the large model's bits and probabilities are per token. "
-            f"Received: {ours.name} of {ours.vocabulary_size()} pieces (small model {small.name}) and "
-            f"{theirs.name} of {theirs.vocabulary_size()} pieces (large model {large.name}). "
+            f"Received: {small_tokenizer.name} of {small_tokenizer.vocabulary_size()} pieces (small model "
+            f"{small.name}) and {large_tokenizer.name} of {large_tokenizer.vocabulary_size()} pieces (large model "
+            f"{large.name}). "
             "Take two presets of one family"
         )

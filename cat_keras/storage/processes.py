@@ -1,7 +1,6 @@
-"""Several processes that write into one folder: whose file is whose, who is still there, who has to wait."""
+"""Several processes that write into one folder: whose file is whose, which writer still runs, who has to wait."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import platform
@@ -10,53 +9,60 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:
+    raise ImportError(
+        "cat_keras runs on Linux and macOS: it locks files with fcntl, which Windows lacks. Use WSL"
+    ) from None
+
 
 def beside(path: Path, end: str = "tmp") -> Path:
     """A hidden name in the same folder that says which process of which machine writes there."""
-    return path.with_name(f".{path.name}.{_here()}-{os.getpid()}.{end}")
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.{end}")
 
 
-def _here() -> str:
-    """Where process ids mean what they mean here: this machine, and in it this container."""
+def _machine() -> str:
+    """Eight hex digits that name the space in which a process id means one process: this machine and container."""
     namespace = Path("/proc/self/ns/pid")
-    inside = namespace.readlink() if namespace.is_symlink() else ""
-    return hashlib.sha256(f"{platform.node()} {inside}".encode()).hexdigest()[:8]
+    container = namespace.readlink() if namespace.is_symlink() else ""
+    return hashlib.sha256(f"{platform.node()} {container}".encode()).hexdigest()[:8]
 
 
 def is_running(process: int) -> bool:
-    """Whether this machine has a process of that id."""
+    """Whether this machine has a process with that id."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except PermissionError:  # it runs, and belongs to another user
         pass
     return True
 
 
 def sweep(folder: Path):
-    """Removes what processes that were killed left half-written in a folder; nothing of those that still write."""
+    """Removes the half-written files of processes that were killed; those of running processes stay."""
     for path in Path(folder).glob(".*.tmp"):
-        writer = re.fullmatch(rf"\..+\.{_here()}-([1-9]\d*)\.tmp", path.name)
-        if writer and not is_running(int(writer[1])):
+        match = re.fullmatch(rf"\..+\.{_machine()}-([1-9]\d*)\.tmp", path.name)
+        if match and not is_running(int(match[1])):
             remove(path)
 
 
 def remove(path: Path):
-    """A file or a folder, or what another process has left of it."""
+    """Removes a file or a folder; it is no error if another process has removed it, or parts of it, already."""
     with contextlib.suppress(OSError):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextlib.contextmanager
 def locked(folder: Path, shared: bool = False) -> Iterator[None]:
-    """While one process replaces files of a folder that belong together, no other opens some of them.
+    """Holds a lock on a folder, so that nobody reads files that belong together while another process replaces them.
 
-    The system drops the lock of a process that dies. Where a file system knows no locks, one who reads while another
-    writes may be told that a file is not the one of the manifest.
+    The operating system drops the lock of a process that dies. Some file systems have no locks; there a reader may be
+    told, while another process writes, that a file differs from its manifest.
 
     Args:
-        shared: for those that read; they wait for one who writes, not for each other.
+        shared: True for readers: they wait for a writer, but not for each other.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):

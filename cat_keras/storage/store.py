@@ -1,7 +1,8 @@
 """Files that survive a kill: content hashes, atomic writes, verified folders.
 
 A result is a folder whose `manifest.json` lists the sha256 of every other file. The folder is filled under a temporary
-name beside its place, synced, and renamed last, so at any instant its name holds either all of it or nothing.
+name beside its place and renamed last, so that at any instant its name holds either all of it or nothing. The checksums
+tell whether a file was changed or lost later.
 """
 
 import contextlib
@@ -18,14 +19,14 @@ from cat_keras.errors import CatKerasError
 from cat_keras.storage import processes
 
 HASH_SCHEME = 1  # part of every identity: raise it when `identity` itself changes
-JSON_BYTES = 256 * 2**20  # a manifest of 2,000 models has 20 MiB; Python's objects take ten times that
+JSON_BYTES = 256 * 2**20  # largest file to read: a manifest of 2,000 models has 20 MiB, as Python objects 200
 
 
 def identity(**parts) -> str:
-    """sha256 (hex) over everything that changes an output; `parts` must be JSON-able.
+    """sha256 (hex) over everything that changes an output; `parts` must be JSON values.
 
     Raises:
-        CatKerasError: when a part is not JSON-able, since then equal inputs could hash differently.
+        CatKerasError: a part is no JSON value; equal inputs could then hash differently.
     """
     try:
         text = json.dumps({"scheme": HASH_SCHEME, **parts}, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -35,12 +36,13 @@ def identity(**parts) -> str:
 
 
 def sha256_file(path: Path) -> str:
+    """sha256 (hex) of the content of a file."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_bytes(path: Path, content: bytes):
-    """Writes a whole file or none of it."""
+    """Writes a whole file or none of it: the content goes to a temporary name, is synced, and is renamed last."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = processes.beside(path)
@@ -50,16 +52,22 @@ def write_bytes(path: Path, content: bytes):
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:  # a full disk is not to keep the half that did fit
+    except BaseException:  # a full disk must not keep the half that did fit
         temporary.unlink(missing_ok=True)
         raise
 
 
 def write_json(path: Path, value):
+    """Writes JSON with sorted keys, whole or not at all."""
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path):
+    """The value of a JSON file.
+
+    Raises:
+        CatKerasError: the file is missing, larger than `JSON_BYTES`, or no JSON.
+    """
     path = Path(path)
     try:
         if (size := path.stat().st_size) > JSON_BYTES:
@@ -72,24 +80,24 @@ def read_json(path: Path):
 
 
 def write_manifest(path: Path, facts: dict):
-    """Writes a JSON object that carries its own checksum, since no other file could."""
-    facts = json.loads(json.dumps(facts))  # as it will be read
+    """Writes a JSON object with a checksum of itself, since no other file holds one of the manifest."""
+    facts = json.loads(json.dumps(facts))  # as it will be read: keys become strings, tuples become lists
     write_json(path, facts | {"checksum": _checksum(facts)})
 
 
 def read_manifest(path: Path) -> dict:
-    """What `write_manifest` wrote; manifests of earlier versions carry no checksum and are read as they are.
+    """The facts that `write_manifest` wrote; manifests of earlier versions have no checksum and are not checked.
 
     Raises:
-        CatKerasError: it is missing, not readable, or not what was written.
+        CatKerasError: the manifest is missing, not readable, or not what was written.
     """
     facts = read_json(path)
     if not isinstance(facts, dict):
         raise CatKerasError(f"A manifest is a JSON object. Received: {path}, which is none. Delete it to rebuild it")
-    stated = facts.pop("checksum", None)
-    # Damage may also fall into the word "checksum": the value tells that there was one.
-    earlier = stated is None and not any(str(value).startswith("sha256:") for value in facts.values())
-    if not earlier and stated != _checksum(facts):
+    checksum = facts.pop("checksum", None)
+    # Damage may also hit the key "checksum" itself: then the value still shows that there was one.
+    from_earlier_version = checksum is None and not any(str(value).startswith("sha256:") for value in facts.values())
+    if not from_earlier_version and checksum != _checksum(facts):
         raise CatKerasError(f"A manifest is as it was written. Received: {path}, changed since. Delete it")
     return facts
 
@@ -101,8 +109,8 @@ def _checksum(facts: dict) -> str:
 def write_together(folder: Path, contents: dict[str, bytes], manifest: dict):
     """Writes files that belong together, and last the manifest with the sha256 of each under `files`.
 
-    Who opens them under `processes.locked` sees old or new. A kill between two of them leaves a manifest that does not
-    list the files as they are: to be written again.
+    A reader that opens them under `processes.locked` sees all of the old ones or all of the new ones. A kill between
+    two files leaves a manifest whose checksums differ from the files, which tells that they have to be written again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     processes.sweep(folder)
@@ -125,7 +133,7 @@ def seal(folder: Path, facts: dict):
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder, in words; None when every listed file has its checksum."""
+    """What is wrong with a sealed folder, in words; None if every listed file has its checksum."""
     folder = Path(folder)
     if not (folder / "manifest.json").exists():
         return "manifest.json is missing"
@@ -140,21 +148,25 @@ def damage(folder: Path) -> str | None:
                 return f"{name} has another checksum than the manifest"
     except (CatKerasError, KeyError, TypeError, AttributeError) as error:
         return f"manifest.json is not readable ({error})"
-    except FileNotFoundError as error:  # another process found the damage first, and removes the folder meanwhile
+    except FileNotFoundError as error:  # another process has found the damage first and is removing the folder
         return f"{Path(error.filename).name} is missing"
     return None
 
 
 @contextlib.contextmanager
 def replaced(folder: Path):
-    """A new folder to fill; at the end of the block it takes the place of `folder`, after an error nothing changes."""
+    """Gives an empty folder to fill, which takes the place of `folder` at the end of the block.
+
+    After an error in the block nothing has changed.
+    """
     folder = Path(folder)
     temporary, old = processes.beside(folder), processes.beside(folder, "old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        # A rename cannot replace a folder that holds something; killed here, the old one lies beside, whole.
+        # A rename cannot replace a folder that is not empty, so the old one moves aside first. After a kill between
+        # the two renames, it lies whole under that other name.
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
@@ -163,12 +175,12 @@ def replaced(folder: Path):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _wrong(entry: Path, key: str) -> str | None:
-    """What is wrong with an entry of a store, in words."""
-    wrong = damage(entry)
-    if wrong is None and read_manifest(entry / "manifest.json").get("key") != key:
-        wrong = "its manifest names another key"
-    return wrong
+def _entry_damage(entry: Path, key: str) -> str | None:
+    """What is wrong with an entry of a store, in words; None if it is whole and belongs to the key."""
+    problem = damage(entry)
+    if problem is None and read_manifest(entry / "manifest.json").get("key") != key:
+        problem = "its manifest names another key"
+    return problem
 
 
 class Store:
@@ -181,11 +193,13 @@ class Store:
 
     def __init__(self, root: Path, report: Callable[[str], None] = print):
         self.root, self.report = Path(root), report
-        self._verified: set[Path] = set()
-        self._swept: set[Path] = set()
+        self._verified: set[Path] = set()  # entries whose checksums this process has compared
+        self._swept: set[Path] = set()  # folders of stages that this process has swept
 
     def path(self, stage: str, key: str) -> Path:
-        if not re.fullmatch("[0-9a-f]{16,64}", str(key)):  # entries are removed when they are damaged
+        """The folder of an entry, whether or not it exists."""
+        # Damaged entries are removed, so a key must not lead out of the folder of its stage.
+        if not re.fullmatch("[0-9a-f]{16,64}", str(key)):
             raise CatKerasError(f"A key is a hash in hex digits. Received: {key!r:.60}")
         return self.root / stage / key[:16]
 
@@ -200,33 +214,37 @@ class Store:
             return True
         if not path.exists():
             return False
-        if _wrong(path, key) and self._remove_damaged(path, key):
+        if _entry_damage(path, key) and self._remove_damaged(path, key):
             return False
         self._verified.add(path)
         return True
 
     def _remove_damaged(self, path: Path, key: str) -> bool:
-        """Whether it is gone: of several that find it, one removes it, and none what another has built since."""
+        """Removes an entry if it is still damaged, and says whether there is none any more.
+
+        Several processes may find the same damage: the lock and the second look ensure that one of them removes the
+        entry, and that none removes what another has built in the meantime.
+        """
         with processes.locked(path.parent):
-            wrong = path.exists() and _wrong(path, key)
-            if wrong:
-                self.report(f"{path}: {wrong}; building it again")
+            problem = path.exists() and _entry_damage(path, key)
+            if problem:
+                self.report(f"{path}: {problem}; building it again")
                 aside = processes.beside(path.with_name(f"{path.name}.damaged"))
                 path.rename(aside)
                 processes.remove(aside)
-        return bool(wrong) or not path.exists()
+        return bool(problem) or not path.exists()
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:
-        """The folder of an entry, built by `build(folder)` when it is not there.
+        """The folder of an entry, built by `build(folder)` if it does not exist.
 
         `build` fills the folder it is given and returns facts for the manifest. If two processes build the same entry,
-        the first rename wins and the other's copy, equal by construction, is dropped.
+        the first rename wins, and the copy of the other, which is equal by construction, is dropped.
         """
         path = self.path(stage, key)
         if self.has(stage, key):
             return path
         temporary = processes.beside(path)
-        if path.parent not in self._swept:  # once: a folder of thousands of entries takes its time
+        if path.parent not in self._swept:  # only once, since a folder may hold thousands of entries
             processes.sweep(path.parent)
             self._swept.add(path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -235,7 +253,7 @@ class Store:
         try:
             facts = build(temporary) or {}
             seal(temporary, {"stage": stage, "key": key, "seconds": round(time.monotonic() - started, 2), **facts})
-            with contextlib.suppress(OSError):  # the other process was first
+            with contextlib.suppress(OSError):  # another process was first
                 temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,8 @@
-"""Training batches as a pure function of (data, seed, step), with the columns that an objective reads."""
+"""Training batches: the arrays of every step, with the columns of the large model that an objective reads.
+
+The batch of a step is a function of the data, the seed, the batch size and the step alone. So a training can resume at
+any step, and several workers can read the same batches without telling each other.
+"""
 
 import keras
 import numpy as np
@@ -9,10 +13,11 @@ from cat_keras.training import losses
 
 
 class Batches(keras.utils.PyDataset):
-    """Training batches for `fit`: `batch(step)` depends on (data, seed, batch_size, step) alone.
+    """Training batches for `train`, which asks for `batch(step)`, and for `fit`, which asks for an index in an epoch.
 
-    Examples are shuffled within length buckets and the batches of an epoch are shuffled too. An incomplete last batch
-    of a bucket is filled with rows of weight 0, so that shapes are static.
+    Examples of similar length are in one bucket and padded to one length. Each epoch shuffles the examples within
+    their buckets, and then the batches. The last batch of a bucket is filled up with rows of weight 0, so that every
+    batch of a bucket has the same shape.
 
     Args:
         data: from `encode`.
@@ -21,14 +26,14 @@ class Batches(keras.utils.PyDataset):
         batch_tokens: computed tokens per global batch, padding included, instead of `batch_size`: short examples then
             make larger batches, of about equal cost.
         loss: the objective (or its name), which names the teacher columns it reads.
-        teacher: a `TeacherCache` over the same data, when the objective reads columns of the large model.
+        teacher: a `TeacherCache` over the same data, for an objective that reads columns of the large model.
         start: a `TeacherCache` over the same data of the checkpoint that training starts from, for mask="start".
         scope: "target" (loss on target tokens) or "all" (plain next-token loss, for pretraining).
         buckets: how many padded lengths.
 
     Raises:
-        CatKerasError: no examples, not one of the two batch sizes, or a teacher that was built for other data or lacks
-            a column.
+        CatKerasError: there are no examples; not exactly one of the two batch sizes is given; or a cache was built for
+            other data, or lacks a column.
     """
 
     def __init__(
@@ -48,54 +53,55 @@ class Batches(keras.utils.PyDataset):
         super().__init__(**kwargs)
         if not len(data):
             raise CatKerasError("Training data holds at least one example. Received: none")
-        given = [size for size in (batch_size, batch_tokens) if size is not None]
-        if len(given) != 1 or given[0] < 1:
+        sizes = [size for size in (batch_size, batch_tokens) if size is not None]
+        if len(sizes) != 1 or sizes[0] < 1:
             raise CatKerasError(
                 "A batch has either batch_size examples or batch_tokens tokens, at least 1. "
                 f"Received: batch_size={batch_size}, batch_tokens={batch_tokens}"
             )
-        self.data, self.batch_size, self.batch_tokens, self.seed, self.scope = (
-            data,
-            batch_size,
-            batch_tokens,
-            seed,
-            scope,
-        )
-        needed = losses.get(loss).columns if loss is not None else ()
-        self._uniform = "uniform" in needed
-        self._columns = [c for c in needed if c not in ("uniform", "start_right")]
-        self.teacher = teacher if self._columns else None
-        self.start = start if "start_right" in needed else None
+        self.data, self.seed, self.scope = data, seed, scope
+        self.batch_size, self.batch_tokens = batch_size, batch_tokens
+
+        # Of the columns that the objective reads, this class draws `uniform`, `start` delivers `start_right`, and
+        # `teacher` all others.
+        columns = losses.get(loss).columns if loss is not None else ()
+        self._draws_uniform = "uniform" in columns
+        self._teacher_columns = [c for c in columns if c not in ("uniform", "start_right")]
+        self.teacher = teacher if self._teacher_columns else None
+        self.start = start if "start_right" in columns else None
         if self.teacher is not None:
             self.teacher.check(data, losses.get(loss))
         if self.start is not None:
             self.start.check(data)
+
+        # For each bucket: its padded length, the rows of a batch, and the batches of an epoch.
         self.edges = bucket_lengths(data.lengths, buckets)
-        self._bucket = np.searchsorted(np.asarray(self.edges), data.lengths)
-        self._sizes = [batch_size or max(batch_tokens // edge, 1) for edge in self.edges]
-        self._batches = [-(-n // size) for n, size in zip(self._counts(), self._sizes, strict=True)]
-        self.steps_per_epoch = int(sum(self._batches))
-        self._epoch, self._plan, self._swap = -1, (-1, []), (-1, {})
+        self._bucket_of = np.searchsorted(np.asarray(self.edges), data.lengths)  # (n,) bucket of each example
+        self._batch_rows = [batch_size or max(batch_tokens // edge, 1) for edge in self.edges]
+        counts = np.bincount(self._bucket_of, minlength=len(self.edges))
+        self._batch_counts = [-(-n // size) for n, size in zip(counts, self._batch_rows, strict=True)]
+        self.steps_per_epoch = int(sum(self._batch_counts))
 
-    def _counts(self):
-        """Examples per bucket."""
-        return np.bincount(self._bucket, minlength=len(self.edges))
+        self._plan = (-1, [])  # the epoch that was planned last, and its plan
+        self._epoch = -1  # the epoch that `fit` is in
+        self._swap = (-1, {})  # the epoch for which `fit` reads two batches in each other's place, and which two
 
-    def _rows(self, step):
-        """(row numbers, padded length) of a step; an epoch's plan is kept until the next epoch is asked for."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        return self._planned(epoch)[position]
-
-    def _planned(self, epoch):
+    def _epoch_plan(self, epoch):
+        """[(numbers of the examples, padded length)] of every batch of an epoch; the plan of the last one is kept."""
         if self._plan[0] != epoch:
             rng = np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.data))
             plan = []
-            for b, (length, size) in enumerate(zip(self.edges, self._sizes, strict=True)):
-                members = order[self._bucket[order] == b]
+            for bucket, (length, size) in enumerate(zip(self.edges, self._batch_rows, strict=True)):
+                members = order[self._bucket_of[order] == bucket]
                 plan += [(members[i : i + size], length) for i in range(0, len(members), size)]
             self._plan = epoch, [plan[i] for i in rng.permutation(len(plan))]
         return self._plan[1]
+
+    def _rows(self, step):
+        """(numbers of the examples, padded length) of a global step."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._epoch_plan(epoch)[position]
 
     def batch(self, step: int):
         """(x, y, sample_weight) of a global step, as `train_on_batch` takes them.
@@ -103,39 +109,48 @@ class Batches(keras.utils.PyDataset):
         x holds token_ids, padding_mask (int32; tf.distribute cannot sum booleans) and the teacher columns.
         """
         rows, length = self._rows(step)
-        arrays = pad(self.data, rows, length, self._sizes[self.edges.index(length)], self.scope)
+        arrays = pad(self.data, rows, length, self._batch_rows[self.edges.index(length)], self.scope)
         labels, weights = arrays.pop("labels"), arrays.pop("weights")
         if self.teacher is not None:
-            arrays |= self.teacher.batch(rows, weights, self._columns, labels)
+            arrays |= self.teacher.batch(rows, weights, self._teacher_columns, labels)
         if self.start is not None:
             arrays["start_right"] = self.start.batch(rows, weights, ["teacher_right"])["teacher_right"]
-        if self._uniform:
+        if self._draws_uniform:
             rng = np.random.default_rng([self.seed, step, 1])
             arrays["uniform"] = rng.random(labels.shape, dtype=np.float32)
         return arrays, labels, weights
 
     def capacity(self, length: int, rows: int) -> int:
-        """Target tokens that `rows` examples of a padded length hold in all but extreme draws; more is no error.
+        """How many target tokens to make room for in `rows` examples of a padded length.
 
-        One number per length, so that one compiled step serves: mean and five standard deviations of their sum.
+        It is one number per length, so that one compiled step serves all batches of that length: the mean of their sum
+        and five standard deviations. A batch that holds more is rare and no error, see `Step`.
         """
         if self.scope == "all":
             return rows * length
-        counts = self.data.n_target[self._bucket == self.edges.index(length)]
-        likely = rows * counts.mean() + 5 * np.sqrt(rows) * counts.std()
-        return int(min(-(-likely // 64) * 64, rows * counts.max(), rows * length))
+        counts = self.data.n_target[self._bucket_of == self.edges.index(length)]
+        bound = rows * counts.mean() + 5 * np.sqrt(rows) * counts.std()
+        return int(min(-(-bound // 64) * 64, rows * counts.max(), rows * length))
 
     @property
     def identity(self) -> list:
-        """What decides the content of every batch, in values that JSON holds."""
-        caches = [cache.header if cache is not None else None for cache in (self.teacher, self.start)]
-        return [self.data.fingerprint, self._sizes, self.seed, self.scope, list(self.edges), *caches, self._columns]
+        """Everything that decides the content of the batches, as JSON values."""
+        headers = [cache.header if cache is not None else None for cache in (self.teacher, self.start)]
+        return [
+            self.data.fingerprint,
+            self._batch_rows,
+            self.seed,
+            self.scope,
+            list(self.edges),
+            *headers,
+            self._teacher_columns,
+        ]
 
     @property
     def padding_share(self) -> float:
         """Share of computed positions that are padding, over one epoch."""
-        computed = np.dot(np.multiply(self._batches, self._sizes), self.edges)
-        return float(1 - self.data.lengths.sum() / computed)
+        n_computed = np.dot(np.multiply(self._batch_counts, self._batch_rows), self.edges)
+        return float(1 - self.data.lengths.sum() / n_computed)
 
     def __len__(self):
         return self.steps_per_epoch
@@ -143,12 +158,13 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         """A batch of the current epoch, for `fit`.
 
-        Keras takes the shapes of all batches from the first two and rejects what differs: these two are of different
-        lengths here, the second having changed places with the first batch of another length.
+        Keras derives the shapes of all batches from the first two, and rejects a batch that does not fit them. Two
+        batches of unequal length show Keras that the length varies. So the second batch of an epoch changes places
+        with the first one whose length differs from that of batch 0.
         """
-        epoch = max(self._epoch, 0)  # the shapes are read before the first epoch begins
+        epoch = max(self._epoch, 0)  # Keras reads the shapes before the first epoch begins
         if self._swap[0] != epoch:
-            lengths = [length for _, length in self._planned(epoch)]
+            lengths = [length for _, length in self._epoch_plan(epoch)]
             other = next((i for i, length in enumerate(lengths) if length != lengths[0]), 1)
             self._swap = epoch, {1: other, other: 1}
         return self.batch(epoch * self.steps_per_epoch + self._swap[1].get(index, index))

@@ -14,17 +14,19 @@ HISTORY = ("loss", "live")
 
 
 def state(trainer) -> list:
-    """What a step changes: trainable weights, generator states of dropout, optimizer variables."""
-    frozen_or_not = {id(v) for v in trainer.model.weights}
-    generators = [v for v in trainer.model.variables if id(v) not in frozen_or_not]
+    """The variables that a step changes: trainable weights, generator states of dropout, optimizer variables."""
+    weight_ids = {id(v) for v in trainer.model.weights}
+    generators = [v for v in trainer.model.variables if id(v) not in weight_ids]
     return [*trainer.model.trainable_variables, *generators, *trainer.optimizer.variables]
 
 
 def packed(trainer, history: dict[str, list[float]], identity: str) -> bytes:
-    """A checkpoint as an npz archive, whose members carry checksums of their own.
+    """A checkpoint as the bytes of an npz archive, whose members carry checksums of their own.
 
     Args:
-        identity: of the training, see `training.identity`; `restore` refuses another's.
+        trainer: compiled, its optimizer built.
+        history: the values of each step so far, by the names of `HISTORY`.
+        identity: of the training, see `training.identity`; `restore` refuses the checkpoint of another training.
     """
     buffer = io.BytesIO()
     values = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(state(trainer))}
@@ -35,8 +37,9 @@ def packed(trainer, history: dict[str, list[float]], identity: str) -> bytes:
 def save(path: Path, content: bytes):
     """Writes a checkpoint and keeps the one before it.
 
-    A kill before the first rename leaves the old one, between the two the old one under its second name, after them
-    the new one: at every instant one of the two names holds a whole checkpoint.
+    Two files are renamed: the old checkpoint to its second name, then the new one to the first. A kill before both
+    leaves the old one, a kill between them the old one under its second name, a kill after them the new one. So at
+    every instant one of the two names holds a whole checkpoint.
     """
     path = Path(path)
     if path.exists():
@@ -45,26 +48,34 @@ def save(path: Path, content: bytes):
 
 
 def restore(trainer, path: Path, identity: str) -> dict[str, list[float]]:
-    """Loads the newest readable checkpoint into a trainer; an unreadable one is said, removed and stepped over.
+    """Loads the newest readable checkpoint into a trainer; an unreadable one is reported and removed.
 
     Returns:
-        The history up to it; an empty one when there is no checkpoint.
+        The history up to the checkpoint; an empty one if there is none.
 
     Raises:
-        CatKerasError: a readable checkpoint of another training.
+        CatKerasError: the checkpoint is readable and belongs to another training.
     """
     for candidate in (Path(path), _previous(Path(path))):
         try:
-            values, history, written_by = _read(candidate)
+            values, history, writer_identity = _read(candidate)
         except FileNotFoundError:
             continue
         except Exception as error:  # damage has as many exceptions as there are bytes
             candidate.unlink()
-            older = candidate == Path(path) and _previous(candidate).exists()
-            then = "the checkpoint before it is used" if older else "training from the start"
-            print(f"{candidate} is not readable ({error}); {then}")
+            has_previous = candidate == Path(path) and _previous(candidate).exists()
+            remedy = "the checkpoint before it is used" if has_previous else "training from the start"
+            print(f"{candidate} is not readable ({error}); {remedy}")
             continue
-        _load(trainer, values, candidate, written_by, identity)
+        variables = state(trainer)
+        if writer_identity != identity or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+            raise CatKerasError(
+                "A checkpoint is continued by the training that wrote it: same model, data, batches, objective, "
+                f"optimizer and schedule. Received: {candidate} of training {writer_identity[:12]}, this one is "
+                f"{identity[:12]}. Delete it, or name another file"
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
         return history
     return {k: [] for k in HISTORY}
 
@@ -74,19 +85,8 @@ def _previous(path: Path) -> Path:
 
 
 def _read(path):
+    """(values of the variables, history, identity of the training) of a checkpoint."""
     arrays = read_npz(path)
     count = sum(name.startswith("v") for name in arrays)
     history = {k: arrays[f"history_{k}"].tolist() for k in HISTORY}
     return [arrays[f"v{i}"] for i in range(count)], history, str(arrays["identity"])
-
-
-def _load(trainer, values, path, written_by, identity):
-    variables = state(trainer)
-    if written_by != identity or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-        raise CatKerasError(
-            "A checkpoint is continued by the training that wrote it: same model, data, batches, objective, optimizer "
-            f"and schedule. Received: {path} of training {written_by[:12]}, this one is {identity[:12]}. Delete it, or "
-            "name another file"
-        )
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

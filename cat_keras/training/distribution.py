@@ -1,6 +1,6 @@
-"""Which devices train together: a `tf.distribute` strategy from what is there, and process-wide backend settings.
+"""Which devices train together: the choice of a `tf.distribute` strategy, and settings of the whole process.
 
-The one place, beside the compiled step and the data path, that knows TensorFlow.
+In this folder, TensorFlow is imported only here, in the compiled step (`step`, `chunks`) and for TensorBoard in `log`.
 """
 
 import contextlib
@@ -17,12 +17,14 @@ STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 @dataclass(frozen=True)
 class Distribution:
-    """A chosen strategy, and this process's place in it.
+    """A chosen strategy, and the place of this process in it.
 
     Attributes:
-        name: one of `STRATEGIES` but "auto". strategy: the `tf.distribute.Strategy`, or None for "none".
+        name: one of `STRATEGIES`, except "auto".
+        strategy: the `tf.distribute.Strategy`, or None for "none".
         replicas: how many copies of the model step together, over all processes.
-        worker, workers: index of this process and their number. Worker 0, the chief, is the one that writes files.
+        worker: index of this process. Worker 0 is the chief, the one that writes files.
+        workers: how many processes there are.
     """
 
     name: str
@@ -36,41 +38,43 @@ class Distribution:
         return self.worker == 0
 
     def scope(self):
-        """Context manager in which models and optimizers are made."""
+        """The context in which models and optimizers have to be made."""
         return self.strategy.scope() if self.strategy is not None else contextlib.nullcontext()
 
     def agree(self, value: bool) -> bool:
-        """What the chief says, on every worker; returns when all of them have asked."""
+        """The chief's value, on every worker. It waits until every worker has called it."""
         if self.workers == 1:
             return value
         import tensorflow as tf
 
         @tf.function
-        def total(mine):
+        def sum_over_workers(vote):
             return self.strategy.run(
                 lambda v: tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(v)),
-                args=(mine,),
+                args=(vote,),
             )
 
-        said = total(tf.constant(float(value and self.chief)))
-        return bool(self.strategy.experimental_local_results(said)[0].numpy() > 0)
+        votes = sum_over_workers(tf.constant(float(value and self.chief)))
+        return bool(self.strategy.experimental_local_results(votes)[0].numpy() > 0)
 
     def __str__(self):
         hosts = f" on {self.workers} workers (this is {self.worker})" if self.workers > 1 else ""
-        return f"{self.name}, {self.replicas} replica{'s' if self.replicas > 1 else ''}{hosts}, {_devices()}"
+        return f"{self.name}, {self.replicas} replica{'s' if self.replicas > 1 else ''}{hosts}, {_device_text()}"
 
 
 def choose(name: str = "auto", devices: list[str] | None = None) -> Distribution:
-    """The strategy for this machine. Call it before anything else uses TensorFlow: collectives start with the process.
+    """The strategy for this machine.
+
+    Call it before anything else uses TensorFlow: collective operations between workers have to be set up first.
 
     Args:
-        name: "auto" takes multi_worker where `TF_CONFIG` names several workers, tpu where `TPU_NAME` or
-            `KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS` is set, mirrored with several GPUs, else none.
-        devices: of "mirrored", e.g. ["CPU:0", "CPU:1"]; by default all GPUs, or all logical CPUs without one.
+        name: one of `STRATEGIES`. "auto" takes multi_worker if `TF_CONFIG` names several workers, tpu if `TPU_NAME` or
+            `KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS` is set, mirrored if there are several GPUs, else none.
+        devices: of "mirrored", e.g. ["CPU:0", "CPU:1"]; by default all GPUs, or all logical CPUs if there is no GPU.
 
     Raises:
-        CatKerasError: an unknown name, what the strategy needs is not there, or a strategy on another backend than
-            TensorFlow.
+        CatKerasError: the name is unknown, something that the strategy needs is missing, or the backend is not
+            TensorFlow and cannot have a strategy.
     """
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, STRATEGIES)
@@ -81,7 +85,7 @@ def choose(name: str = "auto", devices: list[str] | None = None) -> Distribution
                 "Set KERAS_BACKEND=tensorflow, or use keras.distribution with fit"
             )
         return Distribution("none")
-    name = _detect() if name == "auto" else name
+    name = _detected_name() if name == "auto" else name
     if name == "mirrored":
         return _mirrored(devices)
     if name == "multi_worker":
@@ -97,7 +101,7 @@ def is_chief(trainer) -> bool:
     return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
 
 
-def _detect() -> str:
+def _detected_name() -> str:
     import tensorflow as tf
 
     if len(_cluster().get("worker", ())) + len(_cluster().get("chief", ())) > 1:
@@ -117,9 +121,9 @@ def _mirrored(devices):
             f"The mirrored strategy joins two devices or more. Received: {devices}. Use --strategy none, or make more "
             "devices visible"
         )
-    # Collectives on CPU keep one group of devices per process for good; a plain sum has no such memory.
-    plain = tf.distribute.ReductionToOneDevice() if "CPU" in devices[0] else None
-    strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=plain)
+    # On CPU, collective operations keep one group of devices for the life of the process. A sum on one device does not.
+    reduction = tf.distribute.ReductionToOneDevice() if "CPU" in devices[0] else None
+    strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
     return Distribution("mirrored", strategy, strategy.num_replicas_in_sync)
 
 
@@ -164,13 +168,15 @@ def _tpu_address() -> str:
 
 
 def _cluster() -> dict:
+    """The addresses by role that `TF_CONFIG` names, {} without it."""
     try:
         return json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
     except (json.JSONDecodeError, AttributeError) as error:
         raise CatKerasError(f"TF_CONFIG is a JSON object. Received: {os.environ['TF_CONFIG']!r} ({error})") from error
 
 
-def _devices() -> str:
+def _device_text() -> str:
+    """The devices of this process in words, e.g. "2 × NVIDIA H100"."""
     if keras.config.backend() != "tensorflow":
         return f"{keras.config.backend()} backend"
     import tensorflow as tf
@@ -182,9 +188,12 @@ def _devices() -> str:
 
 
 def set_precision(name: str):
-    """Numeric policy of models made after it: "float32", "mixed_bfloat16" or "mixed_float16".
+    """Sets the numeric policy of all models made after the call.
 
-    Variables stay float32; products are computed in 16 bits; losses are always float32.
+    Under a mixed policy variables stay float32, products are computed in 16 bits, and losses are float32 as always.
+
+    Args:
+        name: "float32", "mixed_bfloat16" or "mixed_float16".
     """
     policies = ("float32", "mixed_bfloat16", "mixed_float16")
     if name not in policies:
@@ -202,9 +211,9 @@ def make_deterministic(seed: int):
 
 
 def force_jit(model):
-    """Compiles with XLA although op determinism is on.
+    """Makes a compiled model use XLA although op determinism is on.
 
-    Keras then drops an explicit `jit_compile=True`, because XLA lacks some deterministic kernels on GPU. The operations
-    used here have them on CPU: two runs give the same bits, which a test holds.
+    Keras ignores an explicit `jit_compile=True` under op determinism, because XLA lacks some deterministic kernels on
+    GPU. On CPU it has all that are used here: a test checks that two runs give the same bits.
     """
     model._jit_compile = True

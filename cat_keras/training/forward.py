@@ -1,4 +1,4 @@
-"""A forward pass that answers questions about target tokens alone: the large model's side of the teacher cache."""
+"""A forward pass that answers questions about target tokens alone: how a large model fills the teacher cache."""
 
 import keras
 import numpy as np
@@ -11,12 +11,12 @@ from cat_keras.training import losses
 
 
 class Forward(keras.Model):
-    """What is asked of one batch at its target positions.
+    """What a model says of the target tokens of one batch.
 
     Args:
         model: a `CausalLM`.
-        k: how many of the most probable ids to return, with probabilities; 0 for none.
-        whole: also return the whole distribution.
+        k: how many of the most probable ids to return, with their probabilities; 0 for none.
+        whole: whether to return the whole distribution instead.
         temperature: of the probabilities.
     """
 
@@ -26,7 +26,10 @@ class Forward(keras.Model):
         self.output_layer = heads.output_layer(model)
 
     def call(self, inputs):
-        """From `pad` arrays and flat `positions` (n,): right (n,) bool, logprob (n,), and what else was asked."""
+        """From `pad` arrays and flat `positions` (n,): right (n,) bool and logprob (n,).
+
+        With `k` also probs and ids (n, k), with `whole` also whole (n, vocabulary).
+        """
         tokens = {"token_ids": inputs["token_ids"], "padding_mask": inputs["padding_mask"]}
         states = self.model.backbone(tokens) if self.output_layer else self.model(tokens)
         states = heads.gather(states, inputs["positions"])
@@ -46,22 +49,23 @@ def over(forward: Forward, data: Encoded, rows: np.ndarray, batch_size: int, edg
     """Runs a model over some examples, batch by batch in the order of their lengths.
 
     Args:
-        forward: compiled. rows: (n,) int, which examples. edges: padded lengths, of which the last fits all.
+        forward: compiled.
+        data: from `encode`.
+        rows: (n,) int, which examples.
+        batch_size: examples per batch.
+        edges: padded lengths, ascending, of which the last fits all.
 
     Yields:
-        (rows of the batch, a dict of its answers, one row per target token in the order of rows and positions).
+        (rows of the batch, a dict of the outputs of `forward`: one entry per target token, in the order of the rows and
+        of the positions).
     """
-    # One number of positions per padded length: one compilation each.
+    # Each padded length gets the number of positions that its fullest batch needs, so that it is compiled once.
     bucket = np.searchsorted(edges, data.lengths)
-    most = np.array([_most(data.n_target[bucket == b], batch_size) for b in range(len(edges))])
-    for chosen, arrays in windows(data, batch_size, edges, rows):
-        weights, count = arrays.pop("weights"), int(data.n_target[chosen].sum())
-        room = most[np.searchsorted(edges, arrays["labels"].shape[1])]
-        arrays["positions"] = heads.target_positions(weights, room)
+    counts = [np.sort(data.n_target[bucket == b]) for b in range(len(edges))]
+    capacities = np.array([int(n_target[-batch_size:].sum()) for n_target in counts])
+    for batch_rows, arrays in windows(data, batch_size, edges, rows):
+        weights, count = arrays.pop("weights"), int(data.n_target[batch_rows].sum())
+        capacity = capacities[np.searchsorted(edges, arrays["labels"].shape[1])]
+        arrays["positions"] = heads.target_positions(weights, capacity)
         answers = forward.predict_on_batch(arrays)
-        yield chosen, {name: np.asarray(value)[:count] for name, value in answers.items()}
-
-
-def _most(counts, batch_size) -> int:
-    """The most target tokens that a batch of these examples can hold."""
-    return int(np.sort(counts)[-batch_size:].sum())
+        yield batch_rows, {name: np.asarray(value)[:count] for name, value in answers.items()}

@@ -1,4 +1,7 @@
-"""What a training leaves to read later: one CSV row per step, and TensorBoard on request."""
+"""Logs of a training to read later: one CSV row per step, and scalars for TensorBoard.
+
+A log is a `progress` of `train`: it is called with the `Progress` of each step.
+"""
 
 import csv
 import io
@@ -13,9 +16,9 @@ COLUMNS = tuple(field.name for field in fields(Progress))
 
 
 class CsvLog:
-    """A `progress` of `train` that appends each step to a CSV file with the columns of `Progress`.
+    """Appends each step to a CSV file with the columns of `Progress`.
 
-    A training that resumes at a step drops the rows from there on: every step stands once.
+    A training that resumes at a step first drops the rows from that step on, so that every step has one row.
 
     Args:
         path: the file; its folder is made.
@@ -26,26 +29,24 @@ class CsvLog:
 
     def __call__(self, progress: Progress):
         if not self._begun:
-            self._begin(progress.step)
-        # Opened for each row: there is nothing to close, and a kill loses no row.
+            earlier_rows = [row for row in _complete_rows(self.path) if int(row[0]) < progress.step]
+            table = io.StringIO(newline="")
+            csv.writer(table).writerows([COLUMNS, *earlier_rows])
+            store.write_bytes(self.path, table.getvalue().encode())
+            self._begun = True
+        # The file is opened for each row, so that a kill loses no row and there is nothing to close.
         with self.path.open("a", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerow([getattr(progress, name) for name in COLUMNS])
 
-    def _begin(self, step):
-        whole = io.StringIO(newline="")
-        csv.writer(whole).writerows([COLUMNS, *(row for row in _rows(self.path) if int(row[0]) < step)])
-        store.write_bytes(self.path, whole.getvalue().encode())
-        self._begun = True
-
     def close(self):
-        """Nothing is open between two steps; logs of a run are closed alike."""
+        """Does nothing, since no file is open between two steps; `TensorBoardLog` has something to close."""
 
 
 class TensorBoardLog:
-    """A `progress` of `train` that writes loss, live share, learning rate and tokens per second as scalars.
+    """Writes loss, live share, learning rate and tokens per second as scalars of TensorBoard.
 
     Args:
-        folder: read by `tensorboard --logdir`.
+        folder: what `tensorboard --logdir` reads.
 
     Raises:
         CatKerasError: TensorBoard is not installed, or the backend is not TensorFlow.
@@ -53,7 +54,7 @@ class TensorBoardLog:
 
     def __init__(self, folder: Path):
         try:
-            import tensorboard  # noqa: F401  (tf.summary needs it and says so only at the first write)
+            import tensorboard  # noqa: F401  (tf.summary needs it, and would fail only at the first write)
             import tensorflow as tf
         except ImportError as error:
             raise CatKerasError(f"This log needs TensorBoard. Received: {error}. pip install tensorboard") from error
@@ -71,8 +72,8 @@ class TensorBoardLog:
         self._writer.close()
 
 
-def _rows(path):
-    """Whole rows of an earlier log; a kill may have cut the last one, and a machine that fell filled it with zeros."""
+def _complete_rows(path):
+    """The complete rows of an earlier log: a kill may cut the last row, and a crash of the machine may zero it."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8", errors="replace") as stream:

@@ -1,4 +1,8 @@
-"""`train`: a training loop that resumes where it stopped, to the bit."""
+"""`train`: a training loop that continues, after a kill, exactly where its last checkpoint is.
+
+`Schedule` says the learning rate of each step, `Progress` is what is reported of each step, `identity` tells one
+training from another, and `restart` makes a compiled trainer ready for the next training.
+"""
 
 import contextlib
 import math
@@ -24,7 +28,10 @@ class Schedule:
     """Learning rate as a function of the step: linear warm-up, then cosine decay to `floor` of the peak.
 
     Args:
-        peak: highest learning rate. steps: where the decay ends. warmup: steps of warm-up. floor: share of the peak.
+        peak: highest learning rate.
+        steps: number of steps, after which the decay has ended.
+        warmup: steps of warm-up.
+        floor: lowest learning rate, as a share of the peak.
     """
 
     peak: float
@@ -35,17 +42,23 @@ class Schedule:
     def __call__(self, step: int) -> float:
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
-        done = min((step - self.warmup) / max(self.steps - self.warmup, 1), 1.0)
-        return self.peak * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+        decayed = min((step - self.warmup) / max(self.steps - self.warmup, 1), 1.0)  # share of the decay that is done
+        return self.peak * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * decayed)))
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training says after each step.
+    """What a training reports after each step.
 
     Attributes:
-        step, steps: done and in all. loss: nats per target token. live: share of live tokens. learning_rate: its own.
-        tokens: model inputs of the step that are no padding. targets: its target tokens. computed: its positions.
+        step: how many steps are done.
+        steps: how many there are in all.
+        loss: of the step, nats per target token.
+        live: mean of the mask over the target tokens of the step.
+        learning_rate: of the step.
+        tokens: model inputs of the step that are not padding.
+        targets: target tokens of the step.
+        computed: positions of the step, padding included.
         seconds: since this process began to train.
     """
 
@@ -73,17 +86,20 @@ def train(
 ) -> dict[str, list[float]]:
     """Runs a compiled `CascadeAware` to `schedule.steps`, from its last checkpoint if there is one.
 
-    Since `batches.batch(step)` is a function of the step, weights, optimizer variables, generators of dropout and the
-    step are the whole state. A kill loses at most `every_seconds` of work and a step. A trainer made in the scope of a
-    `tf.distribute` strategy trains on all its replicas, to the same weights up to rounding; the chief writes.
+    Since `batches.batch(step)` is a function of the step, the whole state is the step, the weights, the variables of
+    the optimizer and the generators of dropout. A kill loses at most `every_seconds` of work and one step. A trainer
+    made in the scope of a `tf.distribute` strategy trains on all its replicas and arrives at the same weights up to
+    rounding; only the chief writes files.
 
     Args:
         trainer: compiled.
-        batches: where steps read from: the same on every worker.
-        schedule: learning rate per step, and how many steps in all. Set as a variable, so no step is recompiled.
+        batches: the batches of every step, the same on every worker.
+        schedule: learning rate per step, and how many steps in all. The rate is set as a variable, so that no step is
+            compiled again.
         checkpoint: file for the state, or None to keep none. Workers on several hosts share its folder.
-        accumulate: slices that a replica's part of a batch is computed in; lowers memory, not the result.
-        every_seconds: between two checkpoints.
+        accumulate: slices that a replica's part of a batch is computed in; more slices take less memory and give the
+            same result.
+        every_seconds: time between two checkpoints.
         progress: called after each step.
         stop: asked after each step; True saves the state and raises `Stopped`.
 
@@ -91,46 +107,42 @@ def train(
         {"loss": […], "live": […]} per step.
 
     Raises:
-        CatKerasError: the loss is not finite (names the step; the checkpoint keeps the state before it), a step does
-            not fit in memory, another worker is gone, or the checkpoint belongs to another training.
+        CatKerasError: the loss is not finite (the message names the step, and the checkpoint keeps the state before
+            it), a step does not fit in memory, another worker is gone, or the checkpoint belongs to another training.
+        Stopped: `stop` returned True.
     """
     _build_optimizer(trainer)
-    writes = checkpoint and distribution.is_chief(trainer)
-    name = identity(trainer, batches, schedule)
-    history = checkpoints.restore(trainer, checkpoint, name) if checkpoint else {"loss": [], "live": []}
-    began = saved_at = time.monotonic()
-    taken = None
+    writes_files = checkpoint and distribution.is_chief(trainer)
+    training = identity(trainer, batches, schedule)
+    history = checkpoints.restore(trainer, checkpoint, training) if checkpoint else {"loss": [], "live": []}
+    started = last_save = time.monotonic()
+    snapshot = None  # a state that is not yet known to be good: the step after it has to give a finite loss first
     for step, batch in _read_ahead(batches, len(history["loss"]), schedule.steps):
         trainer.optimizer.learning_rate = schedule(step)
-        with _understood(batch, accumulate):
+        with _step_errors_explained(batch, accumulate):
             loss, live = trainer.step(batch, accumulate, batches.capacity)
         _check_finite(loss, step, schedule.steps, checkpoint)
-        if taken:  # a state is known to be good once it gave a finite loss, a step after it was taken
-            checkpoints.save(checkpoint, taken)
-            saved_at, taken = time.monotonic(), None
+        if snapshot:
+            checkpoints.save(checkpoint, snapshot)
+            last_save, snapshot = time.monotonic(), None
         history["loss"].append(loss)
         history["live"].append(live)
         if progress:
-            progress(_said(step, schedule, loss, live, batch, time.monotonic() - began))
+            progress(_step_progress(step, schedule, loss, live, batch, time.monotonic() - started))
         if stop and stop():
-            if writes:
-                checkpoints.save(checkpoint, checkpoints.packed(trainer, history, name))
+            if writes_files:
+                checkpoints.save(checkpoint, checkpoints.packed(trainer, history, training))
             raise Stopped
-        if writes and time.monotonic() - saved_at > every_seconds:
-            taken = checkpoints.packed(trainer, history, name)
+        if writes_files and time.monotonic() - last_save > every_seconds:
+            snapshot = checkpoints.packed(trainer, history, training)
     return history
 
 
-def _build_optimizer(trainer):
-    strategy = getattr(trainer, "distribute_strategy", None)
-    with strategy.scope() if strategy else contextlib.nullcontext():
-        trainer.optimizer.build(trainer.model.trainable_variables)
-
-
 def identity(trainer, batches: Batches, schedule: Schedule) -> str:
-    """Hash of what decides the weights a training ends with, but for those it starts from (sha256, hex)."""
-    varying = ("learning_rate", "name")  # the schedule sets the one, Keras counts with the other
-    optimizer = {k: v for k, v in trainer.optimizer.get_config().items() if k not in varying}
+    """sha256 (hex) of everything that decides the final weights of a training, except its initial weights."""
+    # The schedule sets the learning rate, and Keras numbers the names of its optimizers.
+    no_part = ("learning_rate", "name")
+    optimizer = {k: v for k, v in trainer.optimizer.get_config().items() if k not in no_part}
     return store.identity(
         objective=[type(trainer.objective).__name__, trainer.objective.get_config()],
         optimizer=[type(trainer.optimizer).__name__, repr(sorted(optimizer.items()))],
@@ -140,30 +152,46 @@ def identity(trainer, batches: Batches, schedule: Schedule) -> str:
     )
 
 
+def restart(trainer: CascadeAware, weights: list[np.ndarray]):
+    """Sets the weights and clears the optimizer, so that a compiled trainer serves another training as it is."""
+    _build_optimizer(trainer)
+    for variable in trainer.optimizer.variables:
+        # The learning rate stays, since `fit` would not set it again.
+        if variable is not getattr(trainer.optimizer, "_learning_rate", None):
+            variable.assign(keras.ops.zeros_like(variable))
+    trainer.model.set_weights(weights)
+
+
+def _build_optimizer(trainer):
+    strategy = getattr(trainer, "distribute_strategy", None)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        trainer.optimizer.build(trainer.model.trainable_variables)
+
+
 def _read_ahead(batches, first, steps):
     """(step, batch) in order; a thread makes the next batch while the device is busy with this one."""
     if first >= steps:
         return
     with ThreadPoolExecutor(1, "batches") as reader:
-        upcoming = reader.submit(batches.batch, first)
+        next_batch = reader.submit(batches.batch, first)
         for step in range(first, steps):
-            batch = upcoming.result()
+            batch = next_batch.result()
             if step + 1 < steps:
-                upcoming = reader.submit(batches.batch, step + 1)
+                next_batch = reader.submit(batches.batch, step + 1)
             yield step, batch
 
 
 def _check_finite(loss, step, steps, checkpoint):
     if not np.isfinite(loss):
-        kept = f"; {checkpoint} keeps the last good state" if checkpoint and checkpoint.exists() else ""
+        hint = f"; {checkpoint} keeps the last good state" if checkpoint and checkpoint.exists() else ""
         raise CatKerasError(
-            f"A loss is finite. Received: {loss} at step {step + 1} of {steps}{kept}. Lower the learning rate"
+            f"A loss is finite. Received: {loss} at step {step + 1} of {steps}{hint}. Lower the learning rate"
         )
 
 
 @contextlib.contextmanager
-def _understood(batch, accumulate):
-    """Says what TensorFlow's own messages only hint at: no memory, or a worker that is gone."""
+def _step_errors_explained(batch, accumulate):
+    """Turns the errors that TensorFlow only hints at, too little memory and a lost worker, into a CatKerasError."""
     try:
         yield
     except CatKerasError:
@@ -184,16 +212,16 @@ def _understood(batch, accumulate):
         raise
 
 
-def _said(step, schedule, loss, live, batch, seconds) -> Progress:
+def _step_progress(step, schedule, loss, live, batch, seconds) -> Progress:
     x, _, weights = batch
-    tokens, targets = int(x["padding_mask"].sum()), int(weights.sum())
-    return Progress(step + 1, schedule.steps, loss, live, schedule(step), tokens, targets, weights.size, seconds)
-
-
-def restart(trainer: CascadeAware, weights: list[np.ndarray]):
-    """Sets weights and clears the optimizer: a compiled trainer serves the next cell without compiling again."""
-    _build_optimizer(trainer)
-    for variable in trainer.optimizer.variables:
-        if variable is not getattr(trainer.optimizer, "_learning_rate", None):  # `fit` does not set it again
-            variable.assign(keras.ops.zeros_like(variable))
-    trainer.model.set_weights(weights)
+    return Progress(
+        step=step + 1,
+        steps=schedule.steps,
+        loss=loss,
+        live=live,
+        learning_rate=schedule(step),
+        tokens=int(x["padding_mask"].sum()),
+        targets=int(weights.sum()),
+        computed=weights.size,
+        seconds=seconds,
+    )

@@ -1,11 +1,13 @@
 """Training objectives for the small model of a cascade.
 
-`S` is the small model being trained, `L` the frozen large one, `y` the target tokens. Every function is pure
+`S` is the small model that is trained, `L` the frozen large one, `y` the target tokens. Every function is pure
 `keras.ops`, takes whole batches and counts **target tokens only**: positions with weight 0 (prompt, padding) never
 change a value or a gradient. Logarithms are natural, losses are in nats per target token.
 
+First come the functions that the objectives are made of, then the objectives as classes, then their names.
+
 Sources: Cascade-Aware Training, arXiv 2406.00060 (CAT); Gatekeeper, arXiv 2502.19335; sparse teachers after
-arXiv 2503.16870. What is our own choice is said where it stands.
+arXiv 2503.16870. Where something is our own choice, the docstring says so.
 """
 
 import keras
@@ -31,32 +33,34 @@ def target_mean(values, weights, normalizer=None):
     """
     weights = ops.cast(weights, values.dtype)
     count = ops.sum(weights) if normalizer is None else ops.cast(normalizer, values.dtype)
-    # where, not a product: 0 · inf on a padding position would be NaN.
+    # `where` and not only a product, since 0 · inf on a padding position would be NaN.
     return ops.sum(ops.where(weights > 0, values * weights, 0.0)) / ops.maximum(count, 1.0)
 
 
 def only_target(values, weights):
     """`values` as float32, zero off the target tokens; (batch, length) or (batch, length, K).
 
-    The weight 0 alone does not keep an infinite or NaN logit of a prompt or padding position out of the gradient: there
-    the chain rule multiplies 0 by it.
+    A weight of 0 alone does not keep an infinite or NaN logit of a prompt or padding position out of the gradient,
+    since the chain rule multiplies the 0 by it.
     """
     values = ops.cast(values, "float32")
-    live = ops.convert_to_tensor(weights) > 0
-    return ops.where(live if values.ndim == 2 else live[..., None], values, ops.zeros_like(values))
+    is_target = ops.convert_to_tensor(weights) > 0
+    return ops.where(is_target if values.ndim == 2 else is_target[..., None], values, ops.zeros_like(values))
 
 
 def label_logprob(logits, labels):
     """log p(label): (batch, length) float from logits (batch, length, vocabulary) and labels (batch, length) int."""
-    picked = ops.squeeze(ops.take_along_axis(logits, labels[..., None], axis=-1), -1)
-    return picked - ops.logsumexp(logits, axis=-1)
+    label_logits = ops.squeeze(ops.take_along_axis(logits, labels[..., None], axis=-1), -1)
+    return label_logits - ops.logsumexp(logits, axis=-1)
 
 
 def is_right(logits, labels, k=1):
     """Whether the label is among the k tokens of largest logit (ties go to the lowest id, our choice).
 
     Args:
-        logits: (batch, length, vocabulary). labels: (batch, length) int. k: 1 is the arg-max.
+        logits: (batch, length, vocabulary).
+        labels: (batch, length) int.
+        k: 1 is the arg-max.
 
     Returns:
         (batch, length) bool.
@@ -64,9 +68,9 @@ def is_right(logits, labels, k=1):
     labels = ops.cast(labels, "int32")
     if k == 1:
         return ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
-    own = ops.take_along_axis(logits, labels[..., None], axis=-1)
-    lower = ops.arange(ops.shape(logits)[-1], dtype="int32") < labels[..., None]
-    before = ops.logical_or(logits > own, ops.logical_and(ops.equal(logits, own), lower))
+    label_logits = ops.take_along_axis(logits, labels[..., None], axis=-1)
+    lower_id = ops.arange(ops.shape(logits)[-1], dtype="int32") < labels[..., None]
+    before = ops.logical_or(logits > label_logits, ops.logical_and(ops.equal(logits, label_logits), lower_id))
     return ops.sum(ops.cast(before, "int32"), axis=-1) < k
 
 
@@ -79,7 +83,7 @@ def kl_to_uniform(logits):
 def distillation_cross_entropy(logits, teacher_probs, teacher_ids=None):
     """−Σ_v p_L(v) log p_S(v), from the whole distribution of `L` or from a sparse one.
 
-    A sparse teacher stores K entries per token. Mass it does not name (top-k) is compared as one tail bucket,
+    A sparse teacher stores K entries per token. The mass of all other tokens (top-k) is compared as one tail bucket,
     −(1 − Σ p_L)·log(1 − Σ p_S), so that `S` is not pushed to be over-confident; unbiased samples
     (arXiv 2503.16870) sum to 1 and have no tail.
 
@@ -94,21 +98,21 @@ def distillation_cross_entropy(logits, teacher_probs, teacher_ids=None):
     log_p = logits - ops.logsumexp(logits, axis=-1, keepdims=True)
     if teacher_ids is None:
         return -ops.sum(teacher_probs * log_p, axis=-1)
-    named = ops.take_along_axis(log_p, teacher_ids, axis=-1)
-    # Unused slots (probability 0) may repeat an id: they must not count towards the named mass.
+    stored_log_p = ops.take_along_axis(log_p, teacher_ids, axis=-1)
+    # Unused slots (probability 0) may repeat an id, and must not count towards the mass of the stored ids.
     used = teacher_probs > 0
-    named_mass = ops.sum(ops.where(used, ops.exp(named), 0.0), axis=-1)
-    tail = ops.maximum(1.0 - ops.sum(teacher_probs, axis=-1), 0.0)
-    log_tail = log1mexp(ops.log(ops.clip(named_mass, 1e-30, 1.0)))
-    return -ops.sum(ops.where(used, teacher_probs * named, 0.0), axis=-1) - tail * log_tail
+    stored_mass = ops.sum(ops.where(used, ops.exp(stored_log_p), 0.0), axis=-1)
+    teacher_tail = ops.maximum(1.0 - ops.sum(teacher_probs, axis=-1), 0.0)
+    log_tail = log1mexp(ops.log(ops.clip(stored_mass, 1e-30, 1.0)))
+    return -ops.sum(ops.where(used, teacher_probs * stored_log_p, 0.0), axis=-1) - teacher_tail * log_tail
 
 
 class CascadeLoss:
-    """Base of the objectives: arguments and the teacher columns they read; the mathematics is in `per_token`.
+    """Base of the objectives.
 
-    Not a `keras.losses.Loss`: that sees labels and predictions only, and averages before weights are known.
-
-    Subclasses return per-token losses, masked already, and the mask from `per_token`; this class takes global means.
+    A subclass says which teacher columns it reads, and computes in `per_token` the masked loss of every token and the
+    mask. This class checks the columns, keeps prompt and padding out, and takes the means over the global batch. It is
+    not a `keras.losses.Loss`, which sees labels and predictions only and averages before the weights are known.
 
     Args:
         normalize: "tokens" divides by the number of target tokens (our default), "live" by the tokens the mask keeps.
@@ -121,7 +125,7 @@ class CascadeLoss:
 
     # Teacher columns that `Batches` must deliver, besides labels and weights.
     columns: tuple[str, ...] = ()
-    # Whether a token's loss and mask ignore which other tokens stand in its row: then target tokens may be regrouped.
+    # Whether a token's loss and mask do not depend on the other tokens of its row, so that tokens may be regrouped.
     tokenwise = False
 
     def per_token(self, labels, logits, weights, columns):
@@ -169,10 +173,10 @@ class CascadeLoss:
 class CascadeAwareLoss(CascadeLoss):
     """Σ a_i · −[w log p_S(y_i) + (1−w) Σ_v p_L(v) log p_S(v)] / N, arXiv 2406.00060.
 
-    One class serves four objectives: `xent` (mask="all", w=1), `dist` (mask="all"), `cat-xent` (w=1) and `cat-dist`;
-    and `rho-1`, Σ over the tokens with the largest excess loss over `L` (arXiv 2404.07965), as many as CAT keeps.
-    The defaults w = 0.5, temperature 1 and N = number of target tokens are ours; so are `k`, `floor` and `beta`, three
-    ways to keep the small model from confirming its own wrong guesses.
+    One class serves four objectives: `xent` (mask="all", w=1), `dist` (mask="all"), `cat-xent` (w=1) and `cat-dist`.
+    A fifth is `rho-1`, whose sum is over the tokens with the largest excess loss over `L` (arXiv 2404.07965), as many
+    as CAT keeps. The values w = 0.5, temperature 1 and N = number of target tokens are our choice. So are `k`, `floor`
+    and `beta`, three ways to keep the small model from confirming its own wrong guesses.
 
     Args:
         mask: one of `masks.MASKS`, see `masks.token_mask`.
@@ -205,10 +209,10 @@ class CascadeAwareLoss(CascadeLoss):
 
     @property
     def columns(self):
-        needed = masks.columns(self.mask)
+        columns = masks.columns(self.mask)
         if self.k > 1:
-            needed = tuple("teacher_rank" if c == "teacher_right" else c for c in needed)
-        return needed + (("teacher_probs",) if self.w < 1 else ())
+            columns = tuple("teacher_rank" if c == "teacher_right" else c for c in columns)
+        return columns + (("teacher_probs",) if self.w < 1 else ())
 
     @property
     def tokenwise(self):
@@ -228,12 +232,16 @@ class CascadeAwareLoss(CascadeLoss):
         return losses, mask
 
     def _mask(self, labels, logits, logprob, weights, columns):
-        right = columns["teacher_rank"] < self.k if "teacher_rank" in self.columns else columns.get("teacher_right")
+        """The factor a_i of every token: the mask, raised to `floor` where it is 0."""
+        if "teacher_rank" in self.columns:
+            teacher_right = columns["teacher_rank"] < self.k
+        else:
+            teacher_right = columns.get("teacher_right")
         mask = masks.token_mask(
             self.mask,
             weights,
             small_right=is_right(logits, labels, self.k) if masks.reads_small(self.mask) else None,
-            teacher_right=right,
+            teacher_right=teacher_right,
             small_logprob=logprob,
             teacher_logprob=columns.get("teacher_logprob"),
             uniform=columns.get("uniform"),
@@ -242,15 +250,15 @@ class CascadeAwareLoss(CascadeLoss):
         return self.floor + (1 - self.floor) * mask if self.floor else mask
 
     def get_config(self):
-        own = ("mask", "w", "temperature", "k", "floor", "beta")
-        return super().get_config() | {name: getattr(self, name) for name in own}
+        names = ("mask", "w", "temperature", "k", "floor", "beta")
+        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 @keras.saving.register_keras_serializable("cat_keras")
 class Gatekeeper(CascadeLoss):
     """(1/N) Σ_i [ α·1{S right}·−log p_S(y_i) + (1−α)·1{S wrong}·KL(p_S ‖ uniform) ], arXiv 2502.19335.
 
-    Confident where `S` is right, uniform where it is wrong; never looks at the large model.
+    It makes `S` confident where it is right, and uniform where it is wrong. It reads nothing of the large model.
 
     Args:
         alpha: weight of the right tokens, in [0, 1]; the paper sweeps .1 … .9.
@@ -274,6 +282,7 @@ class Gatekeeper(CascadeLoss):
         return super().get_config() | {"alpha": self.alpha}
 
 
+# Name → class and its arguments.
 OBJECTIVES: dict[str, tuple[type, dict]] = {
     "xent": (CascadeAwareLoss, {"mask": "all", "w": 1.0}),
     "dist": (CascadeAwareLoss, {"mask": "all", "w": 0.5}),
@@ -289,7 +298,10 @@ def get(objective, **arguments):
 
     Args:
         objective: one of `OBJECTIVES`, or a `CascadeLoss`, which is returned as it is.
-        arguments: override the named objective's own.
+        arguments: override those of the named objective.
+
+    Raises:
+        CatKerasError: there is no objective of that name, or it does not take these arguments.
     """
     if isinstance(objective, CascadeLoss):
         return objective

@@ -1,7 +1,7 @@
-"""One optimizer step over a global batch on any `tf.distribute` strategy: the same numbers however it is split.
+"""One optimizer step over a global batch on any `tf.distribute` strategy, with the same result however it is split.
 
-Keras' own training loop cannot give them: under several replicas it averages means over unequal numbers of target
-tokens, clips each replica's gradient before the sum, and fails under `MultiWorkerMirroredStrategy`.
+The training loop of Keras cannot do this: with several replicas it averages means over unequal numbers of target
+tokens, clips the gradient of each replica before the sum, and fails under `MultiWorkerMirroredStrategy`.
 """
 
 import contextlib
@@ -13,14 +13,15 @@ from cat_keras.modeling.heads import target_positions
 
 
 class Step:
-    """Gradient of Σ a·ℓ / N over a global batch, N its target tokens, and one update of the weights.
+    """Gradient of Σ a·ℓ / N over a global batch, N its number of target tokens, and one update of the weights.
 
-    The rows of a batch are cut into `accumulate` slices for each replica, one after the other; a slice that ends up
-    without a row or without a live token adds nothing. Each shape is compiled once.
+    The rows of a batch are cut into `replicas` · `accumulate` slices. In each of `accumulate` rounds every replica adds
+    the gradient of one slice to its sum; then the sums of all replicas are added, and the optimizer applies the total.
+    A slice without a row or without a live token adds nothing. Each shape is compiled once.
 
     Args:
         trainer: a compiled `CascadeAware`, made in the scope of its strategy.
-        accumulate: slices per replica; memory falls with it, the result stays the same up to rounding.
+        accumulate: slices per replica; more slices take less memory and give the same result up to rounding.
     """
 
     def __init__(self, trainer, accumulate: int = 1):
@@ -28,19 +29,20 @@ class Step:
         self.strategy = trainer.distribute_strategy
         self.replicas = self.strategy.num_replicas_in_sync
         self._variables = [v.value for v in trainer.model.trainable_variables]
-        self._jit = trainer.jit_compile and _may_jit(self.strategy)
-        self._slice_gradient = tf.function(self._gradient, jit_compile=self._jit)
-        self._slice = tf.function(self._one_slice)
-        self._finish = tf.function(self._all_update)
-        self._whole = tf.function(self._fused, jit_compile=self._jit)
+        may_jit = trainer.jit_compile and _may_jit(self.strategy)
+        # With one slice, gradient and update are one function; with several, one function per round and one update.
+        self._compiled_step = tf.function(self._gradient_and_update, jit_compile=may_jit)
+        self._compiled_gradient = tf.function(self._gradient, jit_compile=may_jit)
+        self._compiled_round = tf.function(self._round)
+        self._compiled_finish = tf.function(self._finish)
 
     def __call__(self, x: dict, y, weights, capacity=None) -> tuple[float, float]:
-        """Steps on a batch of `Batches`, the whole global one, on every worker alike.
+        """Steps on a batch of `Batches`; every worker is given the whole global batch.
 
         Args:
             x, y, weights: arrays of (rows, length).
-            capacity: (length, rows) → how many target tokens such a slice holds, see `Batches.capacity`; None makes
-                the logits of all positions.
+            capacity: (length, rows) → how many target tokens to make room for in such a slice, see `Batches.capacity`.
+                Only their logits are computed. None, or a slice with more target tokens, computes all logits.
 
         Returns:
             loss in nats per target token (per live token with normalize="live"), and the mean of the mask.
@@ -49,75 +51,85 @@ class Step:
         slices = split((x, y, weights), self.replicas * self.accumulate)
         slices = self._with_positions(slices, capacity)
         if len(slices) == 1:
-            return tuple(map(float, self._whole(slices[0], count)))
-        total = None
+            return tuple(map(float, self._compiled_step(slices[0], count)))
+        sums = None
         for i in range(self.accumulate):
-            part = self._placed(slices[i * self.replicas : (i + 1) * self.replicas])
-            total = self._slice(part, count) if total is None else self._slice(part, count, total)
-        loss, live = self._finish(total)
+            round_slices = self._on_replicas(slices[i * self.replicas : (i + 1) * self.replicas])
+            if sums is None:
+                sums = self._compiled_round(round_slices, count)
+            else:
+                sums = self._compiled_round(round_slices, count, sums)
+        loss, live = self._compiled_finish(sums)
         return self._read(loss), self._read(live)
 
     def _with_positions(self, slices, capacity):
-        """Each slice with the positions of its target tokens, as many as fit all slices of the batch."""
+        """(x, y, weights, positions) of each slice: those of its target tokens, or None where all logits are computed.
+
+        All slices get the same number of positions, so that they have one shape.
+        """
         rows, length = slices[0][1].shape
         room = capacity(length, rows) if capacity and self.trainer.output_layer else rows * length
         if room >= rows * length or max(int(weights.sum()) for *_, weights in slices) > room:
-            return [(*each, None) for each in slices]
-        return [(*each, target_positions(each[2], room)) for each in slices]
+            return [(*arrays, None) for arrays in slices]
+        return [(x, y, weights, target_positions(weights, room)) for x, y, weights in slices]
 
-    def _fused(self, batch, count):
-        return self._update(self._gradient(batch, count))
-
-    def _gradient(self, batch, count, total=None):
-        """(gradients…, share of the loss, share of the mask) of one slice, added to those before it."""
-        x, y, weights, positions = batch
-        with tf.GradientTape() as tape:
-            loss, live = self.trainer.share(x, y, weights, count, positions)
-            scaled = self.optimizer.scale_loss(loss)
-        gradient = tape.gradient(scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        # The gradient of an embedding table is sparse until it is summed.
-        parts = [tf.convert_to_tensor(g) for g in gradient] + [loss, live]
-        return parts if total is None else [a + b for a, b in zip(total, parts, strict=True)]
-
-    def _one_slice(self, batch, count, total=None):
-        arguments = (batch, count) if total is None else (batch, count, total)
-        return self.strategy.run(self._slice_gradient, args=arguments)
-
-    def _all_update(self, total):
-        with _summed_once(self.optimizer):  # while this is traced
-            return self.strategy.run(self._update, args=(total,))
-
-    def _update(self, total):
-        """Sums over replicas, then clips and applies; in the context of a replica."""
-        if self.replicas > 1:
-            context = tf.distribute.get_replica_context()
-            # The sum is sent to where its terms are, which an argument of a graph does not know of itself.
-            total = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.identity(value) for value in total])
-        *gradient, loss, live = total
-        if self.trainer.objective.normalize == "live":
-            # The live tokens of the batch are known only here; to the gradient their number is a constant.
-            kept = tf.maximum(live, 1e-9)
-            gradient, loss = [g / kept for g in gradient], loss / kept
-        self.optimizer.apply(gradient, self.trainer.model.trainable_variables)
-        return loss, live
-
-    def _placed(self, parts):
-        """The slices of one round on their replicas; a worker places its own."""
+    def _on_replicas(self, slices):
+        """The slices of one round as a distributed value; each worker places those of its own replicas."""
         if self.replicas == 1:
-            return parts[0]
+            return slices[0]
         return self.strategy.experimental_distribute_values_from_function(
-            lambda context: tf.nest.map_structure(_tensor, parts[context.replica_id_in_sync_group])
+            lambda context: tf.nest.map_structure(_tensor, slices[context.replica_id_in_sync_group])
         )
 
     def _read(self, value) -> float:
         return float(self.strategy.experimental_local_results(value)[0])
 
+    # The methods below are traced by `tf.function`.
+
+    def _gradient_and_update(self, batch, count):
+        return self._update(self._gradient(batch, count))
+
+    def _gradient(self, batch, count, sums=None):
+        """[gradients…, share of the loss, share of the mask] of one slice, added to `sums` of the slices before it."""
+        x, y, weights, positions = batch
+        with tf.GradientTape() as tape:
+            loss, live = self.trainer.share(x, y, weights, count, positions)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        # The gradient of an embedding table is sparse until it is added to another.
+        parts = [tf.convert_to_tensor(g) for g in gradients] + [loss, live]
+        return parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+
+    def _round(self, slices, count, sums=None):
+        """Each replica adds the gradient of its slice."""
+        arguments = (slices, count) if sums is None else (slices, count, sums)
+        return self.strategy.run(self._compiled_gradient, args=arguments)
+
+    def _finish(self, sums):
+        with _summed_once(self.optimizer):  # while this is traced
+            return self.strategy.run(self._update, args=(sums,))
+
+    def _update(self, sums):
+        """Adds the sums of all replicas, then clips and applies the gradient; runs in the context of a replica."""
+        if self.replicas > 1:
+            context = tf.distribute.get_replica_context()
+            # The total is sent to the device of its terms. An argument of a graph has none; its `tf.identity` has.
+            sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.identity(value) for value in sums])
+        *gradients, loss, live = sums
+        if self.trainer.objective.normalize == "live":
+            # The number of live tokens is known only after the sum, and is a constant to the gradient.
+            live_share = tf.maximum(live, 1e-9)
+            gradients, loss = [g / live_share for g in gradients], loss / live_share
+        self.optimizer.apply(gradients, self.trainer.model.trainable_variables)
+        return loss, live
+
 
 def split(batch, parts: int) -> list:
-    """Cuts (x, y, weights) into `parts` of equal shape, rows in order; what is short gets rows of weight 0.
+    """Cuts (x, y, weights) into `parts` of equal shape, rows in order; the missing rows at the end have weight 0.
 
     Args:
-        batch: arrays, (rows, …) each.
+        batch: (x, y, weights), where y, weights and the values of the dict x are arrays of (rows, …).
+        parts: how many.
 
     Returns:
         a list of (x, y, weights).
@@ -126,8 +138,13 @@ def split(batch, parts: int) -> list:
         return [batch]
     rows = len(batch[1])
     size = -(-rows // parts)
-    x, y, weights = tf.nest.map_structure(lambda array: _lengthened(np.asarray(array), size * parts), batch)
-    # A row of padding alone would attend to nothing: softmax over an empty set is NaN in some backends.
+
+    def fill_up(array):
+        array = np.asarray(array)
+        return np.concatenate([array, np.zeros((size * parts - len(array), *array.shape[1:]), array.dtype)])
+
+    x, y, weights = tf.nest.map_structure(fill_up, batch)
+    # A row of padding alone would attend to nothing, and a softmax over an empty set is NaN in some backends.
     x["padding_mask"][rows:, 0] = 1
     return [
         tf.nest.map_structure(lambda array: array[i * size : (i + 1) * size], (x, y, weights))  # noqa: B023
@@ -137,10 +154,6 @@ def split(batch, parts: int) -> list:
 
 def _tensor(value):
     return value if value is None else tf.constant(value)
-
-
-def _lengthened(array, rows):
-    return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
 
 
 def _may_jit(strategy) -> bool:
@@ -153,7 +166,7 @@ def _may_jit(strategy) -> bool:
 
 @contextlib.contextmanager
 def _summed_once(optimizer):
-    """Gradients that are summed over replicas already: Keras would sum them again, after clipping."""
+    """Keeps Keras from summing the gradients over replicas once more, after clipping: they are summed already."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     inner._all_reduce_sum_gradients = list
     try:

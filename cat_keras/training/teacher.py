@@ -1,7 +1,8 @@
-"""The large model as data: what a loss needs of it, computed once per target token and kept in columns.
+"""The large model as data: what a loss reads of it, computed once per target token and stored in columns.
 
-`cat-xent` needs one bit per target token, `dist` and `cat-dist` a distribution, kept sparsely: the top k with an
-explicit tail (the loss handles it), or unbiased samples with replacement (Random-Sampling KD, arXiv 2503.16870).
+`cat-xent` reads one bit per target token. `dist` and `cat-dist` read a distribution, which is stored sparsely: as its
+top k with an explicit tail (the loss handles it), or as unbiased samples with replacement (Random-Sampling KD,
+arXiv 2503.16870).
 """
 
 import shutil
@@ -19,7 +20,7 @@ from cat_keras.storage import shards, store
 from cat_keras.training import losses
 from cat_keras.training.forward import Forward, over
 
-FORMAT = 2  # of the files below
+FORMAT = 2  # version of the files of a cache
 DISTRIBUTIONS = ("none", "topk", "sampled")
 
 
@@ -27,18 +28,18 @@ class TeacherCache:
     """Columns of a frozen large model over the target tokens of an `Encoded` data set, in order.
 
     Attributes:
-        right: (target tokens,) bool, the arg-max of the large model is the label.
+        right: (target tokens,) bool, whether the arg-max of the large model is the label.
         logprob: (target tokens,) float16, its log-probability of the label, nats.
-        ids: (target tokens, K) unsigned integers of the narrowest type, and
-        probs: (target tokens, K) float16; None with distribution="none".
+        ids: (target tokens, K) unsigned integers of the narrowest type; None with distribution="none".
+        probs: (target tokens, K) float16, the probabilities of `ids`; None with distribution="none".
         header: what the cache was built from: fingerprints of weights, tokenizer and data, and the arguments.
 
-    The columns are arrays, or `shards.Column` over files: indexed alike.
+    The columns are arrays, or `shards.Column` over files, which are indexed like arrays.
     """
 
     def __init__(self, header, right, logprob, ids=None, probs=None):
         self.header, self.right, self.logprob, self.ids, self.probs = header, right, logprob, ids, probs
-        self._starts = None
+        self._starts = None  # (n + 1,) where the target tokens of each example begin; known after `check`
 
     @classmethod
     def build(
@@ -66,13 +67,13 @@ class TeacherCache:
             seed: of the draws.
             batch_size: examples per forward pass.
             progress: called with (examples done, examples).
-            directory: where shards are written as they are done, and found whole by the next call: memory then does
-                not grow with the data, and a kill loses one shard. None keeps all columns in memory.
+            directory: where each shard is written as soon as it is done; the next call uses the shards that are whole.
+                Memory then does not grow with the data, and a kill loses one shard. None keeps all columns in memory.
             shard: examples per shard.
             report: called with one line when a damaged shard is found and built again.
 
         Raises:
-            CatKerasError: unknown distribution, or data encoded by another tokenizer.
+            CatKerasError: the distribution is unknown, or the data was encoded by another tokenizer.
         """
         if distribution not in DISTRIBUTIONS:
             raise unknown_name("teacher distribution", distribution, DISTRIBUTIONS)
@@ -92,20 +93,20 @@ class TeacherCache:
             "seed": seed,
             "shard": shard,
         }
-        scribe = _Scribe(model, data, header, batch_size, progress)
+        writer = _ShardWriter(model, data, header, batch_size, progress)
         ranges = [np.arange(i, min(i + shard, len(data))) for i in range(0, len(data), shard)]
         if directory is None:
-            parts = [scribe.columns(number, rows) for number, rows in enumerate(ranges)]
+            parts = [writer.columns(number, rows) for number, rows in enumerate(ranges)]
             return cls(header, **{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
         for number, rows in enumerate(ranges):
-            scribe.bring_up_to_date(Path(directory) / f"{number:05}", number, rows, report)
+            writer.write_unless_whole(Path(directory) / f"{number:05}", number, rows, report)
         store.seal(Path(directory), {"header": header, "counts": [int(data.n_target[r].sum()) for r in ranges]})
         return cls.load(directory)
 
     def save(self, directory: Path):
-        """Writes columns in memory as one shard, the manifest with checksums last."""
-        present = {"right": self.right, "logprob": self.logprob, "ids": self.ids, "probs": self.probs}
-        shards.write(Path(directory) / "00000", {n: np.asarray(v) for n, v in present.items() if v is not None})
+        """Writes the columns as one shard, and last the manifest with checksums."""
+        columns = {"right": self.right, "logprob": self.logprob, "ids": self.ids, "probs": self.probs}
+        shards.write(Path(directory) / "00000", {n: np.asarray(v) for n, v in columns.items() if v is not None})
         store.seal(Path(directory), {"header": self.header, "counts": [len(self.right)]})
 
     @classmethod
@@ -116,18 +117,24 @@ class TeacherCache:
             CatKerasError: when a file is missing or differs from its checksum.
         """
         directory = Path(directory)
-        if wrong := store.damage(directory):
+        if problem := store.damage(directory):
             raise CatKerasError(
-                f"A teacher cache is whole. Received: {directory}, where {wrong}. Build it again: whole shards are kept"
+                f"A teacher cache is whole. Received: {directory}, where {problem}. Build it again: whole shards are "
+                "kept"
             )
         manifest = store.read_json(directory / "manifest.json")
         counts = manifest["counts"]
         return cls(manifest["header"], **shards.read([directory / f"{i:05}" for i in range(len(counts))], counts))
 
     def check(self, data: Encoded, loss: losses.CascadeLoss | None = None):
-        """Binds the cache to its data. Raises CatKerasError when it was built for other data, or lacks a column.
+        """Binds the cache to its data, which has to happen before `batch`.
 
-        `loss`: whose columns it shall deliver; None asks for nothing but `teacher_right`.
+        Args:
+            data: what the cache was built on.
+            loss: the objective whose columns the cache has to deliver; None asks for `teacher_right` only.
+
+        Raises:
+            CatKerasError: the cache was built on other data, lacks a column, or has another temperature than the loss.
         """
         if self.header["data"] != data.fingerprint:
             raise CatKerasError(
@@ -149,37 +156,51 @@ class TeacherCache:
                 'This objective reads probabilities of the large model. Received: a cache of distribution="none". '
                 'Build it with distribution="topk" or "sampled"'
             )
-        wanted = getattr(loss, "temperature", 1.0)
-        if "teacher_probs" in loss.columns and self.header["temperature"] != wanted:
+        temperature = getattr(loss, "temperature", 1.0)
+        if "teacher_probs" in loss.columns and self.header["temperature"] != temperature:
             raise CatKerasError(
-                f"Loss and cache share one temperature. Received: loss {wanted}, cache {self.header['temperature']}"
+                "Loss and cache share one temperature. "
+                f"Received: loss {temperature}, cache {self.header['temperature']}"
             )
 
     def batch(
         self, rows: np.ndarray, weights: np.ndarray, columns: list[str], labels: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """The columns of some examples, laid on the positions where `weights` (batch, length) is 1.
+        """The columns of some examples as arrays of a batch, at the positions where `weights` is 1 and zero elsewhere.
 
-        `labels` (batch, length): what `teacher_rank` ranks, 0 for the most probable token; those beyond the k that are
-        kept all have rank k.
+        Args:
+            rows: numbers of the examples, in the order of the batch.
+            weights: (batch, length), 1 on target tokens.
+            columns: names of the columns; "teacher_probs" also brings "teacher_ids".
+            labels: (batch, length) int, for "teacher_rank": the place of the label among the stored ids, 0 for the most
+                probable. A label that is not among the K of them has rank K.
+
+        Returns:
+            (batch, length) int32 or float32 by name, (batch, length, K) for teacher_probs and teacher_ids.
         """
-        where = np.concatenate([np.arange(self._starts[r], self._starts[r + 1]) for r in rows])
-        live = weights.astype(bool)
+        tokens = np.concatenate([np.arange(self._starts[r], self._starts[r + 1]) for r in rows])
+        is_target = weights.astype(bool)
+
+        def laid_out(values, dtype):
+            array = np.zeros(is_target.shape + values.shape[1:], dtype)
+            array[is_target] = values
+            return array
+
         out = {}
         if "teacher_right" in columns:
-            out["teacher_right"] = _lay(self.right[where], live, np.int32)
+            out["teacher_right"] = laid_out(self.right[tokens], np.int32)
         if "teacher_rank" in columns:
-            same = np.asarray(self.ids[where]) == labels[live][:, None]
-            rank = np.where(same.any(-1), same.argmax(-1), same.shape[1])
-            out["teacher_rank"] = _lay(rank, live, np.int32)
+            is_label = np.asarray(self.ids[tokens]) == labels[is_target][:, None]
+            rank = np.where(is_label.any(-1), is_label.argmax(-1), is_label.shape[1])
+            out["teacher_rank"] = laid_out(rank, np.int32)
         if "teacher_logprob" in columns:
-            out["teacher_logprob"] = _lay(self.logprob[where], live, np.float32)
+            out["teacher_logprob"] = laid_out(self.logprob[tokens], np.float32)
         if "teacher_probs" in columns:
-            probs = np.asarray(self.probs[where], np.float32)
+            probs = np.asarray(self.probs[tokens], np.float32)
             if self.header["distribution"] == "sampled":  # counts / draws, exact again after 16-bit storage
                 probs = np.round(probs * self.header["k"]) / self.header["k"]
-            out["teacher_probs"] = _lay(probs, live, np.float32)
-            out["teacher_ids"] = _lay(self.ids[where], live, np.int32)
+            out["teacher_probs"] = laid_out(probs, np.float32)
+            out["teacher_ids"] = laid_out(self.ids[tokens], np.int32)
         return out
 
     @property
@@ -191,61 +212,70 @@ class TeacherCache:
         return sizes
 
 
-class _Scribe:
-    """Writes down what a large model says of the target tokens of some examples, one shard at a time."""
+class _ShardWriter:
+    """Computes and writes the columns of a cache, one shard of consecutive examples at a time."""
 
     def __init__(self, model, data, header, batch_size, progress):
         self.data, self.header, self.batch_size, self.progress = data, header, batch_size, progress
         self.vocabulary = models.tokenizer_of(model).vocabulary_size()
         kind, k = header["distribution"], header["k"]
-        self.k = min(k, self.vocabulary) if kind == "topk" else k  # one may draw more often than there are tokens
+        self.k = min(k, self.vocabulary) if kind == "topk" else k  # there may be more draws than tokens
         self.forward = Forward(model, self.k if kind == "topk" else 0, kind == "sampled", header["temperature"])
-        self.forward.compile(jit_compile=False)  # one pass: XLA would compile longer than it saves
+        self.forward.compile(jit_compile=False)  # for a single pass, XLA would compile longer than it saves
         self.edges = np.asarray(bucket_lengths(data.lengths, 4))
-        self.done = 0
+        self.n_done = 0
 
     def columns(self, number: int, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns of consecutive examples; draws depend on the seed and the number of the shard alone."""
+        """The columns of a shard; its draws depend on the seed and on the number of the shard alone."""
         ends = np.cumsum(self.data.n_target[rows])
         total, rng = int(ends[-1]), np.random.default_rng([self.header["seed"], number])
         out = {"right": np.zeros(total, bool), "logprob": np.zeros(total, np.float16)}
         if self.header["distribution"] != "none":
             out["ids"] = np.zeros((total, self.k), np.min_scalar_type(self.vocabulary - 1))
             out["probs"] = np.zeros((total, self.k), np.float16)
-        for chosen, answers in over(self.forward, self.data, rows, self.batch_size, self.edges):
+        for batch_rows, answers in over(self.forward, self.data, rows, self.batch_size, self.edges):
             if "whole" in answers:
                 answers["ids"], answers["probs"] = _draw(answers.pop("whole"), self.k, rng)
-            last = ends[chosen - rows[0]]
-            where = np.concatenate([np.arange(e - n, e) for e, n in zip(last, self.data.n_target[chosen], strict=True)])
+            # The batches come in the order of their lengths; the tokens of each example go to its place in the shard.
+            batch_ends, counts = ends[batch_rows - rows[0]], self.data.n_target[batch_rows]
+            tokens = np.concatenate([np.arange(end - n, end) for end, n in zip(batch_ends, counts, strict=True)])
             for name, values in answers.items():
-                out[name][where] = values
-            self._advance(len(chosen))
+                out[name][tokens] = values
+            self._advance(len(batch_rows))
         return out
 
-    def bring_up_to_date(self, folder: Path, number: int, rows: np.ndarray, report):
-        """Writes a shard unless it is there whole; its own manifest comes last."""
+    def write_unless_whole(self, folder: Path, number: int, rows: np.ndarray, report):
+        """Writes a shard, and last its manifest, unless a whole shard of this cache exists."""
         if (folder / "manifest.json").exists():
-            wrong = store.damage(folder)
-            if wrong is None and store.read_json(folder / "manifest.json").get("header") == self.header:
+            problem = store.damage(folder)
+            if problem is None and store.read_json(folder / "manifest.json").get("header") == self.header:
                 self._advance(len(rows))
                 return
-            report(f"{folder}: {wrong or 'it belongs to another cache'}; building it again")
+            report(f"{folder}: {problem or 'it belongs to another cache'}; building it again")
         shutil.rmtree(folder, ignore_errors=True)
         shards.write(folder, self.columns(number, rows))
         store.seal(folder, {"header": self.header})
 
-    def _advance(self, n):
-        self.done += n
+    def _advance(self, n_examples):
+        self.n_done += n_examples
         if self.progress:
-            self.progress(self.done, len(self.data))
+            self.progress(self.n_done, len(self.data))
 
 
 def live_columns(model, inputs, labels, columns, temperature=1.0, k=1):
-    """The same columns from a live large model, inside a training step; constant to the gradient.
+    """The same columns from a large model that runs in the training step; constant to the gradient.
 
-    `teacher_rank` is 0 within the k most probable tokens, else k.
+    Args:
+        model: the large `CausalLM`.
+        inputs: token_ids and padding_mask, (batch, length) int32 each.
+        labels: (batch, length) int.
+        columns: names of the columns.
+        temperature: of `teacher_probs`.
+        k: a label among the k most probable tokens has `teacher_rank` 0, any other has k.
 
-    Returns the full distribution as `teacher_probs`, (batch, length, vocabulary), and no `teacher_ids`.
+    Returns:
+        the columns by name, (batch, length). `teacher_probs` is the whole distribution, (batch, length, vocabulary),
+        so that there are no `teacher_ids`.
     """
     logits = ops.stop_gradient(ops.cast(model(inputs, training=False), "float32"))
     out = {}
@@ -260,22 +290,21 @@ def live_columns(model, inputs, labels, columns, temperature=1.0, k=1):
     return out
 
 
-def _lay(values, live, dtype):
-    out = np.zeros(live.shape + values.shape[1:], dtype)
-    out[live] = values
-    return out
-
-
 def _draw(p, draws, rng):
-    """`draws` ids with replacement per row, as distinct ids with count / draws; unused slots hold probability 0."""
+    """Draws ids with replacement from every row of `p` (n, vocabulary).
+
+    Returns:
+        (ids, probs): (n, draws) each. The distinct ids of a row come first, with probability count / draws; the slots
+        that are left over have probability 0.
+    """
     cumulative = np.cumsum(p, -1)
     u = rng.random((len(p), draws)) * cumulative[:, -1:]
-    drawn = np.sort(np.stack([np.searchsorted(c, r, side="right") for c, r in zip(cumulative, u, strict=True)]), -1)
-    drawn = np.minimum(drawn, p.shape[1] - 1)
-    first = np.concatenate([np.ones((len(p), 1), bool), drawn[:, 1:] != drawn[:, :-1]], -1)
-    slot = np.cumsum(first, -1) - 1
+    samples = np.sort(np.stack([np.searchsorted(c, r, side="right") for c, r in zip(cumulative, u, strict=True)]), -1)
+    samples = np.minimum(samples, p.shape[1] - 1)
+    is_first = np.concatenate([np.ones((len(p), 1), bool), samples[:, 1:] != samples[:, :-1]], -1)
+    slot = np.cumsum(is_first, -1) - 1  # equal samples are neighbours and share a slot
     row = np.arange(len(p))[:, None]
     ids, counts = np.zeros((len(p), draws), np.int64), np.zeros((len(p), draws), np.float32)
-    ids[row, slot] = drawn
+    ids[row, slot] = samples
     np.add.at(counts, (row, slot), 1.0)
     return ids, counts / draws

@@ -1,4 +1,8 @@
-"""`CascadeAware`: any `CausalLM` with a cascade objective as its loss, for `compile` and `fit`, and for `train`."""
+"""`CascadeAware`: a small language model together with a cascade objective as its loss.
+
+It is a `keras.Model`, so that `compile` and `fit` work on it. `train` (see `loop`) calls `step` instead, which on
+TensorFlow gives the exact loss of the global batch on any number of devices.
+"""
 
 import keras
 
@@ -15,10 +19,10 @@ class CascadeAware(keras.Model):
     Args:
         model: the small `CausalLM`.
         loss: an objective or its name, see `losses.OBJECTIVES`.
-        teacher: the large `CausalLM`, frozen, to run live in every step; None when `Batches` delivers its columns
-            from a `TeacherCache` (cheaper), or when the objective reads none.
-        chunk: tokens whose logits exist at one time in `train`, for large vocabularies; None for all target tokens of
-            a slice.
+        teacher: the large `CausalLM`, frozen, to run in every step; None when `Batches` delivers its columns from a
+            `TeacherCache` (cheaper), or when the objective reads none.
+        chunk: how many tokens have their logits in memory at one time in `train`, for large vocabularies; None for all
+            target tokens of a slice.
     """
 
     def __init__(self, model, loss="cat-xent", teacher=None, chunk=None, **kwargs):
@@ -26,8 +30,8 @@ class CascadeAware(keras.Model):
         if teacher is not None:
             models.check_same_tokenizer(model, teacher)
             teacher.trainable = False
-            # First attached, first keyed: on the torch backend parameters are keyed by path, and a teacher attached
-            # after the student would take the student's place.
+            # The teacher is attached before the student: the torch backend keys parameters by path, and there the
+            # model that is attached last would replace the first.
             self.teacher = teacher
         self.live_teacher = teacher is not None
         self.model = model
@@ -40,16 +44,37 @@ class CascadeAware(keras.Model):
 
     def compile(self, *args, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`; an explicit `jit_compile=True` also holds under TensorFlow's op determinism."""
-        forced = jit_compile is True and keras.config.backend() == "tensorflow"
-        super().compile(*args, jit_compile="auto" if forced else jit_compile, **kwargs)
-        if forced:
+        force_jit = jit_compile is True and keras.config.backend() == "tensorflow"
+        super().compile(*args, jit_compile="auto" if force_jit else jit_compile, **kwargs)
+        if force_jit:
             distribution.force_jit(self)
-        self._steps = {}
+        self._steps = {}  # accumulate → Step
+
+    # -- fit: what Keras calls ---------------------------------------------------------------------------------------
+
+    def call(self, inputs, training=None):
+        return self.model(self._token_inputs(inputs), training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The objective on a batch of `Batches`: x tokens and columns, y labels, sample_weight the target mask."""
+        loss, live = self.objective(y, y_pred, sample_weight, x | self._live_columns(x, y))
+        self.live_tracker.update_state(live)
+        # `fit` sums the gradients of the replicas, so this makes it their mean, whatever number of target tokens each
+        # replica has. The step of `train` weighs them exactly, see `Step`.
+        replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
+        return loss / replicas if replicas > 1 else loss
+
+    # -- train: what the loop and `Step` call ------------------------------------------------------------------------
 
     def step(self, batch, accumulate=1, capacity=None) -> tuple[float, float]:
-        """One optimizer step on a batch of `Batches`: (loss, mean of the mask); `capacity` see `Step`.
+        """One optimizer step on a batch of `Batches`: (loss, mean of the mask).
 
-        On TensorFlow through `Step`, exact under every strategy; on JAX and torch through `train_on_batch`.
+        On TensorFlow it is a `Step`, exact under every strategy; on JAX and torch it is `train_on_batch`.
+
+        Args:
+            batch: (x, y, weights).
+            accumulate: slices that a replica computes one after the other, on TensorFlow only.
+            capacity: see `Step`.
         """
         if keras.config.backend() == "tensorflow":
             from cat_keras.training.step import Step
@@ -67,53 +92,47 @@ class CascadeAware(keras.Model):
         logs = self.train_on_batch(x, y, sample_weight=weights, return_dict=True)
         return float(logs["loss"]), float(logs["live"])
 
-    def call(self, inputs, training=None):
-        return self.model(self._tokens(inputs), training=training)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The objective on a batch of `Batches`: x tokens and columns, y labels, sample_weight the target mask."""
-        loss, live = self.objective(y, y_pred, sample_weight, x | self._live(x, y))
-        self.live_tracker.update_state(live)
-        # `fit` sums the gradients of replicas; here their mean is taken, unweighted. `train` is exact: see `Step`.
-        replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
-        return loss / replicas if replicas > 1 else loss
-
     def share(self, x, y, weights, count, positions=None):
         """What a slice adds to the loss and to the mean of the mask of a global batch with `count` target tokens.
 
         Args:
             x, y, weights: as `Batches` gives them.
-            positions: (n,) int32 from `heads.target_positions`: logits are made there alone, `chunk` of them at a time.
+            count: scalar.
+            positions: (n,) int32 from `heads.target_positions`: logits are computed there alone, `chunk` of them at a
+                time; None computes the logits of all positions.
         """
         columns = {name: x[name] for name in x if name not in ("token_ids", "padding_mask")}
         if positions is None:
-            return self.objective.share(y, self(x, training=True), weights, columns | self._live(x, y), count)
-        hidden = self.model.backbone(self._tokens(x), training=True)
-        parts = [heads.gather(v, positions) for v in (hidden, y, weights)]
-        columns = {name: heads.gather(v, positions) for name, v in (columns | self._live(x, y)).items()}
-        return self._chunked(parts, columns, count)
+            logits = self(x, training=True)
+            return self.objective.share(y, logits, weights, columns | self._live_columns(x, y), count)
+        hidden = self.model.backbone(self._token_inputs(x), training=True)
+        hidden, y_target, weights = (heads.gather(values, positions) for values in (hidden, y, weights))
+        columns |= self._live_columns(x, y)
+        columns = {name: heads.gather(values, positions) for name, values in columns.items()}
+        return self._share_from_hidden(hidden, y_target, weights, columns, count)
 
-    def _chunked(self, parts, columns, count):
-        """Sums `share` over blocks of `chunk` tokens where the logits of all would be too many."""
+    def _share_from_hidden(self, hidden, y, weights, columns, count):
+        """As `share`, from hidden states (1, n, width) and arrays (1, n, …); in blocks where n is more than `chunk`."""
 
-        def block(hidden, others):
-            y, weights, columns = others
+        def block_share(hidden, arrays):
+            y, weights, columns = arrays
             return self.objective.share(y, self.output_layer(hidden), weights, columns, count)
 
-        hidden, *others = parts
         if not self.chunk or hidden.shape[1] <= self.chunk:
-            return block(hidden, (*others, columns))
-        from cat_keras.training import chunks  # late: it brings TensorFlow
+            return block_share(hidden, (y, weights, columns))
+        from cat_keras.training import chunks  # only here, since it imports TensorFlow
 
-        return chunks.summed(block, hidden, (*others, columns), self.chunk, heads.variables(self.output_layer))
+        return chunks.summed(block_share, hidden, (y, weights, columns), self.chunk, heads.variables(self.output_layer))
 
-    def _live(self, x, y):
-        """The columns of a large model that runs in the step; none with a cached one."""
+    # -- both --------------------------------------------------------------------------------------------------------
+
+    def _live_columns(self, x, y):
+        """The teacher columns from a large model that runs in the step; none if they come from a cache."""
         if not self.live_teacher:
             return {}
         temperature, k = getattr(self.objective, "temperature", 1.0), getattr(self.objective, "k", 1)
-        return teacher.live_columns(self.teacher, self._tokens(x), y, self.objective.columns, temperature, k)
+        return teacher.live_columns(self.teacher, self._token_inputs(x), y, self.objective.columns, temperature, k)
 
     @staticmethod
-    def _tokens(x):
+    def _token_inputs(x):
         return {"token_ids": x["token_ids"], "padding_mask": x["padding_mask"]}

@@ -7,6 +7,7 @@ from paper_figs.figures import (
     live_tokens,
     mask_ablation,
     methods,
+    overview,
     quality_cost,
     regimes,
     rules,
@@ -23,6 +24,7 @@ from paper_figs.figures import (
 FIGURES = tuple(
     module.FIGURE
     for module in (
+        overview,
         cascade_mask,
         live_tokens,
         quality_cost,

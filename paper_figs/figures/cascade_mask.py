@@ -71,18 +71,19 @@ def _sentence(panel: Axes, y: float, sentence: dict):
         panel.text(0, y + 0.31 + (line + 0.5) * BOX, label, va="center")
     x = 0.42
     for i, token in enumerate(sentence["tokens"]):
-        x += _token(panel, x, y, _readable(token), {name: _said(sentence[name], i) for name in INKS})
+        predictions = {model: (sentence[model]["right"][i], math.exp(sentence[model]["logprob"][i])) for model in INKS}
+        x += _token(panel, x, y, readable(token), predictions)
 
 
-def _said(columns: dict, i: int) -> tuple[bool, float]:
-    return columns["right"][i], math.exp(columns["logprob"][i])
+def _token(panel: Axes, x: float, y: float, text: str, predictions: dict[str, tuple[bool, float]]) -> float:
+    """Draws the column of one token and returns its width in inches.
 
-
-def _token(panel: Axes, x: float, y: float, text: str, said: dict[str, tuple[bool, float]]) -> float:
-    """One column; returns its width in inches."""
-    width, live = max(0.3, 0.07 * len(text) + 0.06), any(right for right, _ in said.values())
+    Args:
+        predictions: model → whether the token is its most probable one, and the token's probability.
+    """
+    width, live = max(0.3, 0.07 * len(text) + 0.06), any(right for right, _ in predictions.values())
     panel.text(x + width / 2, y + 0.22, text, ha="center", va="center", color="black" if live else style.COLOURS[3])
-    for line, (name, (right, probability)) in enumerate(said.items()):
+    for line, (name, (right, probability)) in enumerate(predictions.items()):
         top = y + 0.31 + line * BOX
         box = {"facecolor": INKS[name] if right else "white", "edgecolor": "#999999", "linewidth": 0.4}
         panel.add_patch(Rectangle((x, top), width, BOX, **box))
@@ -91,7 +92,7 @@ def _token(panel: Axes, x: float, y: float, text: str, said: dict[str, tuple[boo
     return width
 
 
-def _readable(piece: str) -> str:
+def readable(piece: str) -> str:
     """A SentencePiece token as it stands in the text; a dot for the blank that begins a word."""
     return {"<eos>": "end"}.get(piece, piece.replace("▁", "·"))
 

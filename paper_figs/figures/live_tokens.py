@@ -19,8 +19,8 @@ def draw(source: Source):
         views["stratum"] = lambda part: part["group"]
     figure, axes = style.canvas(1, len(views), width=style.COLUMN * len(views), height=2.4, sharey=True)
     for panel, (title, key) in zip(axes[0], views.items(), strict=True):
-        for look, (name, live) in zip(_looks(), sorted(shares(parts, key).items()), strict=False):
-            panel.plot(steps, 100 * live, label=name.replace("_", " "), **look | {"markersize": 2.5})
+        for number, (name, live) in enumerate(sorted(shares(parts, key).items())):
+            panel.plot(steps, 100 * live, label=name.replace("_", " "), **style.nth_look(number) | {"markersize": 2.5})
         panel.set(title=f"by {title}", xlabel="step")
         panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
     axes[0, 0].set_ylabel("live target tokens (%)")
@@ -35,12 +35,6 @@ def shares(parts: Iterable[dict], key) -> dict[str, np.ndarray]:
         live[name] = live.get(name, 0) + np.array(part["live"])
         tokens[name] = tokens.get(name, 0) + part["tokens"]
     return {name: live[name] / tokens[name] for name in live}
-
-
-def _looks():
-    for marker in style.MARKERS:
-        for color in style.COLOURS:
-            yield {"color": color, "marker": marker}
 
 
 FIGURE = Figure(

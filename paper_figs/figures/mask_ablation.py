@@ -5,14 +5,14 @@ from paper_figs.figure import Figure
 from paper_figs.source import Source
 from paper_figs.variants import Variant, distinct, families, variants
 
-# From no mask through the paper's own to ours; any other comes last.
+# Rows from no mask through the paper's own to those of this project; any other mask comes last.
 ORDER = ("all", "random", "excess", "either", "start", "small", "large", "both", "gap", "soft", "sequence")
 
 
 def masks(sources) -> dict[str, Variant]:
     """Mask → the method that trains with it and with the label alone (w = 1)."""
-    found = distinct((v for v in variants(sources) if v.arguments.get("w") == 1.0 and v.plain), "mask")
-    return {mask: found[mask] for mask in sorted(found, key=lambda m: (ORDER.index(m) if m in ORDER else 99, m))}
+    by_mask = distinct((v for v in variants(sources) if v.arguments.get("w") == 1.0 and v.plain), "mask")
+    return {mask: by_mask[mask] for mask in sorted(by_mask, key=lambda m: (ORDER.index(m) if m in ORDER else 99, m))}
 
 
 def pick(sources):
@@ -20,10 +20,10 @@ def pick(sources):
 
 
 def draw(*sources: Source):
-    found = masks(sources)
-    figure, axes = style.canvas(1, 3, width=style.PAGE, height=0.6 + 0.2 * len(found), sharey=True)
+    by_mask = masks(sources)
+    figure, axes = style.canvas(1, 3, width=style.PAGE, height=0.6 + 0.2 * len(by_mask), sharey=True)
     looks = style.looks(("xent", "cat-xent"))
-    for y, (mask, variant) in enumerate(found.items()):
+    for y, (mask, variant) in enumerate(by_mask.items()):
         row = variant.row
         look = looks["xent" if mask == "all" else "cat-xent"]
         look = look if mask in ("all", "either") else look | {"markerfacecolor": "white"}
@@ -35,8 +35,8 @@ def draw(*sources: Source):
     for panel, label in zip(axes[0], ("Δ AUDC to xent (× 100)", "s_d", "live tokens (%)"), strict=True):
         panel.set_xlabel(label)
         panel.grid(axis="y", visible=False)
-    axes[0, 0].set_yticks(range(len(found)), found)
-    axes[0, 0].set_ylim(len(found) - 0.5, -0.5)
+    axes[0, 0].set_yticks(range(len(by_mask)), by_mask)
+    axes[0, 0].set_ylim(len(by_mask) - 0.5, -0.5)
     return figure
 
 

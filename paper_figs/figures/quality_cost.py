@@ -3,6 +3,7 @@
 import numpy as np
 
 from benchmarks.report.numbers import costs
+from benchmarks.report.plots import chance
 from cat_keras.evaluation.bands import GRID
 from paper_figs import style
 from paper_figs.figure import Figure, alone
@@ -13,44 +14,43 @@ FAR = 3  # times as far from `xent` as any other method
 
 def suites(numbers) -> dict[str, str]:
     """Scope → title: every suite of the run, or all its tasks when they are one suite."""
-    found = {scope: scope.removeprefix("suite: ") for scope in numbers.scopes() if scope.startswith("suite: ")}
-    return found or {"all": "all tasks"}
+    titles = {scope: scope.removeprefix("suite: ") for scope in numbers.scopes() if scope.startswith("suite: ")}
+    return titles or {"all": "all tasks"}
 
 
 def draw(source: Source):
-    numbers, shown = source.numbers, suites(source.numbers)
-    figure, axes = style.canvas(len(shown), 2, width=style.PAGE, height=0.5 + 1.85 * len(shown))
+    numbers, titles = source.numbers, suites(source.numbers)
+    figure, axes = style.canvas(len(titles), 2, width=style.PAGE, height=0.6 + 1.85 * len(titles))
     looks, bands, gains = style.looks(source.run.methods), numbers.bands(), numbers.bands(numbers.baseline)
-    for (left, right), (scope, title) in zip(axes, shown.items(), strict=True):
+    shaded, levels = False, {scope: chance.of_tasks(source.run, numbers.scopes()[scope]) for scope in titles}
+    for (left, right), (scope, title) in zip(axes, titles.items(), strict=True):
         part = numbers.only(numbers.scopes()[scope])
         for method, look in looks.items():
-            curve = part.row(method).curve
-            if curve is None or method not in bands[scope]:
+            mean, look = part.row(method).curve, look | {"markersize": 3}
+            if mean is None or method not in bands[scope]:
                 continue
-            cost = 100 * np.interp(GRID, curve.deferral_rate, curve.cost) / part.large_cost
-            _line(left, cost, bands[scope][method], look, label=method)
+            cost, band = 100 * np.interp(GRID, mean.deferral_rate, mean.cost) / part.large_cost, bands[scope][method]
+            unsure = chance.hollow(levels[scope], band)
+            chance.curve(left, cost, 100 * band.estimate, look, unsure, label=method)
             if method in gains[scope]:
                 band = gains[scope][method]
                 right.fill_between(100 * GRID, 100 * band.low, 100 * band.high, color=look["color"], alpha=0.13, lw=0)
-                _line(right, 100 * GRID, band, look)
+                chance.curve(right, 100 * GRID, 100 * band.estimate, look, ())
         _references(left, part)
+        shaded |= chance.shade(left, levels[scope])
         style.zero(right, horizontal=True)
-        _closer(right, gains[scope])
+        _let_far_method_leave(right, gains[scope])
         count = len(part.run.covered)
         left.set_title(f"{title} ({count} {'task' if count == 1 else 'tasks'})", loc="left")
         left.set_ylabel("quality (× 100)")
         right.set_ylabel(f"Δ to {numbers.baseline} (× 100)")
     axes[-1, 0].set_xlabel(f"{costs.base(source.run).label}, % of the large model alone")
     axes[-1, 1].set_xlabel("queries deferred (%)")
-    style.legend(figure, axes[0, 0], 4)
+    style.legend(figure, axes[0, 0], 4, chance.key() if shaded else ([], []))
     return figure
 
 
-def _line(panel, x, band, look, **label):
-    panel.plot(x, 100 * band.estimate, markevery=25, **look | {"markersize": 3}, **label)
-
-
-def _closer(panel, gains):
+def _let_far_method_leave(panel, gains):
     """Lets a method that is far off leave the panel, which then says how far, so that the others can be told apart."""
     if not gains:
         return
@@ -66,20 +66,23 @@ def _closer(panel, gains):
 
 def _references(panel, part):
     """Deferring the baseline's queries at random, and the large model alone."""
-    random_row = next((row for row in part.references if row.name.endswith("random")), None)
-    if random_row and (random := random_row.curve):
+    row = next((row for row in part.references if row.name.endswith("random")), None)
+    if row and (random := row.curve):
         x = 100 * random.cost / part.large_cost
-        panel.plot(x, 100 * random.quality, color=style.GREY, linestyle="--", linewidth=0.9, label=random_row.name)
-    alone = {"marker": "*", "markersize": 8, "markeredgecolor": "black", "markerfacecolor": "none", "linestyle": ""}
-    panel.plot([100], [100 * part.large_quality], label="large alone", **alone)
+        panel.plot(x, 100 * random.quality, color=style.GREY, linestyle="--", linewidth=0.9, label=row.name)
+    star = {"marker": "*", "markersize": 8, "markeredgecolor": "black", "markerfacecolor": "none", "linestyle": ""}
+    panel.plot([100], [100 * part.large_quality], label="large alone", **star)
 
 
 FIGURE = Figure(
     name="quality_cost",
     caption="Cascades by suite. Left: quality against FLOPs per query, one curve per training objective, each task "
     "deferring the same share of its queries; star: the large model alone; dashed: the cascade after `xent` deferring "
-    "at random. Right: gain over the cascade after `xent` at the same deferral rate, with pointwise 95 % intervals "
-    "(examples and seeds resampled); a method far from all others leaves the panel, which then says how far.",
+    "at random. Shaded, where half of the tasks or more have options: up to the quality of answering without reading, "
+    "with any option or always with the most frequent one, where generation counts as 0; hollow marks: the 95 % "
+    "interval is not above that. Right: gain over the cascade after `xent` at the same deferral rate, with pointwise "
+    "95 % intervals (examples and seeds resampled); a method far from all others leaves the panel, which then says "
+    "how far.",
     pick=alone(),
     draw=draw,
     wants="predictions of any run: `python -m benchmarks run`",

@@ -36,22 +36,22 @@ def changes(source: Source) -> dict[tuple[str, str], tuple[float, float, float]]
 
 
 def draw(*sources: Source):
-    found = {source: changes(source) for source in sources}
-    methods = tuple(m for m in METHODS if any((m, "s_d") in each for each in found.values()))
+    by_run = {source: changes(source) for source in sources}
+    methods = tuple(m for m in METHODS if any((m, "s_d") in of_run for of_run in by_run.values()))
     looks, offsets = style.looks(methods), np.linspace(-0.3, 0.3, len(methods))
-    figure, axes = style.canvas(1, 3, width=style.PAGE, height=0.9 + 0.4 * len(found), sharey=True)
+    figure, axes = style.canvas(1, 3, width=style.PAGE, height=0.9 + 0.4 * len(by_run), sharey=True)
     for panel, (measure, (label, scale)) in zip(axes[0], MEASURES.items(), strict=True):
-        for y, each in enumerate(found.values()):
+        for y, of_run in enumerate(by_run.values()):
             for method, offset in zip(methods, offsets, strict=True):
-                value = each.get((method, measure))
-                if value and np.isfinite(value[0]):
-                    shown = np.clip(np.multiply(scale, value), -WIDEST[measure], WIDEST[measure])
-                    style.interval(panel, y + offset, shown, looks[method] | {"markersize": 3.5}, scale=1)
+                change = of_run.get((method, measure))
+                if change and np.isfinite(change[0]):
+                    within = np.clip(np.multiply(scale, change), -WIDEST[measure], WIDEST[measure])
+                    style.interval(panel, y + offset, within, looks[method] | {"markersize": 3.5}, scale=1)
         style.zero(panel)
         panel.set_xlabel(label)
         panel.grid(axis="y", visible=False)
-    axes[0, 0].set_yticks(range(len(found)), [source.folder.name for source in found])
-    axes[0, 0].set_ylim(len(found) - 0.5, -0.5)
+    axes[0, 0].set_yticks(range(len(by_run)), [source.folder.name for source in by_run])
+    axes[0, 0].set_ylim(len(by_run) - 0.5, -0.5)
     for method, look in looks.items():
         axes[0, 0].plot([], [], label=method, **look | {"linestyle": ""})
     style.legend(figure, axes[0, 0], 4)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from benchmarks.report.plots import chance
 from cat_keras.evaluation import confidence
 from paper_figs import style
 from paper_figs.figure import Figure, alone
@@ -17,10 +18,10 @@ ACROSS = 5  # methods side by side
 def draw(source: Source):
     run, numbers = source.run, source.numbers
     tasks = tuple(name for name in run.covered if run.bars.get(name) == 0.5) or run.covered
-    looks = style.looks(run.methods)
+    looks, level = style.looks(run.methods), chance.of_tasks(run, tasks)
     across = min(ACROSS, len(looks))
     lines = math.ceil(len(looks) / across)
-    figure, axes = style.canvas(2 * lines, across, width=style.PAGE, height=3.0 * lines, sharex=True, sharey="row")
+    figure, axes = style.canvas(2 * lines, across, width=style.PAGE, height=3.1 * lines, sharex=True, sharey="row")
     pairs = [(axes[2 * i, j], axes[2 * i + 1, j]) for i in range(lines) for j in range(across)]
     for panel in sum(pairs[len(looks) :], ()):
         panel.remove()
@@ -31,13 +32,17 @@ def draw(source: Source):
         cells = [cell for (m, _, name), cell in numbers.cells.items() if m == method and name in tasks]
         if not cells:
             continue
-        sure, right = (np.concatenate(parts) for parts in zip(*(_said(cell, run) for cell in cells), strict=True))
+        sure, right = (np.concatenate(parts) for parts in zip(*(_sure_and_right(c, run) for c in cells), strict=True))
         _histogram(above, sure, right, look["color"])
-        found = confidence.reliability(sure, right, RELIABILITY_BINS)
-        there = found.count > 0
-        below.plot(found.confidence[there], found.accuracy[there], **look | {"markersize": 3})
-        ece = confidence.ece(sure, right)
-        below.text(0.04, 0.97, f"ECE {ece:.2f}", transform=below.transAxes, va="top")
+        bins = confidence.reliability(sure, right, RELIABILITY_BINS)
+        filled = bins.count > 0
+        below.plot(bins.confidence[filled], bins.accuracy[filled], **look | {"markersize": 3})
+        aurocs = [cell.auroc_right for cell in cells if not np.isnan(cell.auroc_right)]
+        ranking = f"\nAUROC {np.mean(aurocs):.2f}" if aurocs else ""
+        below.text(0.04, 0.97, f"ECE {confidence.ece(sure, right):.2f}{ranking}", transform=below.transAxes, va="top")
+    for _, below in pairs[: len(looks)]:
+        below.set_ylim(-0.05, 1.05)
+        chance.shade(below, level, scale=1)
     for i in range(lines):
         axes[2 * i, 0].set_ylabel(f"answers (%), {len(tasks)} tasks")
         axes[2 * i + 1, 0].set_ylabel("share right")
@@ -46,7 +51,7 @@ def draw(source: Source):
     return figure
 
 
-def _said(cell, run) -> tuple[np.ndarray, np.ndarray]:
+def _sure_and_right(cell, run) -> tuple[np.ndarray, np.ndarray]:
     """Confidence, in [0, 1], and whether the answer is right, of each example."""
     score = cell.outcomes(run.rule).score
     sure = np.exp(np.minimum(score, 0)) if run.rule.startswith("chow") else score
@@ -64,8 +69,11 @@ FIGURE = Figure(
     name="scores",
     caption="Above: the deferral score of right (filled) and wrong (line) answers of the small model, by training "
     "objective, as a probability per token. Below: the share of right answers by that probability, in ten bins; on the "
-    "dashed line a confidence means what it says. ECE: expected calibration error, 15 bins. Examples of all tasks and "
-    "seeds pooled; where there are any, tasks whose answers are right or wrong, and no others.",
+    "dashed line a confidence means what it says. Shaded, where half of the tasks or more have options: up to what any "
+    "option, or always the most frequent one, would get right, mean over tasks. ECE: expected calibration error, "
+    "15 bins. AUROC: probability that a right answer scores above a wrong one of its task, mean over tasks and seeds; "
+    "0.50 is chance. Examples of all tasks and seeds pooled; where there are any, tasks whose answers are right or "
+    "wrong, and no others.",
     pick=alone(),
     draw=draw,
     wants="predictions of any run: `python -m benchmarks run`",

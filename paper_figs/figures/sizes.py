@@ -9,13 +9,14 @@ from paper_figs.source import Source
 from paper_figs.variants import NAMES, families
 
 SIZES = ("small", "large")
-ASIDE = 1.015  # intervals of several methods stand beside each other
+SHIFT = 1.015  # a factor, so that intervals of several methods stand beside each other
 
 
 def pick(sources):
     """Runs that differ in their models, one of each size; methods and seeds may be others."""
     alike = families(sources, ignoring=(*NAMES, "seeds", *SIZES), aside=True)
-    return [found for family in alike if len(found := _one_of_each_size(family)) > 2]
+    of_each_size = [_one_of_each_size(family) for family in alike]
+    return [group for group in of_each_size if len(group) > 2]
 
 
 def _one_of_each_size(family: Iterable[Source]) -> tuple[Source, ...]:
@@ -29,14 +30,14 @@ def draw(*sources: Source):
     figure, axes = style.canvas(1, 2, width=style.PAGE, height=2.6)
     methods = tuple(m for m in sources[0].run.methods if all(m in source.run.methods for source in sources))
     for i, (method, look) in enumerate(style.looks(methods).items()):
-        there = sorted((_ratio(s), s) for s in sources if s.numbers.row(method).curve)
-        x = [ratio for ratio, _ in there]
-        rows = [source.numbers.row(method) for _, source in there]
+        complete = sorted((_ratio(s), s) for s in sources if s.numbers.row(method).curve)
+        x = [ratio for ratio, _ in complete]
+        rows = [source.numbers.row(method) for _, source in complete]
         axes[0, 0].plot(x, [100 * row.audc.mean for row in rows], label=method, **look)
-        differing = [(ratio, row.difference) for ratio, row in zip(x, rows, strict=True) if row.difference]
-        for ratio, difference in differing:
-            style.interval(axes[0, 1], ratio * ASIDE**i, difference, look, vertical=True)
-        axes[0, 1].plot([r * ASIDE**i for r, _ in differing], [100 * d.estimate for _, d in differing], **look)
+        differences = [(r * SHIFT**i, row.difference) for r, row in zip(x, rows, strict=True) if row.difference]
+        for at, difference in differences:
+            style.interval(axes[0, 1], at, difference, look, vertical=True)
+        axes[0, 1].plot([at for at, _ in differences], [100 * d.estimate for _, d in differences], **look)
     ratios = sorted({_ratio(source) for source in sources})
     style.zero(axes[0, 1], horizontal=True)
     axes[0, 0].set_ylabel("AUDC (× 100)")

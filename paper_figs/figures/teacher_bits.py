@@ -29,7 +29,7 @@ def draw(*sources: Source):
     looks = style.looks(tuple(dict.fromkeys(v.objective for v in variants(sources))))
     figure, axes = style.canvas(1, 1, height=2.5)
     panel, labelled = axes[0, 0], set()
-    for x, variant in _apart(points(sources)):
+    for x, variant in _side_by_side(points(sources)):
         look = looks[variant.objective]
         if variant.row.difference:
             style.interval(panel, x, variant.row.difference, look, vertical=True)
@@ -48,11 +48,10 @@ def draw(*sources: Source):
     return figure
 
 
-def _apart(found: list[Variant]) -> Iterator[tuple[float, Variant]]:
-    """Places on the axis: methods that read equally much stand beside each other, not on top."""
-    for x in sorted(set(map(bits, found))):
-        same = [variant for variant in found if bits(variant) == x]
-        for i, variant in enumerate(same):
+def _side_by_side(methods: list[Variant]) -> Iterator[tuple[float, Variant]]:
+    """Places on the axis, where methods that read equally much stand beside each other, not on top."""
+    for x in sorted(set(map(bits, methods))):
+        for i, variant in enumerate(variant for variant in methods if bits(variant) == x):
             yield x * 1.25**i, variant
 
 

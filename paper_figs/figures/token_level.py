@@ -29,11 +29,12 @@ def points(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     """
     if absent := [name for name in COLUMNS if name not in frame]:
         raise CatKerasError(f"{FILE} must have the columns {', '.join(COLUMNS)}; missing: {', '.join(absent)}")
-    wanted = set(zip(frame["task"], frame["id"], strict=True))
-    known = {(name, id) for name in run.covered for id in run.examples[name].ids}
+    examples = set(zip(frame["task"], frame["id"], strict=True))
+    of_run = {(name, id) for name in run.covered for id in run.examples[name].ids}
     setting = ["method", "rule", "alpha", "seed"]
     for key, rows in frame.groupby(setting):
-        if len(rows) != len(wanted) or set(zip(rows["task"], rows["id"], strict=True)) != wanted or wanted - known:
+        answered = set(zip(rows["task"], rows["id"], strict=True))
+        if len(rows) != len(examples) or answered != examples or examples - of_run:
             raise CatKerasError(
                 f"{FILE} must answer the same examples of the run in every setting, each once; {key} does not. "
                 "Run it again"
@@ -67,31 +68,28 @@ def _passes(answers) -> np.ndarray:
     return answers["token_logprobs"].lengths
 
 
-def _rows(frame: pd.DataFrame, run: Run) -> dict[str, np.ndarray]:
-    """task → places of the examples that the file answers."""
-    asked = frame.drop_duplicates(["task", "id"]).groupby("task")["id"].apply(set)
-    return {name: np.flatnonzero([id in ids for id in run.examples[name].ids]) for name, ids in asked.items()}
-
-
 def draw(source: Source):
     run, frame = source.run, pd.read_parquet(source.folder / FILE)
-    table, rows = points(frame, run), _rows(frame, run)
+    table, ids_by_task = points(frame, run), frame.drop_duplicates(["task", "id"]).groupby("task")["id"].apply(set)
+    rows = {name: np.flatnonzero([id in ids for id in run.examples[name].ids]) for name, ids in ids_by_task.items()}
     methods = [name for name in run.methods if name in set(table["method"])]
-    large = {"flops": lambda answers: answers["flops"], "large_calls": _passes}
-    best = np.mean([run.large[name]["quality"][rows[name]].mean() for name in rows])
+    cost_of_large = {"flops": lambda answers: answers["flops"], "large_calls": _passes}
+    large_quality = np.mean([run.large[name]["quality"][rows[name]].mean() for name in rows])
     height = 0.7 + 2.3 * len(methods)
     figure, axes = style.canvas(len(methods), 2, width=style.PAGE, height=height, sharey=True)
     for line, method in zip(axes, methods, strict=True):
         seeds, marks = sorted(set(frame[frame["method"] == method]["seed"])), table[table["method"] == method]
         for panel, cost in zip(line, COSTS, strict=True):
-            alone = np.mean([large[cost](run.large[name])[rows[name]].mean() for name in rows])
+            large_cost = np.mean([cost_of_large[cost](run.large[name])[rows[name]].mean() for name in rows])
             curve = queries(run, method, seeds, rows, cost)
-            panel.plot(100 * curve.cost / alone, 100 * curve.quality, color="black", label=f"queries, {run.rule}")
-            _marks(panel, 100 * marks[cost] / alone, marks)
-            panel.plot([100], [100 * best], "k*", markersize=8, markerfacecolor="none", label="large alone")
+            panel.plot(100 * curve.cost / large_cost, 100 * curve.quality, color="black", label=f"queries, {run.rule}")
+            _marks(panel, 100 * marks[cost] / large_cost, marks)
+            panel.plot([100], [100 * large_quality], "k*", markersize=8, markerfacecolor="none", label="large alone")
             panel.set_xlim(left=0)
-            if cost == "large_calls":  # where there is room for it
-                _closer(panel, 100 * marks[cost] / alone, marks)
+            if cost == "large_calls":  # here is room to show the marks again, at a scale that tells rules apart
+                inset = panel.inset_axes([0.5, 0.1, 0.48, 0.48])
+                _marks(inset, 100 * marks[cost] / large_cost, marks)
+                inset.margins(0.08)
         line[0].set_title(f"small model after {method}", loc="left")
         line[0].set_ylabel("quality (× 100)")
     for panel, words in zip(axes[-1], COSTS.values(), strict=True):
@@ -106,15 +104,8 @@ def _marks(panel, cost: pd.Series, table: pd.DataFrame):
         panel.plot(cost[marks.index], 100 * marks["quality"], label=f"tokens, {rule}", **look)
 
 
-def _closer(panel, cost: pd.Series, table: pd.DataFrame):
-    """The marks again, at a scale at which rules can be told apart."""
-    inset = panel.inset_axes([0.5, 0.1, 0.48, 0.48])
-    _marks(inset, cost, table)
-    inset.margins(0.08)
-
-
 def _looks():
-    """As many as there are rules: the colours again with other marks."""
+    """Filled marks in every colour, then hollow ones."""
     for fill in ("full", "none"):
         for color, marker in zip(style.COLOURS[1:], style.MARKERS, strict=False):
             yield {"color": color, "marker": marker, "linestyle": ":", "fillstyle": fill, "markersize": 3.5}

@@ -12,8 +12,8 @@ LINES = {"all": "dist", "either": "cat-dist"}  # mask → the objective whose lo
 
 def sweeps(sources) -> dict[str, dict[float, Variant]]:
     """Mask → w → the method; w = 1 is `xent` or `cat-xent`."""
-    found = variants(sources)
-    return {mask: distinct((v for v in found if v.arguments.get("mask") == mask and v.plain), "w") for mask in LINES}
+    plain = [variant for variant in variants(sources) if variant.plain]
+    return {mask: distinct((v for v in plain if v.arguments.get("mask") == mask), "w") for mask in LINES}
 
 
 def pick(sources):
@@ -26,14 +26,14 @@ def draw(*sources: Source):
     looks = style.looks(tuple(LINES.values()))
     for mask, by_w in sweeps(sources).items():
         look = looks[LINES[mask]]
-        aside = 0.006 if mask == "all" else -0.006
+        shift = 0.006 if mask == "all" else -0.006  # the intervals of both lines stand beside each other
         for w, variant in by_w.items():
             if variant.row.difference:
-                style.interval(axes[0, 0], w + aside, variant.row.difference, look, vertical=True)
+                style.interval(axes[0, 0], w + shift, variant.row.difference, look, vertical=True)
         rows = [variant.row for variant in by_w.values()]
         differences = [100 * row.difference.estimate if row.difference else 0.0 for row in rows]
         label = "no mask" if mask == "all" else "the paper's mask"
-        axes[0, 0].plot(np.array(list(by_w)) + aside, differences, **look, label=label)
+        axes[0, 0].plot(np.array(list(by_w)) + shift, differences, **look, label=label)
         axes[0, 1].plot(list(by_w), [100 * row.quality[0].mean for row in rows], **look)
     style.zero(axes[0, 0], horizontal=True)
     axes[0, 0].set_ylabel("Δ AUDC to xent (× 100)")

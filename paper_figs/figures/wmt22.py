@@ -16,26 +16,26 @@ def directions(source: Source) -> dict[str, str]:
 
 def draw(source: Source):
     numbers, run = source.numbers, source.run
-    shown = {name: label for name, label in directions(source).items() if name in run.covered}
+    labels = {name: label for name, label in directions(source).items() if name in run.covered}
     looks = style.looks(run.methods)
-    figure, axes = style.canvas(1, 1, height=0.85 + (0.25 + 0.12 * len(looks)) * len(shown))
+    figure, axes = style.canvas(1, 1, height=0.85 + (0.25 + 0.12 * len(looks)) * len(labels))
     panel, offsets = axes[0, 0], np.linspace(-0.32, 0.32, len(looks))
-    for row, name in enumerate(shown):
+    for row, name in enumerate(labels):
         for offset, (method, look) in zip(offsets, looks.items(), strict=True):
             cells = [numbers.cells[method, s, name] for s in run.seeds if (method, s, name) in numbers.cells]
             if not cells:
                 continue
             small = 100 * np.mean([cell.small["quality"].mean() for cell in cells])
             area = 100 * np.mean([cell.curve(run.rule).audc for cell in cells])
-            y, first = row + offset, row == 0
+            y = row + offset
             panel.plot([small, area], [y, y], color=look["color"], linewidth=0.8, zorder=2)
             panel.plot([small], [y], **look | {"linestyle": "", "markerfacecolor": "white", "zorder": 3})
-            panel.plot([area], [y], label=method if first else None, **look | {"linestyle": "", "zorder": 3})
+            panel.plot([area], [y], label=method if row == 0 else None, **look | {"linestyle": "", "zorder": 3})
         large = 100 * run.large[name]["quality"].mean()
         panel.plot([large, large], [row - 0.45, row + 0.45], color=style.GREY, linestyle="--", linewidth=1,
                    label="large alone" if row == 0 else None)  # fmt: skip
-    panel.set_yticks(range(len(shown)), shown.values())
-    panel.set_ylim(len(shown) - 0.5, -0.5)
+    panel.set_yticks(range(len(labels)), labels.values())
+    panel.set_ylim(len(labels) - 0.5, -0.5)
     panel.grid(axis="y", visible=False)
     panel.set_xlabel("sentence chrF: small alone (hollow), cascade (AUDC, filled)")
     style.legend(figure, panel)

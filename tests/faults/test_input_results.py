@@ -30,7 +30,7 @@ def finished(tmp_path_factory, request):
     training = {"xent/0": {"live": 0.5, "steps": 3, "history": course}}
     folder = runs.full(tmp_path_factory.mktemp("run"), TASKS, ("xent",), (0, 1), n=4, training=training)
     if request.param == "kept":
-        with mock.patch("benchmarks.report.files", lambda run: {"table.csv": b"drawn"}):
+        with mock.patch("benchmarks.report.files", lambda run, drawn: {"table.csv": b"drawn"}):
             folder = keep(folder, tmp_path_factory.mktemp("kept"))
     tables = {name: pyarrow.parquet.read_table(folder / f"{name}.parquet") for name in FILES}
     manifest = store.read_json(folder / "manifest.json")

@@ -28,6 +28,7 @@ from paper_figs.figures import (
     live_tokens,
     mask_ablation,
     methods,
+    overview,
     regimes,
     rules,
     sizes,
@@ -231,6 +232,7 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
         "cascade_mask",
         "live_tokens",
         "gains",
+        "overview",
         "mask_ablation",
         "w_sweep",
         "regimes",
@@ -278,6 +280,33 @@ def test_regimes_reads_the_changes_against_xent_over_all_tasks(results):
     assert found.pop(("cat-xent", "cost")) == (-0.1, -np.inf, 0.3)
     assert found.pop(("cat-xent", "s_d")) == (0.15, 0.1, 0.2)
     assert np.isnan(found.pop(("dist", "audc"))[1]) and not found
+
+
+def test_overview_shows_the_run_with_texts_and_says_which_files_it_read_of_each(results):
+    (job,) = Book(FIGURES, sources(results)).jobs(["overview"])
+    assert job.name == "whole/overview"
+    read = {source.name: files for source, files in job.reads}
+    assert {"predictions.parquet", illustrate.SENTENCES, regimes.CHANGES} <= set(read["whole"])
+    assert set(read["aside/width-16"]) == set(regimes.FILES)
+
+
+def test_overview_costs_and_quality_by_hand(results):
+    source = Source(results / "whole")
+    by_rule, at_random, quality, cost = overview.curves(source)
+    answers = [source.run.small["cat-xent", seed, name] for seed in (0, 1) for name in TASKS]
+    for curve in (by_rule, at_random):
+        assert curve.quality[0] == pytest.approx(np.mean([columns["quality"].mean() for columns in answers]))
+        assert curve.quality[-1] == pytest.approx(quality)
+        assert curve.cost[-1] == pytest.approx(cost + np.mean([columns["flops"].mean() for columns in answers]))
+    assert at_random.quality_at(0.5) == pytest.approx((at_random.quality[0] + quality) / 2)
+
+
+def test_overview_shows_an_english_sentence_with_the_mask_at_work():
+    kept, both = {"right": [True, True]}, {"small": {"right": [False, True]}, "large": {"right": [False, True]}}
+    large_only = {"small": {"right": [False, True]}, "large": kept}
+    choice = [{"task": "embedded_translate", **both}, {"task": overview.PHRASING, **large_only}]
+    assert overview.sentence(choice)["task"] == overview.PHRASING
+    assert overview.sentence([*choice, {"task": overview.PHRASING, **both}])["large"] == {"right": [False, True]}
 
 
 def test_defaults_of_objectives_are_those_of_the_losses():

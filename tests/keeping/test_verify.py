@@ -8,20 +8,18 @@ from typer.testing import CliRunner
 
 from benchmarks import cli, report
 from benchmarks.keeping import keep, verify
+from benchmarks.report.reading import load
 from benchmarks.tasks import embedded, task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 from tests import runs
 
 RESULTS = Path(__file__).parents[2] / "results"
+WHOLE_REPORT = report.files
 
 
-def case(folder):
-    """A small one in CI; all by the command and by the long tests. CI draws figures from every folder anyway."""
-    return pytest.param(folder, id=folder.name, marks=() if folder.name == "embedded" else pytest.mark.long)
-
-
-@pytest.mark.parametrize("folder", map(case, verify.folders(RESULTS)))
+@pytest.mark.long  # CI verifies all of them beside the tests, by the command
+@pytest.mark.parametrize("folder", verify.folders(RESULTS), ids=lambda folder: folder.name)
 def test_the_committed_results(folder):
     assert verify.verify(folder).problems == ()
 
@@ -41,7 +39,7 @@ def copy(kept, tmp_path):
 
 def test_untouched(kept):
     verdict = verify.verify(kept)
-    assert verdict.problems == verdict.notices == () and verdict.compared == 5
+    assert verdict.problems == verdict.notices == () and verdict.compared == 4
 
 
 def test_a_changed_number_is_named_with_its_place(copy):
@@ -68,25 +66,30 @@ def test_columns_rows_and_missing_files(copy):
     (copy / "table.csv").write_text("\n".join(["name" + table[0].removeprefix("method"), *table[1:]]) + "\n")
     rules = (copy / "rules.csv").read_text().splitlines()
     (copy / "rules.csv").write_text("\n".join(rules[:-1]) + "\n")
-    (copy / "quality_cost.png").unlink()
+    (copy / "tasks.csv").unlink()
     problems = dict(line.split(": ", 1) for line in verify.verify(copy).problems)
     assert problems["table.csv"] == "other columns than computed: method, name"
     assert problems["rules.csv"].startswith(f"row {len(rules) - 1} (), column scope: committed '', computed ")
-    assert problems["quality_cost.png"] == "missing; the report has it"
+    assert problems["tasks.csv"] == "missing; the report has it"
     assert len(problems) == 3
 
 
-def test_drawings_are_compared_where_the_same_version_drew_them(copy):
-    drawing = copy / "quality_cost.png"
-    drawing.write_bytes(drawing.read_bytes()[:-1])
-    assert "quality_cost.png: other bytes than computed" in verify.verify(copy).problems[0]
+def test_drawings_of_a_run_are_compared_too(tmp_path, kept):
+    full = runs.full(tmp_path / "full", ("sst2",), ("xent",), (0,), n=4)
+    for name, content in runs.quick_report(load.load(full)).items():
+        (full / name).write_bytes(content)
+    assert verify.verify(full).problems == ()
+    (full / "quality_cost.png").write_bytes(b"draw")
+    assert verify.verify(full).problems == ("quality_cost.png: other bytes than computed (4 committed, 5 computed)",)
+
+
+def test_what_differs_is_said_beside_other_versions(copy):
+    (copy / "table.csv").write_text("method\n")
     manifest = store.read_manifest(copy / "manifest.json")
-    manifest["kept"]["packages"]["matplotlib"] = "1.0"
+    manifest["kept"]["packages"]["numpy"] = "1.0"
     store.write_manifest(copy / "manifest.json", manifest)
-    verdict = verify.verify(copy)
-    # Its checksum still says that it is not the file that was kept.
-    assert verdict.problems == ("quality_cost.png: has another checksum than manifest.json says",)
-    assert "drawings were not compared: matplotlib 1.0 recorded" in verdict.notices[0]
+    (notice,) = verify.verify(copy).notices
+    assert notice.startswith("computed with other versions than recorded: numpy 1.0 recorded")
 
 
 def test_damaged_predictions(copy):
@@ -125,7 +128,7 @@ def test_a_task_with_another_share_of_noise_is_as_it_was(copy):
 
 def test_redrawing_brings_back_what_predictions_give_and_not_other_predictions(copy, kept):
     (copy / "table.csv").write_text("method\n")
-    (copy / "quality_cost.png").unlink()
+    (copy / "tasks.csv").unlink()
     manifest = store.read_manifest(copy / "manifest.json")
     (copy / "old.csv").write_text("of an earlier report")
     manifest["files"] |= {"old.csv": store.sha256_file(copy / "old.csv")}
@@ -137,6 +140,16 @@ def test_redrawing_brings_back_what_predictions_give_and_not_other_predictions(c
     store.write_manifest(copy / "manifest.json", manifest)
     with pytest.raises(CatKerasError, match=r"predictions\.parquet must be the file that manifest\.json lists"):
         keep.redraw(copy)
+
+
+def test_several_folders_are_shared_by_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "files", WHOLE_REPORT)  # what the other processes compute
+    same = keep.keep(runs.full(tmp_path / "full", ("sst2",), ("xent",), (0,), n=4), tmp_path / "same")
+    other = shutil.copytree(same, tmp_path / "other")
+    (other / "table.csv").write_text("method\n")
+    first, second = verify.verify_all([same, other], jobs=2)
+    assert (first.folder, second.folder) == (same, other)
+    assert first.problems == () and len(second.problems) == 1
 
 
 def test_a_full_run_folder_verifies_too(tmp_path, kept):

@@ -184,8 +184,8 @@ def test_another_family_trains_and_answers(gpt2):
     trainer.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     before = models.weights_fingerprint(gpt2)
     x, y, weight = Batches(data, 2, buckets=1).batch(0)
-    lost = [trainer.train_on_batch(x, y, sample_weight=weight, return_dict=True)["loss"] for _ in range(2)]
-    assert lost[1] < lost[0]
+    losses = [trainer.train_on_batch(x, y, sample_weight=weight, return_dict=True)["loss"] for _ in range(2)]
+    assert losses[1] < losses[0]
     assert models.weights_fingerprint(gpt2) != before
 
     choice, free = Predictor(gpt2, max_length=40, max_new_tokens=3, batch_size=2)(examples)

@@ -30,7 +30,7 @@ def small():
 def work(proto):
     """Models that have learned nothing."""
     examples = loading.load(task.get(writers.TASK), "train", source="samples")[:4]
-    return writers.asked({shape: workload.model(proto, shape) for shape in workload.SHAPES}, examples)
+    return writers.with_prompts({shape: workload.model(proto, shape) for shape in workload.SHAPES}, examples)
 
 
 @pytest.mark.long
@@ -72,10 +72,10 @@ def test_speculation_is_lossless_and_counted(work):
     assert row["expected tokens"] == pytest.approx(1 + row["a"] + row["a"] ** 2)
 
 
-def test_the_command_keeps_the_table_of_a_cascade(work, tmp_path, monkeypatch, capsys):
+def test_a_measurement_keeps_the_table_of_a_cascade(work, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(paired, "RESULTS", tmp_path)
     monkeypatch.setattr(writers, "prepare", lambda *arguments: work)
-    decoding.main(["cascade"], rounds=1)
+    decoding.measure(["cascade"], rounds=1)
     text = (tmp_path / "cascade.md").read_text()
     assert "25.0% deferred" in text and "| cascade | 4 |" in text
     assert text in capsys.readouterr().out
@@ -89,5 +89,6 @@ def test_a_peer_that_ends_early_is_an_error():
 @pytest.mark.long
 def test_load_is_measured_of_what_is_planned_trained_and_reported(tmp_path):
     assert load.write(tmp_path, 2000) > 1500
-    found = [load.measured(what, value) for what, value in (("plan", 20), ("train", 2), ("report", str(tmp_path)))]
-    assert all({*each} == {"seconds", "CPU seconds", "MiB"} and each["CPU seconds"] > 0 for each in found)
+    for name, value in (("plan", 20), ("train", 2), ("report", str(tmp_path))):
+        point = load.in_own_process(name, value)
+        assert {*point} == {"seconds", "CPU seconds", "MiB"} and point["CPU seconds"] > 0, name

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from benchmarks.report.numbers import resampled, scopes, summary
+from benchmarks.report.numbers import resampled_curves, scopes, summary
 from benchmarks.report.numbers.changes import POINTS, Changes, _interval, _towards, differences
-from benchmarks.report.numbers.resampled import Sampled
+from benchmarks.report.numbers.resampled_curves import Sampled
 from benchmarks.report.reading import load
 from benchmarks.report.tables import change_tables, main_tables, render
 from cat_keras.evaluation.bootstrap import draw_seeds
@@ -105,7 +105,7 @@ def test_a_resample_is_the_sweep_over_the_repeated_rows(n, levels):
     drawn = ROWS.multinomial(n, np.full(n, 1 / n), size=20).astype(float)
     for at in (np.arange(n + 1) / n, rate):
         found = np.empty((20, 2 * len(at) + 3))
-        resampled._Swept(own, at)(drawn, found)
+        resampled_curves._CurveSweep(own, at)(drawn, found)
         for row, counts in zip(found, drawn.astype(int), strict=True):
             repeated = Outcomes(*(np.repeat(column, counts) for column in columns))
             curve = repeated.curve()
@@ -113,18 +113,18 @@ def test_a_resample_is_the_sweep_over_the_repeated_rows(n, levels):
             cost = np.interp(at, curve.deferral_rate, curve.cost)
             expected = [*curve.quality_at(at), *cost, curve.audc, curve.random_audc, oracle]
             np.testing.assert_allclose(row, expected, rtol=1e-12, atol=1e-12)
-            assert resampled._s_d(row[-3:]) == pytest.approx(curve.s_d(oracle), nan_ok=True)
+            assert resampled_curves._s_d(row[-3:]) == pytest.approx(curve.s_d(oracle), nan_ok=True)
 
 
 def test_resamples_are_those_of_the_main_table(found):
     """The same examples and seeds, so that changes of one method belong together."""
     numbers = found.summary
     tasks = numbers.run.covered
-    own = resampled.resampled(numbers.run, numbers.cells, "cat-xent", (0, 1), {"all": tasks, "one": tasks[:1]})
+    own = resampled_curves.resampled(numbers.run, numbers.cells, "cat-xent", (0, 1), {"all": tasks, "one": tasks[:1]})
     pooled = numbers.intervals._pooled(["cat-xent"], (0, 1), tasks)
     area = np.trapezoid(own["all"].quality, own["all"].rate, axis=1)
-    np.testing.assert_allclose(area, pooled.samples()[: resampled.RESAMPLES, 0], rtol=1e-10)
-    assert own["one"].quality.shape == own["all"].quality.shape == (resampled.RESAMPLES, 21)
+    np.testing.assert_allclose(area, pooled.samples()[: resampled_curves.RESAMPLES, 0], rtol=1e-10)
+    assert own["one"].quality.shape == own["all"].quality.shape == (resampled_curves.RESAMPLES, 21)
     assert np.isfinite(own["all"].s_d).all()
     many = draw_seeds(np.random.default_rng(1), 3, 100)
     np.testing.assert_array_equal(draw_seeds(np.random.default_rng(1), 3, 10), many[:10])

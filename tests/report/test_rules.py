@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks import report
 from benchmarks.keeping import keep
-from benchmarks.report.numbers import rankings, rules, summary
+from benchmarks.report.numbers import rule_resamples, rules, summary
 from benchmarks.report.reading import load
 from benchmarks.report.tables import render, rule_tables
 from cat_keras.cascades import deferral
@@ -58,7 +58,7 @@ def test_metrics_of_a_resample_are_those_of_the_repeated_rows(rows):
     if counts[0] < 0:
         counts = np.ones(len(rows), int)
     cell = Given(score, small, large)
-    found = rankings._Ranked(cell, ["rule", "backwards"])
+    found = rule_resamples._Ranking(cell, ["rule", "backwards"])
     for rule in ("rule", "backwards"):
         values = found.metrics(counts[None].astype(float))[0, found.places[rule]]
         again = np.repeat(np.arange(len(rows)), counts)
@@ -162,7 +162,7 @@ def test_learned_rules_are_cross_fitted_on_the_task(numbers):
 
 
 def test_kept_results_say_the_same(folder, numbers, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "files", lambda run: {})
+    monkeypatch.setattr(report, "files", lambda run, drawn: {})
     kept = summary.summarize(load.load(keep.keep(folder, tmp_path / "kept")))
     one, other = (render.csv_bytes(rule_tables.rule_records(each)) for each in (numbers, kept))
     assert one == other
@@ -215,7 +215,7 @@ def test_the_probability_of_the_right_option(folder, numbers):
 
 
 def test_early_kept_results_do_not_know_the_right_option(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "files", lambda run: {})
+    monkeypatch.setattr(report, "files", lambda run, drawn: {})
     path = keep.keep(folder, tmp_path / "kept") / "examples.parquet"
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns(["answer"]), path)
     manifest = store.read_manifest(path.parent / "manifest.json")

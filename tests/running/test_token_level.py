@@ -28,13 +28,13 @@ def write(path, rows):
 def finished(tmp_path_factory, examples, small, trained):
     """A run folder and its cache: `trained` is its large model; the test examples are those it was trained on."""
     root = tmp_path_factory.mktemp("runs")
-    asked = [Example(e.id, e.prompt, e.target, TASKS[bool(e.options)], e.options) for e in examples]
+    records = [Example(e.id, e.prompt, e.target, TASKS[bool(e.options)], e.options) for e in examples]
     models_of = [("large", "", -1), ("small", "xent", 0)]
-    said = [
+    answers = [
         Prediction(e.id, e.task, e.target, (-0.5,), (-0.5, -1.0) if e.options else (), 9, 1, 1e6, 0.1).asdict()
         | {"quality": 1.0, "model": role, "method": method, "seed": seed}
         for role, method, seed in models_of
-        for e in asked
+        for e in records
     ]
     cells = {}
     for label, model in (("large tune", trained), ("small xent seed 0", small)):
@@ -43,8 +43,8 @@ def finished(tmp_path_factory, examples, small, trained):
         cells[label] = {"key": key}
     folder = root / "tiny"
     folder.mkdir()
-    write(folder / "examples.parquet", [e.asdict() for e in asked])
-    write(folder / "predictions.parquet", said)
+    write(folder / "examples.parquet", [e.asdict() for e in records])
+    write(folder / "predictions.parquet", answers)
     facts = {"profile": "tiny", "rule": "chow-average", "methods": ["xent"], "seeds": [0], "tasks": list(TASKS)}
     store.write_json(folder / "manifest.json", facts | {"cells": cells, "settings": {"data": DATA}})
     return folder

@@ -1,4 +1,4 @@
-"""Processes that write into one folder: what a dead one left goes, what a live one writes stays, readers wait."""
+"""Processes that write into one folder: files of dead ones are removed, files of live ones stay, readers wait."""
 
 import os
 import subprocess
@@ -13,13 +13,14 @@ from cat_keras.storage.processes import beside, is_running, locked, remove, swee
 
 @pytest.fixture
 def dead():
-    """The id of a process that is no more."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
 def left_by(path, process, monkeypatch):
+    """The name beside `path` under which a process with that id would write."""
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: process)
         return beside(path)
@@ -40,16 +41,16 @@ def test_what_a_dead_process_left_is_swept_away(tmp_path, dead, monkeypatch):
 
 
 def test_what_others_write_or_keep_stays(tmp_path, dead, monkeypatch):
-    own = beside(tmp_path / "own")
+    running = beside(tmp_path / "own")
     old = left_by(tmp_path / "old", dead, monkeypatch).with_suffix(".old")  # may be the only copy
     with monkeypatch.context() as patch:
         patch.setattr(processes.platform, "node", lambda: "another machine")
         elsewhere = left_by(tmp_path / "elsewhere", dead, monkeypatch)
-    kept = {own, old, elsewhere, tmp_path / ".mine.tmp", tmp_path / f".x.{dead}.tmp", tmp_path / "file"}
-    for path in kept:
+    paths = {running, old, elsewhere, tmp_path / ".mine.tmp", tmp_path / f".x.{dead}.tmp", tmp_path / "file"}
+    for path in paths:
         path.write_text("")
     sweep(tmp_path)
-    assert set(tmp_path.iterdir()) == kept
+    assert set(tmp_path.iterdir()) == paths
 
 
 def test_removing_what_is_gone_is_no_error(tmp_path):
@@ -84,3 +85,13 @@ def test_where_there_is_no_folder_or_no_lock_nobody_waits(tmp_path, monkeypatch)
     monkeypatch.setattr(processes.fcntl, "flock", refuse)
     with locked(tmp_path), locked(tmp_path):
         pass
+
+
+def test_a_system_without_fcntl_is_told_so_in_one_sentence():
+    code = "import sys; sys.modules['fcntl'] = None; import cat_keras as ck; ck.store"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == (
+        "ImportError: cat_keras runs on Linux and macOS: it locks files with fcntl, which Windows lacks. Use WSL"
+    )
+    assert "During handling" not in done.stderr and "ModuleNotFoundError" not in done.stderr

@@ -293,7 +293,8 @@ def test_identity_is_json_and_sees_every_change():
 
 def test_the_registry_loads_no_framework():
     heavy = "{'tensorflow', 'keras', 'numpy', 'pandas', 'sklearn', 'sacrebleu', 'rouge_score'}"
-    code = f"import sys; from benchmarks import metrics; from benchmarks.tasks import task, loading; task.names(); print({heavy} & set(sys.modules))"
+    imports = "import sys; from benchmarks import metrics; from benchmarks.tasks import task, loading"
+    code = f"{imports}; task.names(); print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

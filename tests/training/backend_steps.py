@@ -20,11 +20,11 @@ OBJECTIVES = ("cat-dist",)
 
 def model(proto, layers, seed):
     """A small model with weights that numpy drew: backends draw different ones from one seed."""
-    made = models.build(proto, layers=layers, width=16, heads=2, feedforward=16)
+    language_model = models.build(proto, layers=layers, width=16, heads=2, feedforward=16)
     rng = np.random.default_rng(seed)
-    for variable in made.weights:
+    for variable in language_model.weights:
         variable.assign(rng.normal(0, 0.1, variable.shape))
-    return made
+    return language_model
 
 
 def trained(proto, data, cache, objective, live_teacher=None):

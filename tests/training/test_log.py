@@ -11,7 +11,7 @@ from cat_keras.training.log import COLUMNS, CsvLog, TensorBoardLog
 from cat_keras.training.loop import Progress
 
 
-def said(step, loss=1.0):
+def progress(step, loss=1.0):
     return Progress(step, 9, loss, 0.5, 1e-3, 40, 10, 64, 2.0)
 
 
@@ -24,23 +24,23 @@ def test_steps_after_a_restart_replace_those_that_were_lost(tmp_path):
     path = tmp_path / "logs" / "log.csv"
     first = CsvLog(path)
     for step in range(1, 6):
-        first(said(step, loss=1.0))
+        first(progress(step, loss=1.0))
     first.close()
     path.write_text(path.read_text() + "6,9,0.")  # a kill within a row
     second = CsvLog(path)
     for step in range(4, 8):
-        second(said(step, loss=2.0))
+        second(progress(step, loss=2.0))
     second.close()
-    found = rows(path)
-    assert tuple(found[0]) == COLUMNS
-    assert [int(row["step"]) for row in found] == list(range(1, 8))
-    assert [float(row["loss"]) for row in found] == [1.0] * 3 + [2.0] * 4
-    assert [row["tokens"] for row in found] == ["40"] * 7
+    table = rows(path)
+    assert tuple(table[0]) == COLUMNS
+    assert [int(row["step"]) for row in table] == list(range(1, 8))
+    assert [float(row["loss"]) for row in table] == [1.0] * 3 + [2.0] * 4
+    assert [row["tokens"] for row in table] == ["40"] * 7
 
 
 def test_a_kill_while_the_log_is_begun_anew_loses_no_row(tmp_path, monkeypatch):
     path = tmp_path / "log.csv"
-    CsvLog(path)(said(1))
+    CsvLog(path)(progress(1))
     before = path.read_bytes()
 
     def kill(_):
@@ -48,17 +48,17 @@ def test_a_kill_while_the_log_is_begun_anew_loses_no_row(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", kill)
     with pytest.raises(KeyboardInterrupt):
-        CsvLog(path)(said(2))
+        CsvLog(path)(progress(2))
     assert path.read_bytes() == before
 
 
 def test_rows_that_a_disk_has_spoilt_are_left_out(tmp_path):
     path = tmp_path / "log.csv"
     for step in (1, 2):
-        CsvLog(path)(said(step))
+        CsvLog(path)(progress(step))
     whole = path.read_bytes()
     path.write_bytes(whole + whole.splitlines()[-1].replace(b"2", b"x", 1) + b"\r\n\xff,\xfe\r\n" + b"\0" * 50)
-    CsvLog(path)(said(3))
+    CsvLog(path)(progress(3))
     assert [row["step"] for row in rows(path)] == ["1", "2", "3"]
 
 
@@ -74,7 +74,7 @@ def test_tensorboard_holds_the_scalars_of_every_step(tmp_path):
 
     log = TensorBoardLog(tmp_path)
     for step in (1, 2):
-        log(said(step, loss=float(step)))
+        log(progress(step, loss=float(step)))
     log.close()
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
     events.Reload()

@@ -63,10 +63,10 @@ def reference_mask(kind, labels, logits, weights, columns):
     p_small = np.exp(np.take_along_axis(log_softmax(logits), labels[..., None], -1)[..., 0])
     rows = (s | off).all(-1, keepdims=True) | (large | off).all(-1, keepdims=True)
     excess = np.where(off, -np.inf, columns["teacher_logprob"] - np.log(p_small))
-    most = np.sort(excess.ravel())[::-1][: (s | large)[~off].sum()]
-    kept = {
+    largest = np.sort(excess.ravel())[::-1][: (s | large)[~off].sum()]
+    mask = {
         "either": s | large,
-        "excess": np.isin(excess, most),
+        "excess": np.isin(excess, largest),
         "start": columns["start_right"].astype(bool) | large,
         "small": s,
         "large": large,
@@ -77,7 +77,7 @@ def reference_mask(kind, labels, logits, weights, columns):
         "sequence": np.broadcast_to(rows, s.shape),
         "soft": np.maximum(p_small, np.exp(columns["teacher_logprob"])),
     }[kind]
-    return kept * weights.astype(np.float32)
+    return mask * weights.astype(np.float32)
 
 
 def objective(mask="either", w=1.0, **more):
@@ -152,9 +152,9 @@ def hand():
 )
 def test_values_by_hand(loss, total, live):
     labels, logits, weights, columns = hand()
-    value, found = loss(labels, logits, weights, columns)
+    value, live_share = loss(labels, logits, weights, columns)
     np.testing.assert_allclose(value, total * LN2 / 4, rtol=1e-6)
-    np.testing.assert_allclose(found, live, rtol=1e-6)
+    np.testing.assert_allclose(live_share, live, rtol=1e-6)
 
 
 def test_live_normalization_divides_by_what_the_mask_keeps():
@@ -237,9 +237,11 @@ def test_w_1_needs_no_distribution_and_equals_cat_xent():
     labels, logits, weights, columns = random_batch(seed=3)
     ours, theirs = losses.get("cat-dist", w=1.0), losses.get("cat-xent")
     assert "teacher_probs" not in ours.columns
-    found = [value_and_gradient(lambda x, o=o: o(labels, x, weights, columns)[0], logits) for o in (ours, theirs)]
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_array_equal(found[0][1], found[1][1])
+    (value, gradient), (same_value, same_gradient) = (
+        value_and_gradient(lambda x, o=o: o(labels, x, weights, columns)[0], logits) for o in (ours, theirs)
+    )
+    np.testing.assert_array_equal(value, same_value)
+    np.testing.assert_array_equal(gradient, same_gradient)
 
 
 # -- what is no target token -----------------------------------------------------------------------------------------
@@ -264,10 +266,10 @@ def test_prompt_and_padding_change_neither_loss_nor_gradient(loss, garbage):
         k: np.where(off if v.ndim == 2 else off[..., None], v.dtype.type(1) if v.dtype.kind == "i" else garbage, v)
         for k, v in columns.items()
     }
-    found, its_gradient = value_and_gradient(lambda x: loss(dirty_labels, x, weights, dirty)[0], dirty_logits)
-    np.testing.assert_allclose(found, value, rtol=1e-6)
-    np.testing.assert_allclose(its_gradient, gradient, rtol=1e-5, atol=1e-7)
-    assert not its_gradient[off].any()
+    dirty_value, dirty_gradient = value_and_gradient(lambda x: loss(dirty_labels, x, weights, dirty)[0], dirty_logits)
+    np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
+    np.testing.assert_allclose(dirty_gradient, gradient, rtol=1e-5, atol=1e-7)
+    assert not dirty_gradient[off].any()
 
 
 @pytest.mark.parametrize("normalize", ["tokens", "live"])
@@ -305,10 +307,11 @@ def test_a_batch_equals_the_sum_of_its_slices(loss):
     whole, gradient = value_and_gradient(lambda x: loss(labels, x, weights, columns)[0], logits)
     parts = []
     for cut in (slice(0, 2), slice(2, 4), slice(4, 6)):
-        mine = {k: v[cut] for k, v in columns.items()}
+        slice_columns = {k: v[cut] for k, v in columns.items()}
         parts.append(
             value_and_gradient(
-                lambda x, cut=cut, mine=mine: loss(labels[cut], x, weights[cut], mine, normalizer=count)[0], logits[cut]
+                lambda x, cut=cut, c=slice_columns: loss(labels[cut], x, weights[cut], c, normalizer=count)[0],
+                logits[cut],
             )
         )
     np.testing.assert_allclose(sum(value for value, _ in parts), whole, rtol=1e-5)
@@ -337,13 +340,13 @@ def test_sampled_distillation_is_unbiased():
     p, logits = rng.dirichlet(np.ones(6)), rng.normal(0, 1.5, 6).astype(np.float32)
     n = 20_000
     ids, probs = teacher._draw(np.tile(p, (n, 1)), 4, rng)
-    full, its_gradient = value_and_gradient(sparse_loss(p[None, None]), logits[None, None])
+    full, full_gradient = value_and_gradient(sparse_loss(p[None, None]), logits[None, None])
     tiled = np.tile(logits, (1, n, 1))
     per_draw = np.asarray(losses.distillation_cross_entropy(tiled, probs[None], ids[None].astype(np.int32)))
     assert abs(per_draw.mean() - full) < 5 * per_draw.std() / np.sqrt(n)
     _, gradient = value_and_gradient(sparse_loss(probs[None], ids[None].astype(np.int32)), tiled)
     # The sum over n draws of (gradient / n); each entry of p̂ has variance p(1−p)/4.
-    np.testing.assert_allclose(gradient[0].sum(0), its_gradient[0, 0], atol=5 * 0.25 / np.sqrt(n) + 1e-5)
+    np.testing.assert_allclose(gradient[0].sum(0), full_gradient[0, 0], atol=5 * 0.25 / np.sqrt(n) + 1e-5)
 
 
 def test_topk_of_the_whole_vocabulary_equals_the_full_distribution():

@@ -237,25 +237,25 @@ def test_a_stopped_build_keeps_its_shards_and_a_damaged_one_is_built_again(train
     arguments = {"k": 4, "shard": 10, "batch_size": 5, "directory": tmp_path}
     with pytest.raises(Stopped):
         TeacherCache.build(trained, encoded, progress=stop, **arguments)
-    kept = {p.parent.name: p.stat().st_mtime_ns for p in tmp_path.glob("*/manifest.json")}
-    assert sorted(kept) == ["00000", "00001", "00002"]
+    before = {p.parent.name: p.stat().st_mtime_ns for p in tmp_path.glob("*/manifest.json")}
+    assert sorted(before) == ["00000", "00001", "00002"]
     path = tmp_path / "00001" / "probs.npy"
     content = bytearray(path.read_bytes())
     content[-3] ^= 8
     path.write_bytes(content)
-    said = []
-    cache = TeacherCache.build(trained, encoded, report=said.append, **arguments)
-    assert len(said) == 1 and "00001: probs.npy has another checksum" in said[0]
+    reports = []
+    cache = TeacherCache.build(trained, encoded, report=reports.append, **arguments)
+    assert len(reports) == 1 and "00001: probs.npy has another checksum" in reports[0]
     assert_equal_columns(cache, TeacherCache.build(trained, encoded, k=4, shard=10))
     again = {p.parent.name: p.stat().st_mtime_ns for p in tmp_path.glob("*/manifest.json")}
-    assert [name for name in kept if again[name] == kept[name]] == ["00000", "00002"]
+    assert [name for name in before if again[name] == before[name]] == ["00000", "00002"]
 
 
 def test_shards_of_another_cache_are_not_mixed_in(trained, large, encoded, tmp_path):
     TeacherCache.build(large, encoded, k=4, shard=20, directory=tmp_path)
-    said = []
-    cache = TeacherCache.build(trained, encoded, k=4, shard=20, directory=tmp_path, report=said.append)
-    assert len(said) == 2 and "belongs to another cache" in said[0]
+    reports = []
+    cache = TeacherCache.build(trained, encoded, k=4, shard=20, directory=tmp_path, report=reports.append)
+    assert len(reports) == 2 and "belongs to another cache" in reports[0]
     assert_equal_columns(cache, TeacherCache.build(trained, encoded, k=4, shard=20))
 
 

@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes to the bit, and it stops where a loss is no number."""
+"""Training: it learns, it resumes to the bit, and it stops at a loss that is not finite."""
 
 import itertools
 import math
@@ -172,18 +172,18 @@ def test_schedule_by_hand(schedule, step, rate):
 
 
 def test_train_follows_the_schedule_and_reports_each_step(restarted, batches):
-    trainer, schedule, said = restarted(), Schedule(1e-2, STEPS, warmup=2), []
+    trainer, schedule, reports = restarted(), Schedule(1e-2, STEPS, warmup=2), []
 
     def progress(p):
         rate = float(keras.ops.convert_to_numpy(trainer.optimizer.learning_rate))
         assert rate == pytest.approx(schedule(p.step - 1), rel=1e-6)
-        said.append(p)
+        reports.append(p)
 
     history = train(trainer, batches, schedule, progress=progress)
-    assert [p.step for p in said] == list(range(1, STEPS + 1))
-    assert [p.loss for p in said] == history["loss"] and [p.live for p in said] == history["live"]
-    assert [p.targets for p in said] == [int(batches.batch(i)[2].sum()) for i in range(STEPS)]
-    assert [p.tokens for p in said] == [int(batches.batch(i)[0]["padding_mask"].sum()) for i in range(STEPS)]
+    assert [p.step for p in reports] == list(range(1, STEPS + 1))
+    assert [p.loss for p in reports] == history["loss"] and [p.live for p in reports] == history["live"]
+    assert [p.targets for p in reports] == [int(batches.batch(i)[2].sum()) for i in range(STEPS)]
+    assert [p.tokens for p in reports] == [int(batches.batch(i)[0]["padding_mask"].sum()) for i in range(STEPS)]
     assert history["loss"][-1] < history["loss"][0]
 
 
@@ -321,13 +321,13 @@ def test_a_checkpoint_of_another_configuration_is_refused(restarted, new_trainer
 def test_a_checkpoint_of_another_model_is_not_loaded(restarted, new_trainer, batches, tmp_path, changes):
     checkpoint = tmp_path / "state.npz"
     interrupted(restarted(), batches, checkpoint, 4)
-    kept = checkpoint.read_bytes()
+    content = checkpoint.read_bytes()
     other = new_trainer(**changes)
     before = weights(other)
     with pytest.raises(CatKerasError, match=r"state\.npz"):
         train(other, batches, Schedule(1e-2, STEPS, 2), checkpoint)
     assert_same(weights(other), before)
-    assert checkpoint.read_bytes() == kept
+    assert checkpoint.read_bytes() == content
 
 
 # -- what is no number -----------------------------------------------------------------------------------------------

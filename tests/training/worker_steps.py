@@ -30,10 +30,10 @@ def main(checkpoint: Path, steps: int):
     data = encode(examples, models.tokenizer_of(small), 40)
     batches = Batches(data, 7, seed=1, buckets=1)  # seven rows over two replicas: one is filled up
 
-    def said(progress):
+    def print_step(progress):
         print(json.dumps({"step": progress.step}), flush=True)
 
-    history = train(trainer, batches, Schedule(1e-3, steps), checkpoint, every_seconds=0, progress=said)
+    history = train(trainer, batches, Schedule(1e-3, steps), checkpoint, every_seconds=0, progress=print_step)
     weights = [keras.ops.convert_to_numpy(w).astype(float).ravel().tolist() for w in small.weights]
     print(json.dumps({"place": str(place), "chief": place.chief, "loss": history["loss"], "weights": weights}))
 

@@ -20,6 +20,7 @@ class Measured(NamedTuple):
 
 
 def over_seeds(values: Iterable[float]) -> Measured:
+    """Mean and sample standard deviation of one value per seed."""
     values = np.array(list(values), dtype=float)
     if not values.size:
         return Measured(float("nan"))
@@ -27,7 +28,7 @@ def over_seeds(values: Iterable[float]) -> Measured:
 
 
 def mean(values: Iterable[float]) -> float:
-    """NaN without values."""
+    """The plain mean; NaN without values."""
     values = list(values)
     return float(np.mean(values)) if values else float("nan")
 
@@ -47,6 +48,10 @@ def pooled(by_seed: Mapping[int, DeferralCurve]) -> DeferralCurve | None:
 
 
 def s_d(cells: Cells, method: str, by_seed: Mapping[int, DeferralCurve], tasks: Sequence[str]) -> list[float]:
-    """s_d of each seed's curve: the ratio of averages, defined also where single tasks leave no room to defer."""
+    """s_d of each seed's curve, one value per seed.
+
+    It is a ratio of averages over the tasks, not an average of ratios, so that it is also defined when a single task
+    leaves no room to defer.
+    """
     ideal = {seed: mean(cells[method, seed, name].curve(ORACLE).audc for name in tasks) for seed in by_seed}
     return [curve.s_d(ideal[seed]) for seed, curve in by_seed.items()]

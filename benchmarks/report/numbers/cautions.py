@@ -1,4 +1,4 @@
-"""What a reader must know before believing a table."""
+"""The warnings of a report: what a reader must know before believing a table."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,31 +6,38 @@ import numpy as np
 
 from benchmarks.report.numbers.summary import Summary
 
-FEW_LIVE = 0.5
-SAME_WORK, SAME_TIME = 1.05, 1.5  # how far apart, at most
+FEW_LIVE = 0.5  # share of live target tokens below which a method is warned of
+# Small models with FLOPs within the first factor do the same work; their times should lie within the second one.
+SAME_WORK, SAME_TIME = 1.05, 1.5
 
 
 def sentences(summary: Summary) -> list[str]:
-    """Sentences, the gravest first; empty when there is nothing to say."""
-    noted = (summary.run.manifest["imported"].get("warnings") or []) if summary.run.imported else []
-    found = (_holes, _weak_teacher, _dropped_tokens, _clock, _cut)
-    return [*noted, *(line for each in found for line in each(summary))]
+    """The warnings, one sentence each, the most serious first; empty when there is nothing to warn of."""
+    imported = summary.run.manifest["imported"].get("warnings") or [] if summary.run.imported else []
+    return [
+        *imported,
+        *_holes(summary),
+        *_weak_teacher(summary),
+        *_dropped_tokens(summary),
+        *_clock(summary),
+        *_cut_examples(summary),
+    ]
 
 
 def _holes(summary: Summary) -> Iterator[str]:
     run = summary.run
     if run.missing:
-        shown = ", ".join(run.missing[:12]) + (", …" if len(run.missing) > 12 else "")
-        yield f"Missing: {shown} ({len(run.missing)} in all). Averages that lack them are marked †."
+        names = ", ".join(run.missing[:12]) + (", …" if len(run.missing) > 12 else "")
+        yield f"Missing: {names} ({len(run.missing)} in all). Averages that lack them are marked †."
     if run.extra:
         yield f"Left out: predictions of {', '.join(run.extra)}, which the manifest does not name as methods."
 
 
 def _weak_teacher(summary: Summary) -> Iterator[str]:
-    """Tasks on which deferring cannot pay, judged by the baseline's mean over its seeds."""
+    """Tasks on which deferring cannot pay, since the large model is no better than the baseline's mean over seeds."""
     run = summary.run
     for name in run.covered:
-        cells = [cell for (method, _, t), cell in summary.cells.items() if (method, t) == (summary.baseline, name)]
+        cells = [cell for (method, _, of), cell in summary.cells.items() if (method, of) == (summary.baseline, name)]
         if not cells:
             continue
         small = float(np.mean([cell.small["quality"].mean() for cell in cells]))
@@ -52,12 +59,13 @@ def _dropped_tokens(summary: Summary) -> Iterator[str]:
 
 
 def _clock(summary: Summary) -> Iterator[str]:
-    """Times that differ where the work does not: the clock has seen something else than the models."""
+    """Methods whose times differ although their work does not: the clock measured something besides the models."""
     flops, seconds = {}, {}
     for (method, _, _), cell in summary.cells.items():
         flops.setdefault(method, []).append(cell.small["flops"].mean())
         seconds.setdefault(method, []).append(cell.small["seconds"].mean())
-    work, time = ([float(np.mean(values)) for values in column.values()] for column in (flops, seconds))
+    work = [float(np.mean(values)) for values in flops.values()]
+    time = [float(np.mean(values)) for values in seconds.values()]
     if work and min(time) > 0 and max(work) <= SAME_WORK * min(work) and max(time) > SAME_TIME * min(time):
         yield (
             f"Measured seconds of small models that do the same work differ {max(time) / min(time):.1f}-fold: "
@@ -65,18 +73,18 @@ def _clock(summary: Summary) -> Iterator[str]:
         )
 
 
-def _cut(summary: Summary) -> Iterator[str]:
+def _cut_examples(summary: Summary) -> Iterator[str]:
     manifest = summary.run.manifest
     encoded = manifest.get("encoded") or {}
     counts = {name.replace("_", " "): encoded.get(name, 0) for name in ("prompts_cut", "targets_too_long")}
     counts |= dict(_counts(manifest.get("truncated")))
-    cut = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-    if cut:
-        yield f"Did not fit the context: {cut}."
+    text = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    if text:
+        yield f"Did not fit the context: {text}."
 
 
 def _counts(value, name: str = "") -> Iterator[tuple[str, int]]:
-    """Numbers of a nested mapping by their path."""
+    """Numbers of a nested mapping, each with the path of its keys; a number alone counts prompts."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _counts(inner, f"{name}/{key}".strip("/"))

@@ -35,7 +35,10 @@ class Cell:
         self._scores: dict[str, np.ndarray] = {}
 
     def outcomes(self, rule: str, ids: Sequence[str] | None = None) -> Outcomes:
-        """What deferring by `rule` does. A random score is a constant: its curve is then the expected one exactly."""
+        """Scores by `rule`, qualities and costs of the answers, from which the curve follows.
+
+        The score of random deferral is a constant, since the curve of equal scores is the expectation over all orders.
+        """
         small, large = self.small["quality"], self.large["quality"]
         score = np.zeros(len(small)) if rule == RANDOM else self.score(rule)
         return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
@@ -43,27 +46,27 @@ class Cell:
     def score(self, rule: str) -> np.ndarray:
         """Scores of the answers, (n,), computed once per rule; a learned rule is cross-fitted on the task itself."""
         if rule not in self._scores:
-            self._scores[rule] = self._scored(deferral.get(rule))
+            self._scores[rule] = self._apply(deferral.get(rule))
         return self._scores[rule]
 
-    def _scored(self, rule: deferral.Rule) -> np.ndarray:
-        own = {"quality_small": self.small["quality"], "quality_large": self.large["quality"]}
+    def _apply(self, rule: deferral.Rule) -> np.ndarray:
+        columns = {"quality_small": self.small["quality"], "quality_large": self.large["quality"]}
         if "ensemble_confidences" in rule.needs:
             others = [seed for seed in self.run.seeds if seed != self.seed]
             members = [self.small, *(self.run.small[self.method, seed, self.task] for seed in others)]
-            own["ensemble_confidences"] = deferral.confidences(members)
+            columns["ensemble_confidences"] = deferral.confidences(members)
         if not rule.needs_fit:
-            return rule(ChainMap(own, self.small))
+            return rule(ChainMap(columns, self.small))
         if rule.target == "diff-prob":
             places = self.run.answers[self.task]
-            own["probability_small"], own["probability_large"] = (
-                reference_probability(answers, places) for answers in (self.small, self.large)
-            )
+            columns["probability_small"] = reference_probability(self.small, places)
+            columns["probability_large"] = reference_probability(self.large, places)
+        columns["unit"] = self.run.units[self.task]
         rule = replace(rule, bar=self.run.bars[self.task])
-        return cross_fitted(rule, ChainMap(own | {"unit": self.run.units[self.task]}, self.small), by="unit")
+        return cross_fitted(rule, ChainMap(columns, self.small), by="unit")
 
     def curve(self, rule: str) -> DeferralCurve:
-        """The exact sweep, computed once per rule."""
+        """The exact trade-off of deferring by `rule`, computed once per rule."""
         if rule not in self._curves:
             self._curves[rule] = self.outcomes(rule).curve()
         return self._curves[rule]
@@ -85,17 +88,17 @@ class Cell:
 
     @cached_property
     def measures(self) -> Mapping[str, float]:
-        """Every further metric of the run's rule as a score, see `measures.of_score`."""
+        """Further metrics of the score of the run's rule, see `measures.of_score`."""
         return measures.of_score(self._score, self.run.rule, self.small_right, self.large_right, self.small["quality"])
 
     @cached_property
     def small_right(self) -> np.ndarray:
-        """(n,) bool: quality above the bar of the task."""
+        """(n,) bool: where the quality is above the bar of the task, see `Run.bars`."""
         return self.small["quality"] > self.run.bars[self.task]
 
     @cached_property
     def large_right(self) -> np.ndarray:
-        """(n,) bool."""
+        """(n,) bool: likewise, by the same bar."""
         return self.large["quality"] > self.run.bars[self.task]
 
     @cached_property
@@ -104,7 +107,7 @@ class Cell:
 
 
 def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
-    """The official corpus numbers of answers to a task, in the order of its examples."""
+    """The official corpus numbers of answers to a task, the answers in the order of its examples."""
     if run.imported:
         return _metric(name).combine(answers["quality"].tolist())
     if run.has_text:
@@ -119,7 +122,7 @@ def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
 
 
 def signature(run: Run, name: str) -> str:
-    """The official metric of a task with what makes it comparable."""
+    """The official metric of a task, named with the version and the settings that make numbers comparable."""
     if not run.has_text:
         return run.manifest["kept"]["signatures"][name]
     return _metric(name).signature(_examples(run, name)) or _metric(name).name
@@ -132,7 +135,7 @@ def statistics(run: Run, name: str, answers: Columns) -> list[tuple[float, ...]]
     return _metric(name).statistics(list(answers["text"]), _examples(run, name))
 
 
-@lru_cache(maxsize=1)  # a report goes task by task, and judges every model on it
+@lru_cache(maxsize=1)  # a report goes task by task, and judges every model on one before the next
 def _examples(run: Run, name: str) -> list[Example]:
     return list(run.examples[name])
 

@@ -1,4 +1,4 @@
-"""What an answer costs, in the units that a report keeps apart: FLOPs, measured seconds, a price given by the user."""
+"""What an answer costs, in each of three kinds: FLOPs, measured seconds, and a price that the user gave."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from cat_keras.errors import CatKerasError
 
 
 class Kind(NamedTuple):
-    """A unit of cost. name: of its column. label: on axes. units: sizes and names, the largest first."""
+    """A kind of cost. name: of its column. label: on axes. units: sizes and names, the largest first."""
 
     name: str
     label: str
     units: tuple[tuple[float, str], ...]
 
     def unit(self, value: float) -> tuple[float, str]:
-        """The largest unit that `value` fills, in which it has few digits."""
+        """The largest unit that is not larger than `value`, so that the value has few digits in it."""
         return next((unit for unit in self.units if value >= unit[0]), self.units[-1])
 
 
@@ -26,7 +26,6 @@ FLOPS = Kind(
 )
 SECONDS = Kind("seconds", "seconds per query, measured", ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")))
 PRICE = Kind("price", "price of a million queries", ((1.0, ""),))
-
 
 Price = tuple[float, float]  # of a million tokens read and of a million written, in any one currency
 
@@ -50,16 +49,16 @@ def prices(small: str | None, large: str | None) -> Prices | None:
         None when neither is given.
 
     Raises:
-        CatKerasError: only one is given, or one is no such number.
+        CatKerasError: only one is given, or one is not of this form.
     """
     if small is None and large is None:
         return None
     if small is None or large is None:
         raise CatKerasError(f"Give the prices of both models or of none; received small {small!r}, large {large!r}")
-    return Prices(_pair(small), _pair(large))
+    return Prices(_price(small), _price(large))
 
 
-def _pair(text: str) -> Price:
+def _price(text: str) -> Price:
     try:
         numbers = [float(part) for part in text.split("/")]
         if not np.isfinite(numbers).all() or min(numbers) < 0 or len(numbers) > 2:
@@ -72,17 +71,18 @@ def _pair(text: str) -> Price:
 
 
 def known(run: Run, prices: Prices | None = None) -> list[Kind]:
-    """The units in which the cost of every answer of the run is known."""
-    sides = [*run.small.values(), *run.large.values()]
-    found = [base(run)]
-    if sides and all(_measured(side["seconds"]) for side in sides):
-        found.append(SECONDS)
-    counted = sides and all("n_prompt" in side and "n_answer" in side for side in sides)
-    return [*found, PRICE] if prices and counted else found
+    """The kinds of cost that are known of every answer of the run."""
+    every_cell = [*run.small.values(), *run.large.values()]
+    kinds = [base(run)]
+    if every_cell and all(_is_measured(cell["seconds"]) for cell in every_cell):
+        kinds.append(SECONDS)
+    if prices and every_cell and all("n_prompt" in cell and "n_answer" in cell for cell in every_cell):
+        kinds.append(PRICE)
+    return kinds
 
 
 def base(run: Run) -> Kind:
-    """The unit of the main table: FLOPs, or what imported answers cost."""
+    """The kind of cost of the main table: FLOPs, or what imported answers cost."""
     if not run.imported:
         return FLOPS
     cost = run.manifest["imported"]["cost"]
@@ -90,7 +90,7 @@ def base(run: Run) -> Kind:
     return Kind(FLOPS.name, cost["label"], tuple((size, prefix + cost["unit"]) for size, prefix in prefixes))
 
 
-def _measured(seconds: np.ndarray) -> bool:
+def _is_measured(seconds: np.ndarray) -> bool:
     return bool(np.isfinite(seconds).all() and seconds.any())
 
 
@@ -100,10 +100,9 @@ def column(answers: Columns, kind: Kind, price: Price | None = None) -> np.ndarr
     Args:
         answers: columns of one model's predictions on a task, see `Run`. price: of that model's tokens.
 
-    The price of an answer is that of the tokens read and written, all options counted in a classification, per million
-    queries.
+    The price of an answer is that of all tokens read and written for it, in a classification those of every option.
     """
     if kind.name != PRICE.name:
         return answers[kind.name].astype(np.float64)
-    # Prices are per million tokens, and a million queries are paid: the millions cancel.
+    # The price of a token is per million tokens, the price of an answer per million queries: the millions cancel.
     return answers["n_prompt"].astype(np.float64) * price[0] + answers["n_answer"].astype(np.float64) * price[1]

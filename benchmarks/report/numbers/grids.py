@@ -1,4 +1,4 @@
-"""A grid of training settings: which method and which point a name means, and every method's points, best first."""
+"""A grid of training settings, see `Profile.grid`: which method and which point of the grid a name of a run means."""
 
 import math
 
@@ -7,16 +7,16 @@ from benchmarks.report.numbers.summary import Row, Summary
 
 
 def split(name: str) -> tuple[str, str]:
-    """(method, point) of a name; no point where it is not of a grid."""
+    """(method, point) of a name; the point is "" where the name is not of a grid."""
     method, _, point = name.partition(SEPARATOR)
     return method, point
 
 
 def points(summary: Summary) -> dict[str, list[Row]]:
     """Method → its rows that have an AUDC, one per point of the grid, best first; empty without a grid."""
-    found: dict[str, list[Row]] = {}
+    by_method: dict[str, list[Row]] = {}
     for row in summary.rows:
         method, point = split(row.name)
         if point and not math.isnan(row.audc.mean):
-            found.setdefault(method, []).append(row)
-    return {method: sorted(rows, key=lambda row: -row.audc.mean) for method, rows in found.items()}
+            by_method.setdefault(method, []).append(row)
+    return {method: sorted(rows, key=lambda row: -row.audc.mean) for method, rows in by_method.items()}

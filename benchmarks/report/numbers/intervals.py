@@ -1,4 +1,4 @@
-"""Intervals, tests and bands of a run: paired resamples of the examples of each task, and of the seeds."""
+"""Intervals, tests and bands of a run, from paired resamples of the examples of each task and of the seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ RESAMPLES = 10_000  # the least p-value is 2 / RESAMPLES, and is multiplied by t
 BAND_RESAMPLES = 1000
 DRAWS = 2406  # seed of every resampling: the same run gives the same interval to the last digit
 
-Scopes = Mapping[str, Sequence[str]]
+Scopes = Mapping[str, Sequence[str]]  # name of an average → tasks that it is over
 
 
 class Intervals:
@@ -23,7 +23,7 @@ class Intervals:
     A task's resamples depend on no other task, so an average has the same interval whatever else the report shows.
 
     Args:
-        run: of all tasks. cells: of it.
+        run: of all tasks. cells: those of the run.
     """
 
     def __init__(self, run: Run, cells: Mapping[Key, Cell]):
@@ -32,45 +32,74 @@ class Intervals:
 
     def seeds(self, method: str, tasks: Iterable[str]) -> tuple[int, ...]:
         """Seeds of a method that have all the tasks."""
-        seeds = self._run.start_seeds if method == START else self._run.seeds
+        seeds = self._run.expected_seeds(method)
         return tuple(seed for seed in seeds if all((method, seed, name) in self._cells for name in tasks))
 
+    def shared(self, method: str, other: str, tasks: Sequence[str]) -> tuple[int, ...]:
+        """Seeds with which both methods have all the tasks."""
+        seeds_of_other = self.seeds(other, tasks)
+        return tuple(seed for seed in self.seeds(method, tasks) if seed in seeds_of_other)
+
     def of(self, method: str, tasks: Sequence[str]) -> Interval | None:
-        """Of a method's AUDC, averaged over tasks and seeds; None without a complete seed."""
+        """Interval of a method's AUDC, averaged over tasks and seeds; None without a complete seed."""
         pooled = self._pooled([method], self.seeds(method, tasks), tasks)
         return pooled.interval(method) if pooled else None
 
     def versus(self, method: str, baseline: str, tasks: Sequence[str]) -> tuple[Interval, float] | None:
-        """Difference of two methods' AUDC on the seeds that both have, and its p-value; None for one and the same."""
-        shared = self.shared(method, baseline, tasks)
-        pooled = self._pooled([method, baseline], shared, tasks) if method != baseline else None
+        """Difference of two methods' AUDC on the seeds that both have, and its p-value.
+
+        None if both are one method, or without a shared seed.
+        """
+        if method == baseline:
+            return None
+        pooled = self._pooled([method, baseline], self.shared(method, baseline, tasks), tasks)
         return (pooled.interval(method, baseline), pooled.p_value(method, baseline)) if pooled else None
 
-    def shared(self, method: str, other: str, tasks: Sequence[str]) -> tuple[int, ...]:
-        theirs = self.seeds(other, tasks)
-        return tuple(seed for seed in self.seeds(method, tasks) if seed in theirs)
+    def _pooled(self, methods: list[str], seeds: Sequence[int], tasks: Sequence[str]) -> AudcBootstrap | None:
+        """AUDC of the methods in every resample, averaged over tasks and seeds; None without either."""
+        if not seeds or not tasks:
+            return None
+        names = {method: [f"{method}/{seed}" for seed in seeds] for method in methods}
+        models = tuple(model for models in names.values() for model in models)
+        columns = []
+        for name in sorted(tasks):
+            bootstrap = self._of_task(name)
+            places = [bootstrap.methods.index(model) for model in models]
+            columns.append((bootstrap.task_estimates[0, places], bootstrap.task_samples[0][:, places]))
+        joined = AudcBootstrap(tuple(sorted(tasks)), models, *map(np.array, zip(*columns, strict=True)))
+        return pool_seeds(joined, names, np.random.default_rng(DRAWS))
+
+    def _of_task(self, name: str) -> AudcBootstrap:
+        if name not in self._by_task:
+            models = [(method, seed) for method, seed, of in self._cells if of == name]
+            rng = np.random.default_rng(DRAWS)
+            self._by_task[name] = bootstrap_audc({name: self._outcomes(name, models)}, rng, RESAMPLES)
+        return self._by_task[name]
 
     def bands(self, scopes: Scopes, versus: str | None = None) -> dict[str, dict[str, Band]]:
         """Scope → method → band of its curve, or of the difference to `versus`; see `bootstrap_bands`."""
-        found: dict[str, dict[str, Band]] = {name: {} for name in scopes}
-        for (methods, seeds), own in self._alike(scopes, versus).items():
+        by_scope: dict[str, dict[str, Band]] = {name: {} for name in scopes}
+        for (methods, seeds), group in self._groups(scopes, versus).items():
             models = {method: [f"{method}/{seed}" for seed in seeds] for method in methods}
-            tasks = dict.fromkeys(name for names in own.values() for name in names)
+            tasks = dict.fromkeys(name for names in group.values() for name in names)
             outcomes = {name: self._outcomes(name, [(m, s) for m in methods for s in seeds]) for name in tasks}
             bands = bootstrap_bands(
                 outcomes,
                 np.random.default_rng(DRAWS),
-                scopes=own,
+                scopes=group,
                 models=models,
                 versus=versus,
                 resamples=BAND_RESAMPLES,
             )
-            for name, by_method in bands.items():
-                found[name] |= by_method
-        return found
+            for scope, by_method in bands.items():
+                by_scope[scope] |= by_method
+        return by_scope
 
-    def _alike(self, scopes: Scopes, versus: str | None) -> dict[tuple, dict[str, Sequence[str]]]:
-        """(methods, seeds) → scopes on which just these methods have just these seeds, to be resampled together."""
+    def _groups(self, scopes: Scopes, versus: str | None) -> dict[tuple, Scopes]:
+        """(methods, seeds) → the scopes on which exactly these methods have exactly these seeds.
+
+        They are resampled together. A group ends with `versus`, if there is one.
+        """
         groups: dict[tuple, dict[str, Sequence[str]]] = {}
         for scope, tasks in scopes.items():
             by_seeds: dict[tuple[int, ...], list[str]] = {}
@@ -79,28 +108,9 @@ class Intervals:
                 if seeds and method != versus:
                     by_seeds.setdefault(seeds, []).append(method)
             for seeds, methods in by_seeds.items():
-                groups.setdefault((tuple(methods + [versus] * (versus is not None)), seeds), {})[scope] = tasks
+                key = (tuple(methods if versus is None else [*methods, versus]), seeds)
+                groups.setdefault(key, {})[scope] = tasks
         return groups
-
-    def _pooled(self, methods: list[str], seeds: Sequence[int], tasks: Sequence[str]) -> AudcBootstrap | None:
-        if not seeds or not tasks:
-            return None
-        names = {method: [f"{method}/{seed}" for seed in seeds] for method in methods}
-        models = tuple(model for own in names.values() for model in own)
-        columns = []
-        for name in sorted(tasks):
-            whole = self._task(name)
-            kept = [whole.methods.index(model) for model in models]
-            columns.append((whole.task_estimates[0, kept], whole.task_samples[0][:, kept]))
-        joined = AudcBootstrap(tuple(sorted(tasks)), models, *map(np.array, zip(*columns, strict=True)))
-        return pool_seeds(joined, names, np.random.default_rng(DRAWS))
-
-    def _task(self, name: str) -> AudcBootstrap:
-        if name not in self._by_task:
-            models = [(method, seed) for method, seed, of in self._cells if of == name]
-            rng = np.random.default_rng(DRAWS)
-            self._by_task[name] = bootstrap_audc({name: self._outcomes(name, models)}, rng, RESAMPLES)
-        return self._by_task[name]
 
     def _outcomes(self, name: str, models: Iterable[tuple[str, int]]) -> dict[str, Outcomes]:
         ids = [example.id for example in self._run.examples[name]]

@@ -1,4 +1,4 @@
-"""Every further metric of a cascade by its name in its own literature: read off a curve, or off a score's ranking."""
+"""Metrics of a cascade under the names that other papers give them: those of a curve, and those of a score."""
 
 from collections.abc import Iterable
 
@@ -13,9 +13,10 @@ Range = tuple[float, float]
 
 
 def cost_range(curves: Iterable[DeferralCurve]) -> Range:
-    """Costs per query over which the AIQ of all these curves can be compared.
+    """Range of costs per query over which the AIQ of all these curves can be compared; NaN without curves.
 
-    From the dearest small model alone, which every cascade affords, to the dearest "always defer"; NaN without curves.
+    It begins at the most expensive small model alone, since every cascade has a quality from there on, and ends at the
+    most expensive "always defer".
     """
     curves = list(curves)
     if not curves:
@@ -49,21 +50,22 @@ def of_score(
     Args:
         score: (n,) float of the rule named. small_right, large_right: (n,) bool. quality: (n,) of the small model.
     """
-    sure, loss = _probability(score, rule), 1 - quality
-    stated = sure is not None
+    probability, loss = _probability(score, rule), 1 - quality
+    has_probability = probability is not None
+    masses = confidence.mass_table(small_right, large_right)._asdict()
     return {
         "auroc_useful": confidence.auroc(-score, large_right & ~small_right),
-        "ece": confidence.ece(sure, small_right) if stated else NAN,
-        "brier": confidence.brier(sure, small_right) if stated else NAN,
+        "ece": confidence.ece(probability, small_right) if has_probability else NAN,
+        "brier": confidence.brier(probability, small_right) if has_probability else NAN,
         "aurc": confidence.aurc(score, loss),
         "augrc": confidence.augrc(score, loss),
-        "s_o": confidence.density_overlap(sure, small_right, points=256) if stated else NAN,
-        **{f"mass_{name}": share for name, share in confidence.mass_table(small_right, large_right)._asdict().items()},
+        "s_o": confidence.density_overlap(probability, small_right, points=256) if has_probability else NAN,
+        **{f"mass_{name}": share for name, share in masses.items()},
     }
 
 
 def _probability(score: np.ndarray, rule: str) -> np.ndarray | None:
-    """The score as a probability: log-probabilities by their exponential; None for rules that are neither."""
+    """The score as a probability, of rules whose score is one or the logarithm of one; None for all others."""
     if rule.startswith("chow-"):
-        return np.minimum(np.exp(score), 1)  # a log-probability may exceed 0 in its last digit
+        return np.minimum(np.exp(score), 1)  # rounding may lift a log-probability above 0 by its last digit
     return score if rule == "max-probability" or rule in deferral.GIVEN else None

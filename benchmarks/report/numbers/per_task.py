@@ -1,5 +1,6 @@
-"""Task by task: one record per task, method and seed, with the official corpus metric beside the curve's numbers; and
-each method against the baseline, won, tied or lost.
+"""The numbers of single tasks: a record per task, method and seed, and each method's win, tie or loss on each task.
+
+Records hold the official corpus metric beside the numbers of the curve. A win, tie or loss is against the baseline.
 """
 
 from collections import Counter
@@ -17,16 +18,16 @@ Record = dict[str, object]
 
 def records(summary: Summary) -> list[Record]:
     """The rows of `tasks.csv`; a missing cell is a row that says so. Quality in [0, 1], official numbers as named."""
-    run = summary.run
-    return [record for name in run.tasks for record in _task(summary, name)]
+    return [record for name in summary.run.tasks for record in _of_task(summary, name)]
 
 
-def _task(summary: Summary, name: str) -> Iterator[Record]:
+def _of_task(summary: Summary, name: str) -> Iterator[Record]:
     run = summary.run
     facts = {"examples": len(run.examples[name]), "metric": signature(run, name)}
     large = official(run, name, run.large[name]) if name in run.large else {}
     budgets = measures.cost_range(cell.curve(run.rule) for key, cell in summary.cells.items() if key[2] == name)
-    for method, seed in _models(run):
+    models = [(method, seed) for method in run.methods for seed in run.seeds]
+    for method, seed in [*models, *((START, seed) for seed in run.start_seeds)]:
         record = {"task": name, "method": method, "seed": seed}
         cell = summary.cells.get((method, seed, name))
         if cell is None:
@@ -52,19 +53,20 @@ def _task(summary: Summary, name: str) -> Iterator[Record]:
         }
 
 
-def _models(run: Run) -> list[tuple[str, int]]:
-    return [(m, s) for m in run.methods for s in run.seeds] + [(START, s) for s in run.start_seeds]
-
-
 def headline(run: Run, rows: list[Record], name: str) -> tuple[str, dict[str, Measured]]:
-    """Name of a task's official number, and its value by method and for "large"."""
-    own = [row for row in rows if row["task"] == name and row["status"] == "ok"]
-    known = [key.removeprefix("large_") for key in (own[0] if own else {}) if key.startswith("large_")]
-    keys = [key for key in known if key not in ("quality", "flops")]
-    if not keys:
+    """Name of a task's first official number, and its value by method and for "large"; "" and {} without any.
+
+    Args:
+        rows: of all tasks, see `records`. name: of the task.
+    """
+    rows = [row for row in rows if row["task"] == name and row["status"] == "ok"]
+    keys = [key.removeprefix("large_") for key in (rows[0] if rows else {}) if key.startswith("large_")]
+    official_keys = [key for key in keys if key not in ("quality", "flops")]
+    if not official_keys:
         return "", {}
-    values = {m: over_seeds(row[f"small_{keys[0]}"] for row in own if row["method"] == m) for m in run.methods}
-    return keys[0], {**values, "large": Measured(own[0][f"large_{keys[0]}"])}
+    key = official_keys[0]
+    values = {m: over_seeds(row[f"small_{key}"] for row in rows if row["method"] == m) for m in run.methods}
+    return key, {**values, "large": Measured(rows[0][f"large_{key}"])}
 
 
 def comparisons(summary: Summary) -> list[Record]:
@@ -74,20 +76,20 @@ def comparisons(summary: Summary) -> list[Record]:
         one record per task and method: `difference` with its 95 % interval `low`, `high` (AUDC in [0, 1]); `p`, and `p`
         corrected for all tasks of the method by Holm (`p_holm`: chance of any false finding) and by Benjamini and
         Hochberg (`p_bh`: share of false ones); `outcome` "win" or "loss" where `p_holm` < 0.05, otherwise "tie".
-        `status` "missing" where a model is.
+        Where a model is missing, `status` is "missing" and there are no numbers.
     """
     methods = [method for method in summary.run.methods if method != summary.baseline]
-    found = {method: [_compared(summary, method, name) for name in summary.run.tasks] for method in methods}
-    for records in found.values():
-        compared = [record for record in records if record["status"] == "ok"]
-        p_values = [record["p"] for record in compared]
+    by_method = {method: [_comparison(summary, method, name) for name in summary.run.tasks] for method in methods}
+    for records in by_method.values():
+        complete = [record for record in records if record["status"] == "ok"]
+        p_values = [record["p"] for record in complete]
         corrected = significance.holm(p_values), significance.benjamini_hochberg(p_values)
-        for record, p_holm, p_bh in zip(compared, *corrected, strict=True):
+        for record, p_holm, p_bh in zip(complete, *corrected, strict=True):
             record |= {"p_holm": float(p_holm), "p_bh": float(p_bh), "outcome": outcome(record["difference"], p_holm)}
-    return [record for at_task in zip(*found.values(), strict=True) for record in at_task]
+    return [record for of_task in zip(*by_method.values(), strict=True) for record in of_task]
 
 
-def _compared(summary: Summary, method: str, name: str) -> Record:
+def _comparison(summary: Summary, method: str, name: str) -> Record:
     intervals, baseline = summary.intervals, summary.baseline
     seeds = intervals.shared(method, baseline, (name,))
     record: Record = {"task": name, "method": method, "versus": baseline, "seeds": len(seeds)}
@@ -99,7 +101,8 @@ def _compared(summary: Summary, method: str, name: str) -> Record:
 
 def counts(comparisons: list[Record]) -> dict[str, dict[str, int]]:
     """Method → how many tasks it has won, tied, lost against the baseline, and how many are missing."""
-    found: dict[str, Counter] = {}
+    by_method: dict[str, Counter] = {}
     for record in comparisons:
-        found.setdefault(record["method"], Counter())[record.get("outcome", "missing")] += 1
-    return {method: {key: own[key] for key in ("win", "tie", "loss", "missing")} for method, own in found.items()}
+        by_method.setdefault(record["method"], Counter())[record.get("outcome", "missing")] += 1
+    outcomes = ("win", "tie", "loss", "missing")
+    return {method: {key: counter[key] for key in outcomes} for method, counter in by_method.items()}

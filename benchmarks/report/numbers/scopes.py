@@ -1,4 +1,4 @@
-"""What averages are taken over (all tasks, a suite, a cluster, one task), and the curves of a method over each."""
+"""What averages are taken over, which is all tasks, a suite, a cluster or one task; and curves averaged over each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 
 from benchmarks.report.numbers import costs
+from benchmarks.report.numbers.averages import pooled
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.reading.load import START, Columns, Run
+from benchmarks.report.reading.load import Columns, Run
 from benchmarks.tasks import task
 from cat_keras.evaluation.bands import GRID, Band
 from cat_keras.evaluation.curves import DeferralCurve, Outcomes, macro_average
@@ -20,7 +21,7 @@ class Scope:
 
     Attributes:
         name: as `Summary.scopes` and `Summary.bands` call it. label: as shown.
-        tasks: those of them that the large model answered. lacks: the others.
+        tasks: those that the large model answered. lacks: those that it did not answer.
     """
 
     name: str
@@ -30,23 +31,24 @@ class Scope:
 
 
 def averages(summary: Summary) -> list[Scope]:
-    """All tasks, then each suite and each cluster of more than one task; of equal ones the first."""
-    first: dict[tuple[str, ...], Scope] = {}
+    """All tasks, then each suite and each cluster of more than one task; of several with equal tasks the first."""
+    run, by_tasks = summary.run, {}
     for name, tasks in summary.scopes().items():
         if name == "all":
-            scope = Scope(name, "all tasks", tasks, tuple(n for n in summary.run.tasks if n not in tasks))
-            first.setdefault(tasks, scope)
+            scope = Scope(name, "all tasks", tasks, tuple(other for other in run.tasks if other not in tasks))
+            by_tasks.setdefault(tasks, scope)
         elif len(tasks) > 1:
-            first.setdefault(tasks, Scope(name, name.replace("_", " "), tasks, tuple(_lacks(summary.run, name))))
-    return list(first.values())
+            by_tasks.setdefault(tasks, Scope(name, name.replace("_", " "), tasks, tuple(_uncovered(run, name))))
+    return list(by_tasks.values())
 
 
-def _lacks(run: Run, name: str) -> Iterator[str]:
-    group = name.partition(": ")[2]
-    for other in run.tasks:
-        declared = task.get(other)
-        if other not in run.covered and group in (declared.cluster, *declared.suites):
-            yield other
+def _uncovered(run: Run, scope: str) -> Iterator[str]:
+    """Tasks of the suite or cluster that the large model did not answer."""
+    group = scope.partition(": ")[2]
+    for name in run.tasks:
+        declared = task.get(name)
+        if name not in run.covered and group in (declared.cluster, *declared.suites):
+            yield name
 
 
 def single(run: Run) -> list[Scope]:
@@ -55,7 +57,7 @@ def single(run: Run) -> list[Scope]:
 
 
 class Curves:
-    """Curves of cells by what they cost, each computed once.
+    """Curves over any kind of cost; that of a cell is computed once.
 
     Args:
         summary: of the run. prices: of tokens, where the user gave them.
@@ -71,23 +73,22 @@ class Curves:
 
     def seeds(self, method: str, scope: Scope) -> tuple[int, ...]:
         """Seeds of a method that have every task of the scope; an average takes no others."""
-        seeds, cells = self._expected(method), self.summary.cells
-        return tuple(s for s in seeds if scope.tasks and all((method, s, name) in cells for name in scope.tasks))
+        if not scope.tasks:
+            return ()
+        seeds, cells = self.run.expected_seeds(method), self.summary.cells
+        return tuple(seed for seed in seeds if all((method, seed, name) in cells for name in scope.tasks))
 
     def incomplete(self, method: str, scope: Scope) -> bool:
         """Whether the average lacks a task or a seed."""
-        return bool(scope.lacks) or len(self.seeds(method, scope)) < len(self._expected(method))
-
-    def _expected(self, method: str) -> tuple[int, ...]:
-        return self.run.start_seeds if method == START else self.run.seeds
+        return bool(scope.lacks) or len(self.seeds(method, scope)) < len(self.run.expected_seeds(method))
 
     def curve(self, method: str, scope: Scope, kind: str = costs.FLOPS.name, rule: str = "") -> DeferralCurve | None:
         """Exact mean over tasks and complete seeds, over the cost of that kind; None without a complete seed."""
-        each = {
+        by_seed = {
             seed: macro_average({name: self.cell(method, seed, name, kind, rule) for name in scope.tasks}, scope.tasks)
             for seed in self.seeds(method, scope)
         }
-        return macro_average(each, each) if each else None
+        return pooled(by_seed)
 
     def mean(self, method: str, scope: Scope, column: str, rule: str = "") -> np.ndarray | None:
         """(len(GRID),) float64: mean over tasks and complete seeds at the deferral rates of `GRID`.
@@ -96,9 +97,12 @@ class Curves:
             column: `"quality"` in [0, 1] or the name of a kind of cost. rule: by default that of the run.
         """
         kind = costs.FLOPS.name if column == "quality" else column
-        curves = [self.cell(method, s, name, kind, rule) for s in self.seeds(method, scope) for name in scope.tasks]
-        values = [c.quality if column == "quality" else c.cost for c in curves]
-        rows = [np.interp(GRID, c.deferral_rate, y) for c, y in zip(curves, values, strict=True)]
+        rows = []
+        for seed in self.seeds(method, scope):
+            for name in scope.tasks:
+                curve = self.cell(method, seed, name, kind, rule)
+                values = curve.quality if column == "quality" else curve.cost
+                rows.append(np.interp(GRID, curve.deferral_rate, values))
         return np.mean(rows, axis=0) if rows else None
 
     def band(self, method: str, scope: Scope, versus: str | None = None) -> Band | None:
@@ -120,6 +124,6 @@ class Curves:
         cell, rule = self.summary.cells[method, seed, name], rule or self.run.rule
         if kind == costs.FLOPS.name:
             return cell.curve(rule)
-        own = cell.outcomes(rule)
-        paid = (self.column(model, getattr(cell, model), kind) for model in ("small", "large"))
-        return Outcomes(own.score, own.quality_small, own.quality_large, *paid).curve()
+        outcomes = cell.outcomes(rule)
+        cost_small, cost_large = (self.column(model, getattr(cell, model), kind) for model in ("small", "large"))
+        return Outcomes(outcomes.score, outcomes.quality_small, outcomes.quality_large, cost_small, cost_large).curve()

@@ -1,4 +1,4 @@
-"""What the manifest keeps of each training's course."""
+"""The course of each method's training."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,14 @@ Course = tuple[list[float], list[float]]  # steps, share of live target tokens
 
 
 def live(run: Run) -> Mapping[str, Course]:
-    """Method → steps and share of live tokens, mean over the seeds whose course is there; {} where none is."""
-    noted = run.manifest.get("training") or {}
+    """Method → steps and share of live tokens, mean over the seeds whose course is noted; {} where none is."""
     courses = {}
     for method in run.methods:
-        found = [noted.get(f"{method}/{seed}", {}).get("history") for seed in run.seeds]
-        found = [course for course in found if course]
-        # Seeds of one method train equally long; a course of another length is not averaged with them.
-        found = [course for course in found if course["step"] == found[0]["step"]]
-        if found:
-            courses[method] = (list(found[0]["step"]), np.mean([course["live"] for course in found], axis=0).tolist())
+        histories = [run.histories.get(f"{method}/{seed}") for seed in run.seeds]
+        histories = [history for history in histories if history]
+        # Seeds of one method train equally long; a history of another length is not averaged with them.
+        histories = [history for history in histories if history["step"] == histories[0]["step"]]
+        if histories:
+            shares = np.mean([history["live"] for history in histories], axis=0)
+            courses[method] = (list(histories[0]["step"]), shares.tolist())
     return courses

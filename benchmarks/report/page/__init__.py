@@ -1,1 +1,1 @@
-"""The report as a whole: every table and plot of a run laid out as files and as one HTML page."""
+"""Step 4 of a report, page: its tables and plots as files, as one HTML page, and as the short form that is printed."""

@@ -1,65 +1,93 @@
-"""All that the report of one run shows, computed once and laid out for every form it takes."""
+"""The report of one run from the first number to the last file; the place to see what a report consists of."""
 
+from dataclasses import replace
 from functools import cached_property
 
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training
+from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training, verdict
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
 from benchmarks.report.plots import drawing
 from benchmarks.report.reading.load import Run
-from benchmarks.report.tables import breakdown, change_tables, grid_table, main_tables, render, rule_tables, wording
+from benchmarks.report.tables import (
+    breakdown_tables,
+    change_tables,
+    grid_table,
+    main_tables,
+    render,
+    rule_tables,
+    wording,
+)
 
 
 class Contents:
-    """The numbers of a report.
+    """What the report of a run shows: its numbers, then the tables made of them, then the forms that show the tables.
+
+    The forms are `files`, which holds `page`; `section`, for a page of several runs; and `print`.
 
     Args:
         run: the run. prices: of tokens, where the user gave them.
     """
 
+    # The numbers.
+
     def __init__(self, run: Run, prices: costs.Prices | None = None):
         self.run = run
         self.numbers = summary.summarize(run)
         self.curves = scopes.Curves(self.numbers, prices)
-        self.averages, self.tasks = scopes.averages(self.numbers), scopes.single(run)
+        self.averages, self.single_tasks = scopes.averages(self.numbers), scopes.single(run)
         self.changes = Changes(self.numbers, self.averages)
         self.rows = per_task.records(self.numbers)
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
 
+    # The tables.
+
     @cached_property
     def main(self) -> render.Table:
-        return self._worded([main_tables.main_table(self.numbers, detail=True)])[0]
+        """The table of all methods, with which a report begins."""
+        return self._worded(main_tables.main_table(self.numbers, detail=True))
 
     @cached_property
     def further(self) -> list[render.Table]:
-        """Every table but the main one."""
+        """All other tables, in the order of the report; those that the run has no numbers for are left out."""
         numbers = self.numbers
-        found = [grid_table.table(numbers), *change_tables.every_table(self.changes)]
-        found += [main_tables.task_table(numbers, self.rows), main_tables.official_table(numbers, self.rows)]
-        found += breakdown.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers))
-        found += [*rule_tables.every_table(numbers), main_tables.strata_table(numbers)]
-        return self._worded([table for table in found if table])
+        tables = [
+            grid_table.table(numbers),
+            *change_tables.every_table(self.changes),
+            main_tables.task_table(numbers, self.rows),
+            main_tables.official_table(numbers, self.rows),
+            *breakdown_tables.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers)),
+            *rule_tables.every_table(numbers),
+            main_tables.strata_table(numbers),
+        ]
+        return [self._worded(table) for table in tables if table]
 
-    def _worded(self, tables: list[render.Table]) -> list[render.Table]:
-        return list(map(wording.table, tables)) if self.run.imported else tables
+    def _worded(self, table: render.Table) -> render.Table:
+        return wording.table(table) if self.run.imported else table
 
-    def files(self) -> dict[str, bytes]:
-        """File name → content, without a trace of when or where it was made."""
-        numbers = self.numbers
-        drawn = drawing.files(numbers, self.curves, self.averages, self.tasks, self.training)
+    # The forms.
+
+    def files(self, drawn: bool = True) -> dict[str, bytes]:
+        """File name → content, without a trace of when or where it was made.
+
+        Args:
+            drawn: also plots and the HTML page; without them `table.md` shows no images.
+        """
+        numbers, plots = self.numbers, {}
+        if drawn:
+            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
+            plots["report.html"] = self.page()
         return {
             "table.csv": self._csv(main_tables.main_records(numbers)),
             "tasks.csv": self._csv(self.rows),
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
-            **drawn,
-            "report.html": self.page(),
-            "table.md": self._markdown([name for name in drawn if name.endswith(".png")]),
+            **plots,
+            "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
 
     def _csv(self, records) -> bytes:
@@ -79,9 +107,8 @@ class Contents:
         return html.page(f"Report of the run {self.run.manifest['profile']}", [self.section()])
 
     def section(self, share: int = 1) -> dict:
-        """What `html.page` takes; `share`: how many runs the page holds."""
-        every = [*self.averages, *self.tasks]
-        drawn = data.charts(self.numbers, self.curves, every, self.training, share)
+        """The run's section of a page, as `html.page` takes it; `share`: how many runs share the page."""
+        charts = data.charts(self.numbers, self.curves, [*self.averages, *self.single_tasks], self.training, share)
         return {
             "name": self.run.manifest["profile"],
             "facts": self._facts(),
@@ -89,33 +116,38 @@ class Contents:
             "warnings": self.warnings,
             "main": self.main,
             "tables": self.further,
-            "data": wording.charts(drawn) if self.run.imported else drawn,
+            "data": wording.charts(charts) if self.run.imported else charts,
         }
 
     def _facts(self) -> list[str]:
+        """What the section's first line says of the run: its size, its rule, its hardware and its packages."""
         run, manifest = self.run, self.run.manifest
         examples = sum(len(run.examples[name]) for name in run.tasks)
         facts = [_count(len(run.methods), "method"), _count(len(run.tasks), "task"), f"{examples:,} test examples"]
         facts += [_count(len(run.seeds), "seed"), f"deferral by {run.rule}"]
-        packages = manifest.get("packages") or {}
-        facts += [manifest["hardware"]] if manifest.get("hardware") else []
+        if manifest.get("hardware"):
+            facts.append(manifest["hardware"])
         facts = list(map(wording.text, facts)) if run.imported else facts
-        return facts + [f"{name} {number}" for name, number in sorted(packages.items())]
+        packages = manifest.get("packages") or {}
+        return facts + [f"{name} {version}" for name, version in sorted(packages.items())]
 
-    def print(self, console: Console):
-        """The short form."""
-        numbers = self.numbers
-        shown = [
-            main_tables.main_table(numbers, detail=False),
-            main_tables.task_table(numbers, self.rows),
-            rule_tables.rules_table(numbers),
-            rule_tables.winners_table(numbers),
-            main_tables.strata_table(numbers),
-        ]
-        for table in self._worded(list(filter(None, shown))):
+    def print(self, console: Console, verbose: bool = False):
+        """Prints the short form, one screen: the main table, what it says in sentences, and the gravest warning.
+
+        Args:
+            verbose: all tables with their notes, and all warnings.
+        """
+        main = self._worded(main_tables.main_table(self.numbers, detail=False))
+        screen = replace(main, notes=()).fitted(console.width)[:1]  # what does not fit beside it is in the report
+        for table in [main, *self.further] if verbose else screen:
             render.print_table(table, console)
-        for line in self.warnings:
+        for line in verdict.sentences(self.changes):
+            console.print(Text(line))
+        warnings = self.warnings if verbose else self.warnings[:1]
+        for line in warnings:
             console.print(Text(f"Warning: {line}", "yellow"))
+        if rest := len(self.warnings) - len(warnings):
+            console.print(Text(f"{_count(rest, 'more warning')} in the report.", "yellow"))
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,7 +1,7 @@
 """Matplotlib without a display and to the same bytes every time: the style of all plots, and their rendering."""
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import matplotlib
@@ -28,7 +28,7 @@ STYLE = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib's defaults and ours: a user's matplotlibrc must not change the report."""
+    """Applies matplotlib's defaults and then ours, since a user's matplotlibrc must not change the report."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -36,21 +36,19 @@ def style() -> Iterator[None]:
 
 
 def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dict[str, bytes]:
-    """File name → content: each figure as PNG, those of `vector` as SVG too."""
-    for figure in figures.values():
+    """File name → content: each figure as PNG, and those named in `vector` as SVG too."""
+    contents = {}
+    for name, figure in figures.items():
         FigureCanvasAgg(figure)
         figure.draw_without_rendering()  # lays out once for all formats
         figure.set_layout_engine("none")
-    kinds = {name: ("png", "svg") if name in vector else ("png",) for name in figures}
-    return {f"{name}.{kind}": _saved(figure, kind) for name, figure in figures.items() for kind in kinds[name]}
-
-
-def _saved(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # Matplotlib would write the date and its version into the file.
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, metadata=metadata)
-    return buffer.getvalue()
+        for kind in ("png", "svg") if name in vector else ("png",):
+            buffer = io.BytesIO()
+            # Matplotlib would write the date and its version into the file.
+            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+            figure.savefig(buffer, format=kind, metadata=metadata)
+            contents[f"{name}.{kind}"] = buffer.getvalue()
+    return contents
 
 
 def grid(count: int, width: float, height: float, most: int = 4) -> tuple[Figure, list[Axes]]:
@@ -64,8 +62,12 @@ def grid(count: int, width: float, height: float, most: int = 4) -> tuple[Figure
     return figure, panels[:count]
 
 
-def legend(figure: Figure, axes: Axes):
-    """One legend for all panels, below them."""
-    handles, labels = axes.get_legend_handles_labels()
+def legend(figure: Figure, axes: Axes, further: tuple[Sequence, Sequence[str]] = ((), ())):
+    """One legend for all panels, below them.
+
+    Args:
+        axes: the panel whose labels it has. further: handles and labels that it has besides.
+    """
+    handles, labels = ([*own, *others] for own, others in zip(axes.get_legend_handles_labels(), further, strict=True))
     rows = -(-len(labels) // 6) or 1
     figure.legend(handles, labels, loc="outside lower center", ncols=max(1, -(-len(labels) // rows)))

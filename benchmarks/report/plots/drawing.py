@@ -10,14 +10,13 @@ from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.cells import ORACLE, RANDOM
 from benchmarks.report.numbers.scopes import Curves, Scope
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.plots import canvas
+from benchmarks.report.plots import canvas, chance
 from benchmarks.report.plots.canvas import STYLE
 from benchmarks.report.plots.palette import COLOURS, GREY, MARKERS, looks
 from cat_keras.evaluation.bands import GRID
 
 __all__ = ["COLOURS", "GREY", "MARKERS", "STYLE", "TITLES", "files", "looks"]
 
-EVERY_QUARTER = slice(None, None, 25)  # of `GRID`
 BINS = 24
 PER_TOKEN = ("chow-average", "chow-quantile-")  # rules whose score is the log-probability of one token
 SURE = (0.0, 1.0)
@@ -39,8 +38,8 @@ def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Sco
     """File name → content of every plot.
 
     Args:
-        summary, curves: of the run. scopes: all tasks first, then suites and clusters. tasks: each alone.
-        training: method → (steps, share of live tokens).
+        summary, curves: numbers of the run. scopes: averages, that over all tasks first, then suites and clusters.
+        tasks: each task alone. training: method → (steps, share of live tokens).
     """
     with canvas.style():
         figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
@@ -51,32 +50,42 @@ def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Sco
             figures["differences"] = differences(summary, curves, scopes)
         if len(scopes) > 1:
             figures["groups"] = panels(summary, curves, scopes, "by suite and cluster", bands=True)
-        others = [kind for kind in curves.kinds.values() if kind.name != costs.FLOPS.name]
-        if others and tasks:
-            figures["costs"] = by_cost(summary, curves, scopes[0], others)
+        other_costs = [kind for kind in curves.kinds.values() if kind.name != costs.FLOPS.name]
+        if other_costs and tasks:
+            figures["costs"] = by_cost(summary, curves, scopes[0], other_costs)
         if training:
             figures["training"] = live(summary, training)
         return canvas.rendered(figures, vector=("quality_cost", "tasks"))
 
 
 class _Drawing:
-    """Curves of one scope on axes, over the deferral rate or over a kind of cost, in the unit given."""
+    """Draws the curves of one scope on one panel.
 
-    def __init__(self, curves: Curves, scope: Scope, axes: Axes, kind: str = "", size: float = 1.0):
-        self.curves, self.scope, self.axes, self.kind, self.size = curves, scope, axes, kind, size
+    Args:
+        curves: of the run. scope: what the curves average over. axes: the panel.
+        kind: the cost on the horizontal axis; "" stands for the deferral rate in percent.
+        unit_size: what one unit on that axis is worth, for a cost.
+    """
+
+    def __init__(self, curves: Curves, scope: Scope, axes: Axes, kind: str = "", unit_size: float = 1.0):
+        self.curves, self.scope, self.axes, self.kind, self.unit_size = curves, scope, axes, kind, unit_size
+        self.chance, self.shaded = chance.of_tasks(curves.run, scope.tasks), False
 
     def _x(self, method: str, rule: str = "") -> np.ndarray:
-        return self.curves.mean(method, self.scope, self.kind, rule) / self.size if self.kind else 100 * GRID
+        return self.curves.mean(method, self.scope, self.kind, rule) / self.unit_size if self.kind else 100 * GRID
 
-    def method(self, name: str, look: dict, band: bool):
+    def method(self, name: str, look: dict, with_band: bool):
+        """The curve of a method; its marks are hollow where it does not exceed chance."""
         quality = self.curves.mean(name, self.scope, "quality")
         if quality is None:
             return
-        x, found = self._x(name), self.curves.band(name, self.scope) if band else None
-        if found:
-            self.axes.fill_between(x, 100 * found.low, 100 * found.high, color=look["color"], alpha=0.12, linewidth=0)
+        x = self._x(name)
+        band = self.curves.band(name, self.scope) if with_band or self.chance else None
+        if band and with_band:
+            self.axes.fill_between(x, 100 * band.low, 100 * band.high, color=look["color"], alpha=0.12, linewidth=0)
         label = f"{name} †" if self.curves.incomplete(name, self.scope) else name
-        self.axes.plot(x, 100 * quality, label=label, markevery=EVERY_QUARTER, markersize=4, **look)
+        unsure = chance.hollow(self.chance, band)
+        chance.curve(self.axes, x, 100 * quality, look | {"markersize": 4}, unsure, label=label)
 
     def reference(self, method: str, rule: str):
         quality = self.curves.mean(method, self.scope, "quality", rule)
@@ -89,11 +98,22 @@ class _Drawing:
         """Both models alone as points."""
         quality = self.curves.mean(method, self.scope, "quality")
         large = self.curves.large(self.scope, "quality")
-        x = self.curves.large(self.scope, self.kind) / self.size if self.kind else 100
+        x = self.curves.large(self.scope, self.kind) / self.unit_size if self.kind else 100
         self.axes.plot([x], [100 * large], marker="*", label="large alone", **ALONE)
         if quality is not None:
             label = f"small alone ({method})"
             self.axes.plot([self._x(method)[0]], [100 * quality[0]], marker="o", label=label, **ALONE)
+
+    def shade(self):
+        """The values up to chance. Comes last, as it depends on what the panel shows."""
+        self.shaded = chance.shade(self.axes, self.chance)
+
+
+def _legend(figure: Figure, drawings: Sequence[_Drawing]):
+    """The legend of all panels, from the one that has most to say; it explains shades where a panel has them."""
+    fullest = max((drawing.axes for drawing in drawings), key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+    shaded = any(drawing.shaded for drawing in drawings)
+    canvas.legend(figure, fullest, chance.key() if shaded else ((), ()))
 
 
 def quality_cost(summary: Summary, curves: Curves, scope: Scope) -> Figure:
@@ -102,9 +122,10 @@ def quality_cost(summary: Summary, curves: Curves, scope: Scope) -> Figure:
     figure = Figure(figsize=(10.5, 4.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     appearance = looks(run.methods)
-    for drawing in (_Drawing(curves, scope, left), _Drawing(curves, scope, right, costs.FLOPS.name, size)):
+    drawings = (_Drawing(curves, scope, left), _Drawing(curves, scope, right, costs.FLOPS.name, size))
+    for drawing in drawings:
         for name in run.methods:
-            drawing.method(name, appearance[name], band=True)
+            drawing.method(name, appearance[name], with_band=True)
         for rule in (RANDOM, ORACLE) if drawing.axes is left else (RANDOM,):
             drawing.reference(summary.baseline, rule)
         if scope.tasks:
@@ -115,16 +136,18 @@ def quality_cost(summary: Summary, curves: Curves, scope: Scope) -> Figure:
     right.set(title="Quality by cost (closer)", xlabel=f"{costs.base(run).label} ({unit})")
     left.set_xlim(-2, 102)
     right.set_xlim(left=0)
-    canvas.legend(figure, left)
+    for drawing in drawings:
+        drawing.shade()
+    _legend(figure, drawings)
     profile = run.manifest["profile"]
     figure.suptitle(f"{profile}: cascades of a small and a large model, deferral by {run.rule}; {_bands(summary)}")
     return figure
 
 
 def _average(scope: Scope) -> str:
-    count, lacks = len(scope.tasks), len(scope.lacks)
-    whole = f"mean of {count} tasks" if count > 1 else scope.tasks[0] if count else "no task"
-    return f"{whole} of {count + lacks} †" if lacks else whole
+    count, missing = len(scope.tasks), len(scope.lacks)
+    what = f"mean of {count} tasks" if count > 1 else scope.tasks[0] if count else "no task"
+    return f"{what} of {count + missing} †" if missing else what
 
 
 def _bands(summary: Summary) -> str:
@@ -134,18 +157,20 @@ def _bands(summary: Summary) -> str:
 
 def by_cost(summary: Summary, curves: Curves, scope: Scope, kinds: list[costs.Kind]) -> Figure:
     """One panel per kind of cost: no two kinds share an axis."""
-    figure, found = canvas.grid(len(kinds), 5.2, 3.8)
-    appearance = looks(summary.run.methods)
-    for axes, kind in zip(found, kinds, strict=True):
+    figure, panels = canvas.grid(len(kinds), 5.2, 3.8)
+    appearance, drawings = looks(summary.run.methods), []
+    for axes, kind in zip(panels, kinds, strict=True):
         size, unit = kind.unit(curves.large(scope, kind.name))
         drawing = _Drawing(curves, scope, axes, kind.name, size)
         for name in summary.run.methods:
-            drawing.method(name, appearance[name], band=True)
+            drawing.method(name, appearance[name], with_band=True)
         drawing.reference(summary.baseline, RANDOM)
         drawing.alone(summary.baseline)
         axes.set(xlabel=f"{kind.label} ({unit})" if unit else kind.label, ylabel=QUALITY_LABEL)
         axes.set_xlim(left=0)
-    canvas.legend(figure, found[0])
+        drawing.shade()
+        drawings.append(drawing)
+    _legend(figure, drawings)
     figure.suptitle(f"{summary.run.manifest['profile']}: quality by other costs, {_average(scope)}; {_bands(summary)}")
     return figure
 
@@ -153,16 +178,18 @@ def by_cost(summary: Summary, curves: Curves, scope: Scope, kinds: list[costs.Ki
 def panels(summary: Summary, curves: Curves, scopes: list[Scope], what: str, bands: bool) -> Figure:
     """Small multiples over the deferral rate. Without bands where they would hide the lines."""
     run = summary.run
-    figure, found = canvas.grid(len(scopes), 2.9, 2.4)
-    appearance = looks(run.methods)
-    for axes, scope in zip(found, scopes, strict=True):
+    figure, axes_of_scopes = canvas.grid(len(scopes), 2.9, 2.4)
+    appearance, drawings = looks(run.methods), []
+    for axes, scope in zip(axes_of_scopes, scopes, strict=True):
         drawing = _Drawing(curves, scope, axes)
         for name in run.methods:
-            drawing.method(name, appearance[name], band=bands)
+            drawing.method(name, appearance[name], with_band=bands)
         drawing.reference(summary.baseline, RANDOM)
+        drawing.shade()
+        drawings.append(drawing)
         _title(axes, summary, curves, scope)
-    _rate_axes(found, QUALITY_LABEL)
-    canvas.legend(figure, max(found, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    _rate_axes(axes_of_scopes, QUALITY_LABEL)
+    _legend(figure, drawings)
     means = f", means of {len(run.seeds)} seeds" if len(run.seeds) > 1 else ""
     suffix = f"; {_bands(summary)}" if bands else ""
     figure.suptitle(f"{run.manifest['profile']}: quality by share deferred, {what} ({run.rule}{means}){suffix}")
@@ -170,85 +197,103 @@ def panels(summary: Summary, curves: Curves, scopes: list[Scope], what: str, ban
 
 
 def differences(summary: Summary, curves: Curves, scopes: list[Scope]) -> Figure:
-    """Each method minus the baseline: what both share, and what seeds do to both, is out of these bands."""
+    """Each method minus the baseline: these bands leave out what both share, and what seeds do to both alike."""
     run, base = summary.run, summary.baseline
-    figure, found = canvas.grid(len(scopes), 3.4, 2.8, most=3)
+    figure, axes_of_scopes = canvas.grid(len(scopes), 3.4, 2.8, most=3)
     appearance = looks(run.methods)
-    for axes, scope in zip(found, scopes, strict=True):
+    for axes, scope in zip(axes_of_scopes, scopes, strict=True):
         axes.axhline(0, **appearance[base] | {"marker": ""}, label=base)
         for name in run.methods:
             band, look = curves.band(name, scope, versus=base), appearance[name]
             if band:
                 low, high, x = 100 * band.low, 100 * band.high, 100 * GRID
                 axes.fill_between(x, low, high, color=look["color"], alpha=0.12, linewidth=0)
-                axes.plot(x, 100 * band.estimate, label=name, markevery=EVERY_QUARTER, markersize=4, **look)
+                chance.curve(axes, x, 100 * band.estimate, look | {"markersize": 4}, (), label=name)
         _title(axes, summary, curves, scope)
-    _rate_axes(found, f"quality × 100, minus {base}", most=3)
-    canvas.legend(figure, max(found, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    _rate_axes(axes_of_scopes, f"quality × 100, minus {base}", most=3)
+    canvas.legend(figure, max(axes_of_scopes, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
     figure.suptitle(f"{run.manifest['profile']}: quality minus that of {base}\n{_bands(summary)}")
     return figure
 
 
 def _title(axes: Axes, summary: Summary, curves: Curves, scope: Scope):
-    """Name and size of the scope; † lacks a task or seed of some method."""
-    alone = scope.tasks == (scope.name,)
-    size = f"n = {len(summary.run.examples[scope.name])}" if alone else f"{len(scope.tasks)} tasks"
-    lacks = " †" if any(curves.incomplete(name, scope) for name in summary.run.methods) else ""
-    axes.set_title(f"{scope.name if alone else scope.label} ({size}){lacks}", fontsize=9)
+    """Name and size of the scope, and below it whether the models exceed chance; † lacks a task or seed of a method."""
+    is_task = scope.tasks == (scope.name,)
+    size = f"n = {len(summary.run.examples[scope.name])}" if is_task else f"{len(scope.tasks)} tasks"
+    mark = " †" if any(curves.incomplete(name, scope) for name in summary.run.methods) else ""
+    verdict = chance.verdict(summary, scope.tasks, scope.name)
+    second_line = f"\nboth models {verdict}" if verdict else ""
+    axes.set_title(f"{scope.name if is_task else scope.label} ({size}){mark}{second_line}", fontsize=9)
 
 
-def _rate_axes(found: list[Axes], label: str, most: int = 4):
-    """Labels at the left and at the lowest panel of each column."""
-    for i, axes in enumerate(found):
+def _rate_axes(panels: list[Axes], label: str, most: int = 4):
+    """Labels at the left panels and at the lowest panel of each column; `most`: panels in a row."""
+    for i, axes in enumerate(panels):
+        is_lowest = i + most >= len(panels)
         axes.set_xlim(-3, 103)
-        axes.tick_params(labelbottom=i + most >= len(found))
-        if i + most >= len(found):
+        axes.tick_params(labelbottom=is_lowest)
+        if is_lowest:
             axes.set_xlabel(RATE_LABEL)
         if i % most == 0:
             axes.set_ylabel(label)
 
 
 def scores(summary: Summary) -> Figure:
-    """Scores of right answers upwards, of wrong ones downwards; classification and generation apart."""
+    """Scores of right answers upwards, of wrong ones downwards; classification and generation apart.
+
+    The titles say how well the score ranks right answers above wrong ones: the AUROC, averaged over tasks and seeds.
+    """
     run, choice = summary.run, set(summary.run.choice_tasks())
-    sure = run.rule.startswith(PER_TOKEN)
+    as_probability = run.rule.startswith(PER_TOKEN)
     kinds = {"classification": choice, "generation": set(run.covered) - choice}
     kinds = {name: tasks for name, tasks in kinds.items() if tasks}
-    figure = Figure(figsize=(max(6.0, 2.1 * len(run.methods)), 2.2 * len(kinds) + 0.9), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 2.1 * len(run.methods)), 2.35 * len(kinds) + 0.9), layout="constrained")
     rows = figure.subplots(len(kinds), len(run.methods), squeeze=False, sharex="row")
     for row, (name, tasks) in zip(rows, kinds.items(), strict=True):
-        sides = {method: _scored(summary, method, tasks, sure) for method in run.methods}
-        everything = np.concatenate([side for pair in sides.values() for side in pair] or [np.zeros(0)])
-        if not len(everything):
+        sides = {method: _scored(summary, method, tasks, as_probability) for method in run.methods}
+        every_score = np.concatenate([side for pair in sides.values() for side in pair] or [np.zeros(0)])
+        if not len(every_score):
             continue
-        edges = np.linspace(*(SURE if sure else (np.quantile(everything, 0.01), everything.max())), BINS + 1)
+        ends = SURE if as_probability else (np.quantile(every_score, 0.01), every_score.max())
+        edges = np.linspace(*ends, BINS + 1)
         for axes, (method, (right, wrong)) in zip(row, sides.items(), strict=True):
             total = max(1, len(right) + len(wrong))
             for values, sign, colour, label in ((right, 1, COLOURS[1], "right"), (wrong, -1, COLOURS[3], "wrong")):
                 heights = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] * sign * 100 / total
                 axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=colour, label=label)
             axes.axhline(0, color="black", linewidth=0.6)
-            axes.set_title(method, fontsize=9)
+            axes.set_title(f"{method}\nAUROC {_auroc(summary, method, tasks)}", fontsize=9)
             axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
         row[0].set_ylabel(f"{name}\n% of answers")
     for axes in rows[-1]:
-        axes.set_xlabel(f"exp({run.rule})" if sure else run.rule)
+        axes.set_xlabel(f"exp({run.rule})" if as_probability else run.rule)
     canvas.legend(figure, rows[0, 0])
-    figure.suptitle(f"{run.manifest['profile']}: scores of the small model's answers, all tasks and seeds together")
+    title = f"{run.manifest['profile']}: scores of the small model's answers, all tasks and seeds together"
+    figure.suptitle(f"{title}; AUROC: mean over tasks, chance is 0.50")
     return figure
 
 
-def _scored(summary: Summary, method: str, tasks: set[str], sure: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of right and of wrong answers, as probabilities when `sure`."""
-    run, parts = summary.run, ([np.zeros(0)], [np.zeros(0)])
-    for (name, _, of), cell in summary.cells.items():
-        if name == method and of in tasks:
-            found = cell.outcomes(run.rule)
-            right = found.quality_small > run.bars[of]
-            score = np.exp(found.score) if sure else found.score
-            parts[0].append(score[right])
-            parts[1].append(score[~right])
-    return np.concatenate(parts[0]), np.concatenate(parts[1])
+def _auroc(summary: Summary, method: str, tasks: set[str]) -> str:
+    """Mean of the cells on which it is defined, and whether that is chance."""
+    values = [cell.auroc_right for (name, _, task), cell in summary.cells.items() if name == method and task in tasks]
+    values = [value for value in values if not np.isnan(value)]
+    if not values:
+        return "not defined"
+    mean = round(float(np.mean(values)), 2)
+    return f"{mean:.2f}" if mean > 0.5 else f"{mean:.2f} ≤ chance"
+
+
+def _scored(summary: Summary, method: str, tasks: set[str], as_probability: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of right and of wrong answers, as probabilities if asked for."""
+    run, right_scores, wrong_scores = summary.run, [np.zeros(0)], [np.zeros(0)]
+    for (name, _, task), cell in summary.cells.items():
+        if name == method and task in tasks:
+            outcomes = cell.outcomes(run.rule)
+            right = outcomes.quality_small > run.bars[task]
+            score = np.exp(outcomes.score) if as_probability else outcomes.score
+            right_scores.append(score[right])
+            wrong_scores.append(score[~right])
+    return np.concatenate(right_scores), np.concatenate(wrong_scores)
 
 
 def live(summary: Summary, training: Training) -> Figure:

@@ -1,1 +1,1 @@
-"""A run folder read and checked: its columns, its examples, its manifest."""
+"""Step 1 of a report, reading: a run folder becomes a checked `Run`, with its manifest, examples and predictions."""

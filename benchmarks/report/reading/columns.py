@@ -1,4 +1,4 @@
-"""Columns of a Parquet file in Arrow's memory: a report needs few of them at a time, and Python objects of none."""
+"""Columns of a Parquet file in Arrow's memory. A report needs few of them at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,17 @@ from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 
 BATCH = 1024  # examples that are Python objects at a time
-# Wide columns in memory at a time, of all runs together: those of the two runs that are being compared.
+# Wide columns in memory at a time, of all runs together. Six are enough for the two runs that are being compared.
 WIDE = 6
-LARGEST = 16 * 2**30  # bytes of a file, unpacked; a million predictions with their texts take a hundredth
+LARGEST = 16 * 2**30  # bytes of an unpacked file; a million predictions with their texts take a hundredth of it
 
 
 @dataclass(frozen=True, eq=False)
 class File:
-    """A Parquet file with columns too wide to hold for many runs at once: `wide`, read when they are asked for.
+    """A Parquet file some of whose columns, `wide`, are too wide to be held for many runs: they are read on demand.
 
-    It stays open: a run that writes its folder anew in the meantime puts another file under this name.
+    The file stays open: when a run writes its folder anew in the meantime, another file gets this name, and the columns
+    still come from the one that was checked.
     """
 
     path: Path
@@ -35,12 +36,13 @@ class File:
 
 
 class Columns(Mapping):
-    """Answers of one model to one task by column. A column is converted when it is read, and not kept.
+    """One model's answers to one task, by column. A column is converted whenever it is read, and is not kept.
 
-    Numbers are (n,) arrays, log-probabilities a `Ragged`, `statistics` (n, k) float64, all else (n,) objects.
+    Columns of numbers are (n,) arrays, log-probabilities a `Ragged`, `statistics` (n, k) float64; all others are (n,)
+    arrays of objects.
 
     Args:
-        table: the narrow columns. file: where the wide ones are. places: (n,) rows of the file.
+        table: the narrow columns. file: holds the wide ones. places: (n,) rows of the file.
     """
 
     def __init__(self, table: pyarrow.Table, file: File, places: np.ndarray):
@@ -53,7 +55,8 @@ class Columns(Mapping):
             column = self.table[name]
         else:
             raise KeyError(name)
-        return _converted(_whole(column), matrix=name == "statistics")
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return _to_numpy(array, matrix=name == "statistics")
 
     def __iter__(self) -> Iterator[str]:
         yield from (*self.table.column_names, *self._file.wide)
@@ -67,10 +70,27 @@ def _wide(file: File, name: str) -> pyarrow.ChunkedArray:
     return read(file.path, file.content, (name,), file.remedy)[name]
 
 
-class Examples(Sequence):
-    """Examples of a task, made when they are asked for.
+def _to_numpy(column: pyarrow.Array, matrix: bool):
+    """The column in the form that `Columns` promises; lists become rows of a matrix if `matrix`, otherwise a Ragged."""
+    if pyarrow.types.is_list(column.type):
+        if pyarrow.types.is_null(column.type.value_type):  # all rows are empty
+            column = column.cast(pyarrow.list_(pyarrow.float64()))
+        offsets = column.offsets.to_numpy()
+        values = column.values.to_numpy()[offsets[0] : offsets[-1]]
+        if matrix and len(set(np.diff(offsets).tolist())) > 1:
+            raise CatKerasError(
+                "The statistics of a task's answers are equally many; received others. Keep the run again"
+            )
+        return values.reshape(len(column), -1) if matrix else Ragged(values, offsets - offsets[0])
+    if pyarrow.types.is_dictionary(column.type):  # one object per distinct text, not per row
+        return column.dictionary.to_numpy(zero_copy_only=False)[column.indices.to_numpy()]
+    return column.to_numpy(zero_copy_only=False)
 
-    Without text, prompt and target are "" and so is every option: only their number is kept.
+
+class Examples(Sequence):
+    """Examples of a task. An `Example` is made when it is asked for, and is not kept.
+
+    Where a table has no texts, prompt, target and every option are "": only the number of options is known.
     """
 
     def __init__(self, table: pyarrow.Table):
@@ -92,8 +112,10 @@ class Examples(Sequence):
 
     @property
     def all_have_options(self) -> bool:
-        kept = "n_options" in self.table.column_names
-        counts = self.table["n_options"] if kept else pyarrow.compute.list_value_length(self.table["options"])
+        if "n_options" in self.table.column_names:
+            counts = self.table["n_options"]
+        else:
+            counts = pyarrow.compute.list_value_length(self.table["options"])
         return bool(pyarrow.compute.all(pyarrow.compute.greater(counts, 0)).as_py())
 
     @property
@@ -103,7 +125,7 @@ class Examples(Sequence):
             return self.table["answer"].to_numpy()
         if "n_options" in self.table.column_names:
             return None
-        return np.array([e.answer for e in self], np.int64)
+        return np.array([example.answer for example in self], np.int64)
 
     @property
     def ids(self) -> list[str]:
@@ -116,27 +138,7 @@ def _example(row: dict) -> Example:
     return Example(**{name: value for name, value in row.items() if name not in ("n_options", "answer")})
 
 
-def _whole(column: pyarrow.ChunkedArray) -> pyarrow.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _converted(column: pyarrow.Array, matrix: bool):
-    if pyarrow.types.is_list(column.type):
-        if pyarrow.types.is_null(column.type.value_type):  # all rows are empty
-            column = column.cast(pyarrow.list_(pyarrow.float64()))
-        offsets = column.offsets.to_numpy()
-        values = column.values.to_numpy()[offsets[0] : offsets[-1]]
-        if matrix and len(set(np.diff(offsets).tolist())) > 1:
-            raise CatKerasError(
-                "The statistics of a task's answers are equally many; received others. Keep the run again"
-            )
-        return values.reshape(len(column), -1) if matrix else Ragged(values, offsets - offsets[0])
-    if pyarrow.types.is_dictionary(column.type):  # one object per distinct text, not per row
-        return column.dictionary.to_numpy(zero_copy_only=False)[column.indices.to_numpy()]
-    return column.to_numpy(zero_copy_only=False)
-
-
-def opened(path: Path, remedy: str) -> pyarrow.NativeFile:
+def open_file(path: Path, remedy: str) -> pyarrow.NativeFile:
     """A file of a run folder as it is now.
 
     Raises:
@@ -145,8 +147,8 @@ def opened(path: Path, remedy: str) -> pyarrow.NativeFile:
     try:
         return pyarrow.OSFile(str(path))
     except OSError as error:
-        missing = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-        raise CatKerasError(f"A run folder holds {path.name}; {path} {missing}. {remedy}") from error
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise CatKerasError(f"A run folder holds {path.name}; {path} {reason}. {remedy}") from error
 
 
 def read(
@@ -157,35 +159,40 @@ def read(
     optional: Sequence[str] = (),
     later: Sequence[str] = (),
 ) -> pyarrow.Table:
-    """The columns `needed` and, where they are there, `optional` of a Parquet file that must also have those `later`.
+    """Reads columns of a Parquet file.
+
+    Args:
+        path: of the file, for error messages. content: the file. needed: columns that are read.
+        remedy: the end of error messages. optional: columns that are read if the file has them.
+        later: columns that the file must have although they are not read now.
 
     Raises:
         CatKerasError: the file is cut short or otherwise unreadable, lacks a column or has empty cells.
     """
     try:
-        there = _described(content).schema.to_arrow_schema().names
-        absent = [name for name in (*needed, *later) if name not in there]
-        table = pyarrow.parquet.read_table(content, columns=[n for n in (*needed, *optional) if n in there])
+        names = _metadata(content).schema.to_arrow_schema().names
+        missing = [name for name in (*needed, *later) if name not in names]
+        table = pyarrow.parquet.read_table(content, columns=[n for n in (*needed, *optional) if n in names])
         table.validate(full=True)  # or bytes that are no text end in an error of whoever prints them
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise CatKerasError(f"{path} is not a readable Parquet file ({error}). Delete it. {remedy}") from error
-    if absent:
+    if missing:
         needed = ", ".join((*needed, *later))
-        raise CatKerasError(f"{path} must have the columns {needed}; missing: {', '.join(absent)}. {remedy}")
+        raise CatKerasError(f"{path} must have the columns {needed}; missing: {', '.join(missing)}. {remedy}")
     schema.check_columns(table, path, remedy)
     return table
 
 
-def _described(content: pyarrow.NativeFile) -> pyarrow.parquet.FileMetaData:
-    """What the file says of itself, before any of it is unpacked: a few bytes may declare more than memory holds."""
-    found = pyarrow.parquet.read_metadata(content)
-    size = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
-    if size > LARGEST or found.num_rows > LARGEST // 64:
-        raise OSError(f"it declares {found.num_rows:,} rows of {size:,} bytes, of {LARGEST:,} at most")
-    return found
+def _metadata(content: pyarrow.NativeFile) -> pyarrow.parquet.FileMetaData:
+    """What the file declares. A few bytes may declare more than memory holds: that is an OSError before unpacking."""
+    metadata = pyarrow.parquet.read_metadata(content)
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if size > LARGEST or metadata.num_rows > LARGEST // 64:
+        raise OSError(f"it declares {metadata.num_rows:,} rows of {size:,} bytes, of {LARGEST:,} at most")
+    return metadata
 
 
-def encoded(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
+def dictionary_encoded(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
     """The table with text columns as numbers into a list of their distinct values."""
     for name in names:
         table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
@@ -193,7 +200,7 @@ def encoded(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
 
 
 def codes(column: pyarrow.ChunkedArray) -> tuple[np.ndarray, list]:
-    """Which of the column's distinct values stands in each row, (n,) integers, and those values."""
+    """The column as numbers, (n,) integers, into its distinct values, and these values."""
     if not pyarrow.types.is_dictionary(column.type):
         values, code = np.unique(column.to_numpy(), return_inverse=True)
         return code, values.tolist()

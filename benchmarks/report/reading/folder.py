@@ -21,14 +21,14 @@ CELL = ("model", "method", "seed", "task")
 ANSWER = ("id", "flops", "seconds", "quality")
 LISTS = ("token_logprobs", "option_logprobs")
 COUNTS = ("n_prompt", "n_answer")  # tokens read and written; folders of early runs lack them
-# What a full folder has besides, and what stands for it in a kept one.
+# Columns of the examples in every folder; those that a full folder has besides; and what a kept one has in their place.
 EXAMPLE, EXAMPLE_TEXT, EXAMPLE_KEPT = (
     ("task", "id", "group"),
     ("prompt", "target", "options", "references"),
     ("n_options",),
 )
 EXAMPLE_ANSWER = ("answer",)  # place of the target among the options, −1 for none; early kept results lack it
-TEXT, KEPT = ("text",), ("statistics",)
+TEXT, KEPT = ("text",), ("statistics",)  # columns of the predictions in a full folder, and in a kept one
 
 
 def manifest(path: Path) -> dict:
@@ -39,17 +39,17 @@ def manifest(path: Path) -> dict:
             "Give the folder of a finished run"
         )
     facts = store.read_manifest(path)
-    absent = [key for key in MANIFEST if not (isinstance(facts, dict) and facts.get(key))]
-    if absent:
-        raise CatKerasError(f"{path} must name {', '.join(MANIFEST)}; it lacks {', '.join(absent)}. {REMEDY}")
+    missing = [key for key in MANIFEST if not (isinstance(facts, dict) and facts.get(key))]
+    if missing:
+        raise CatKerasError(f"{path} must name {', '.join(MANIFEST)}; it lacks {', '.join(missing)}. {REMEDY}")
     kept = facts.get("kept")
-    for name, scheme, known in (
+    for name, scheme, newest in (
         ("scheme", facts.get("scheme", 1), store.HASH_SCHEME),
         ("kept.scheme", kept.get("scheme", 1) if isinstance(kept, dict) else 1, KEPT_SCHEME),
     ):
-        if not isinstance(scheme, int) or scheme > known:
+        if not isinstance(scheme, int) or scheme > newest:
             raise CatKerasError(
-                f"{path} is of a newer version of this code: {name} is at most {known} here; received {scheme!r}. "
+                f"{path} is of a newer version of this code: {name} is at most {newest} here; received {scheme!r}. "
                 "Update the code, or run the profile again with this version"
             )
     schema.check_manifest(facts, path, REMEDY)
@@ -57,9 +57,13 @@ def manifest(path: Path) -> dict:
     return facts
 
 
-def checked(path: Path, content: pyarrow.NativeFile, listed: Mapping):
-    """A file cut short or exchanged is found here, before its numbers are believed."""
-    expected = (listed.get("files") or {}).get(path.name)
+def check_checksum(path: Path, content: pyarrow.NativeFile, facts: Mapping):
+    """Raises CatKerasError if a file is not the one that the manifest lists, since it was cut short or exchanged.
+
+    Args:
+        path: of the file. content: of it. facts: the manifest.
+    """
+    expected = (facts.get("files") or {}).get(path.name)
     if expected and hashlib.file_digest(content, "sha256").hexdigest() != expected:
         raise CatKerasError(f"{path} must be the file that manifest.json lists; its checksum is another one. {REMEDY}")
 
@@ -69,33 +73,37 @@ def examples(path: Path, content: pyarrow.NativeFile, tasks: Sequence[str], kept
     table = columns.read(
         path, content, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_ANSWER
     )
-    code, names = columns.codes(columns.encoded(table, ["task"])["task"])
-    found = {}
+    code, names = columns.codes(columns.dictionary_encoded(table, ["task"])["task"])
+    by_task = {}
     for name in tasks:
-        own = np.flatnonzero(code == names.index(name)) if name in names else ()
-        if not len(own):
+        rows = np.flatnonzero(code == names.index(name)) if name in names else ()
+        if not len(rows):
             raise CatKerasError(f"{path} must hold examples of every task of the manifest; none of {[name]}. {REMEDY}")
-        found[name] = Examples(columns.rows(table, own))
-        twice = [each["values"] for each in pyarrow.compute.value_counts(found[name].table["id"]).to_pylist()
-                 if each["counts"] > 1]  # fmt: skip
-        if twice:
-            raise CatKerasError(f"{path}: ids are unique in a task; {twice[0]!r} of {name} is not. {REMEDY}")
-    return found
+        by_task[name] = Examples(columns.rows(table, rows))
+        counts = pyarrow.compute.value_counts(by_task[name].table["id"]).to_pylist()
+        repeated = [entry["values"] for entry in counts if entry["counts"] > 1]
+        if repeated:
+            raise CatKerasError(f"{path}: ids are unique in a task; {repeated[0]!r} of {name} is not. {REMEDY}")
+    return by_task
 
 
 def predictions(
-    path: Path, content: pyarrow.NativeFile, asked: Mapping[str, Examples], kept: bool
+    path: Path, content: pyarrow.NativeFile, by_task: Mapping[str, Examples], kept: bool
 ) -> tuple[dict, dict]:
-    """Complete cells of small models and of the large one, rows in the order of the examples."""
+    """Complete cells of small models and of the large one, rows in the order of the examples.
+
+    Args:
+        path: of the file. content: of it. by_task: task → its examples. kept: whether the folder holds kept results.
+    """
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
     table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=(*COUNTS, *schema.GIVEN), later=file.wide)
-    table = columns.encoded(table, ("model", "method", "task", "id"))
+    table = columns.dictionary_encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
     small, large = {}, {}
-    for (model, method, seed, name), rows in _grouped(table):
-        if name not in asked:
+    for (model, method, seed, name), rows in _by_cell(table):
+        if name not in by_task:
             continue
-        rows = _in_order(path, f"{model} {method}/{seed} on {name}", rows, table, asked[name])
+        rows = _in_order(path, f"{model} {method}/{seed} on {name}", rows, table, by_task[name])
         if rows is None:
             continue  # an unfinished cell is a missing cell
         cell = Columns(columns.rows(narrow, rows), file, rows)
@@ -107,8 +115,9 @@ def predictions(
     return small, large
 
 
-def _grouped(table: pyarrow.Table) -> Iterator[tuple[tuple, np.ndarray]]:
+def _by_cell(table: pyarrow.Table) -> Iterator[tuple[tuple, np.ndarray]]:
     """(model, method, seed, task) → its rows, in the order of the file; sorted by these names."""
+    # The four codes of a row become the digits of one number, so that one sort groups the rows.
     key, names = np.zeros(table.num_rows, np.int64), []
     for column in CELL:
         code, values = columns.codes(table[column])
@@ -118,26 +127,26 @@ def _grouped(table: pyarrow.Table) -> Iterator[tuple[tuple, np.ndarray]]:
     cells = np.split(order, np.flatnonzero(np.diff(key[order])) + 1) if len(order) else []
 
     def name(rows):
-        left, out = int(key[rows[0]]), []
+        number, parts = int(key[rows[0]]), []
         for values in reversed(names):
-            left, code = divmod(left, len(values))
-            out.append(values[code])
-        return tuple(reversed(out))
+            number, code = divmod(number, len(values))
+            parts.append(values[code])
+        return tuple(reversed(parts))
 
     yield from sorted(((name(rows), rows) for rows in cells), key=lambda item: item[0])
 
 
-def _in_order(path: Path, place: str, rows: np.ndarray, table: pyarrow.Table, asked: Examples) -> np.ndarray | None:
+def _in_order(path: Path, label: str, rows: np.ndarray, table: pyarrow.Table, examples: Examples) -> np.ndarray | None:
     """The rows of a cell in the order of its examples; None when some are missing."""
-    known = asked.table["id"].combine_chunks()
-    found = pyarrow.compute.index_in(columns.rows(table["id"], rows).cast(known.type), value_set=known)
-    order = found.to_numpy()
-    if found.null_count or len(np.unique(order)) < len(order):
+    ids = examples.table["id"].combine_chunks()
+    places = pyarrow.compute.index_in(columns.rows(table["id"], rows).cast(ids.type), value_set=ids)
+    order = places.to_numpy()
+    if places.null_count or len(np.unique(order)) < len(order):
         raise CatKerasError(
-            f"{path}: {place} must answer each example of examples.parquet once; "
+            f"{path}: {label} must answer each example of examples.parquet once; "
             f"it has repeated or unknown ids. {REMEDY}"
         )
-    return rows[np.argsort(order)] if len(order) == len(asked) else None
+    return rows[np.argsort(order)] if len(order) == len(examples) else None
 
 
 def _check_numbers(path: Path, name: str, cell: Columns):

@@ -1,25 +1,27 @@
-"""A run folder → a checked `Run`. Everything the report says is computed from what this module returns.
+"""Reads a run folder into a checked `Run`, from which everything that the report says is computed.
 
-A folder is full, as the run wrote it, or kept (see `benchmarks.keeping.keep`): then it has numbers in place of texts.
+A folder is either full, as the run wrote it, or kept (see `benchmarks.keeping.keep`): a kept one has numbers in place
+of texts.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report.reading import columns
+from benchmarks.report.reading import columns, histories
 from benchmarks.report.reading import folder as files
 from benchmarks.report.reading.columns import Columns, Examples
+from benchmarks.report.reading.histories import History
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import processes
 
-START = "start"  # the small checkpoint that all objectives start from: shown for reference, no method of the run
+START = "start"  # the small checkpoint that all objectives start from; a reference, not a method of the run
 Key = tuple[str, int, str]  # method, seed, task
 
 
@@ -34,7 +36,8 @@ class Run:
         small: (method, seed, task) → predictions, one row per example in the order of `examples`; complete cells only.
         large: task → predictions of the large model, likewise.
         missing: names of the cells that are not complete, `method/seed/task` or `large/task`.
-        extra: methods that have predictions and are not in the manifest; they are left out.
+        extra: methods that have predictions although the manifest does not name them; they are left out.
+        histories: `method/seed` → the course of its training, see `reading.histories`; of those that noted one.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Run:
     large: dict[str, Columns]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
+    histories: dict[str, History] = field(default_factory=dict)
 
     @property
     def has_text(self) -> bool:
@@ -66,13 +70,20 @@ class Run:
 
     @property
     def covered(self) -> tuple[str, ...]:
-        """Tasks that averages are over: those that the large model answered."""
+        """Tasks that averages are taken over: those that the large model answered."""
         return tuple(name for name in self.tasks if name in self.large)
 
     def complete_seeds(self, method: str) -> tuple[int, ...]:
         """Seeds of a method that have every covered task; an average takes no others."""
-        seeds = self.start_seeds if method == START else self.seeds
-        return tuple(s for s in seeds if all((method, s, name) in self.small for name in self.covered))
+        return tuple(
+            seed
+            for seed in self.expected_seeds(method)
+            if all((method, seed, name) in self.small for name in self.covered)
+        )
+
+    def expected_seeds(self, method: str) -> tuple[int, ...]:
+        """Seeds that a method should have: those of the manifest, or for the start those that it has."""
+        return self.start_seeds if method == START else self.seeds
 
     @cached_property
     def start_seeds(self) -> tuple[int, ...]:
@@ -98,35 +109,36 @@ class Run:
         """
         bars = {}
         for name in self.tasks:
-            parts = [cell["quality"] for (_, _, of), cell in self.small.items() if of == name]
-            if parts:
-                values = np.concatenate(parts)
+            qualities = [cell["quality"] for (_, _, of), cell in self.small.items() if of == name]
+            if qualities:
+                values = np.concatenate(qualities)
                 bars[name] = 0.5 if np.isin(values, (0, 1)).all() else float(np.median(values))
         return bars
 
     @cached_property
     def answers(self) -> dict[str, np.ndarray]:
         """Classification task → (n,) places of the right options, where they are known and among the options."""
-        found = {name: self.examples[name].answers for name in self.choice_tasks()}
-        return {name: places for name, places in found.items() if places is not None and places.min() >= 0}
+        by_task = {name: self.examples[name].answers for name in self.choice_tasks()}
+        return {name: places for name, places in by_task.items() if places is not None and places.min() >= 0}
 
     @cached_property
     def units(self) -> dict[str, np.ndarray]:
-        """task → for each example, the place of the first one that belongs together with it: what folds are made of.
+        """task → (n,) units that cross-fitting must not split: for each example, the place of the first of its unit.
 
-        Places, since kept results have other ids and groups than the run itself.
+        Examples that belong together (see `Task.together`) are one unit; of other tasks every example is its own. Units
+        are places because kept results have other ids and groups than the run itself.
         """
         return {name: _units(name, examples) for name, examples in self.examples.items()}
 
     @cached_property
     def bayes(self) -> float | None:
-        """Quality of the best possible predictor, averaged over the covered tasks; None unless all of them know it."""
-        noted = self.manifest.get("bayes_quality", {})  # early runs did not note it
-        known = [noted.get(name, bayes_quality(name) if not noted else None) for name in self.covered]
-        return None if not known or None in known else float(np.mean(known))
+        """Quality of the best possible predictor, averaged over the covered tasks; None unless it is known of all."""
+        by_task = self.manifest.get("bayes_quality", {})  # early runs did not note it
+        qualities = [by_task.get(name) if by_task else bayes_quality(name) for name in self.covered]
+        return None if not qualities or None in qualities else float(np.mean(qualities))
 
     def fingerprint(self, name: str) -> str:
-        """Hash of the examples of a task, texts included: equal where two runs were asked the same."""
+        """Hash of the examples of a task with their texts; it is equal in two runs that were asked the same."""
         if not self.has_text:
             return self.manifest["kept"]["examples"][name]
         digest = hashlib.sha256()
@@ -146,12 +158,12 @@ class Run:
 def _units(name: str, examples: Examples) -> np.ndarray:
     if not task.get(name).together:
         return np.arange(len(examples))
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(example.group or example.id, i) for i, example in enumerate(examples)])
+    places: dict[str, int] = {}  # unit → place of its first example
+    return np.array([places.setdefault(example.group or example.id, i) for i, example in enumerate(examples)])
 
 
 def bayes_quality(name: str) -> float | None:
-    """Quality of the best possible predictor of a task, where its data are made so that it is known."""
+    """Quality of the best possible predictor of a task; None unless its data are generated so that it is known."""
     return getattr(task.get(name).source, "bayes_quality", None)
 
 
@@ -163,51 +175,60 @@ def load(folder: Path) -> Run:
             predictions are no error: they are listed in `Run.missing`.
     """
     folder = Path(folder)
-    asked, answered = folder / "examples.parquet", folder / "predictions.parquet"
-    with processes.locked(folder, shared=True):  # a run that writes them now is waited for
+    examples_path, predictions_path = folder / "examples.parquet", folder / "predictions.parquet"
+    with processes.locked(folder, shared=True):  # waits for a run that is writing these files
         manifest = files.manifest(folder / "manifest.json")
-        contents = {path: columns.opened(path, files.REMEDY) for path in (asked, answered)}
-    kept = "kept" in manifest
+        manifest, noted = histories.separate(manifest)
+        paths = [examples_path, predictions_path]
+        if histories.FILE in (manifest.get("files") or {}):
+            paths.append(folder / histories.FILE)
+        contents = {path: columns.open_file(path, files.REMEDY) for path in paths}
     for path, content in contents.items():
-        files.checked(path, content, manifest)
-    examples = files.examples(asked, contents[asked], manifest["tasks"], kept)
-    small, large = files.predictions(answered, contents[answered], examples, kept)
+        files.check_checksum(path, content, manifest)
+    for path in paths[2:]:
+        noted = histories.from_table(columns.read(path, contents[path], ("model", *histories.COLUMNS), files.REMEDY))
+    kept = "kept" in manifest
+    examples = files.examples(examples_path, contents[examples_path], manifest["tasks"], kept)
+    small, large = files.predictions(predictions_path, contents[predictions_path], examples, kept)
     methods = tuple(name for name in manifest["methods"] if name != START)
     seeds, tasks = tuple(manifest["seeds"]), tuple(manifest["tasks"])
     missing = [f"large/{name}" for name in tasks if name not in large]
     missing += [f"{m}/{s}/{t}" for m in methods for s in seeds for t in tasks if (m, s, t) not in small]
     missing += ["/".join(map(str, c)) if isinstance(c, list) else str(c) for c in manifest.get("missing") or []]
+    missing = dict.fromkeys(missing)  # the manifest may name the same holes
     extra = manifest["kept"]["extra"] if kept else sorted({method for method, _, _ in small} - {*methods, START})
     small = {key: cell for key, cell in small.items() if key[0] not in extra}
-    missing = dict.fromkeys(missing)  # the manifest may name the same holes
-    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, tuple(missing), tuple(extra))
+    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, tuple(missing), tuple(extra), noted)
 
 
 def load_all(folders: Iterable[Path]) -> list[Run]:
-    """Reads several run folders that are to stand beside each other.
+    """Reads several run folders that are to be shown side by side.
 
     Raises:
-        CatKerasError: as `load`; or two of them have predictions under one key that differ: what the key names was
-            changed after it was computed, and one of the two folders is wrong.
+        CatKerasError: as `load`; or two of them have different predictions under one key. Then one of the folders is
+            wrong: its predictions were changed after they were computed.
     """
-    runs, seen = [load(folder) for folder in folders], {}  # key → the first (run, model) that has it
+    runs = [load(folder) for folder in folders]
+    first_of: dict[str, tuple[Run, str]] = {}  # key → the first run that has it, and its name of the model
     for run in runs:
         for model, key in (run.manifest.get("predictions") or {}).items():
-            first = seen.setdefault(key, (run, model))
-            differing = None if first[0] is run else _difference(*first, run, model)
-            if differing:
+            first_run, first_model = first_of.setdefault(key, (run, model))
+            task_name = None if first_run is run else _first_difference(first_run, first_model, run, model)
+            if task_name:
                 raise CatKerasError(
-                    f"Predictions of one key are equal; {first[1]} of {first[0].folder} and {model} of {run.folder} "
-                    f"are both {key} and differ on {differing}. One was changed, or made by other code. {files.REMEDY}"
+                    f"Predictions of one key are equal; {first_model} of {first_run.folder} and {model} of "
+                    f"{run.folder} are both {key} and differ on {task_name}. One was changed, "
+                    f"or made by other code. {files.REMEDY}"
                 )
     return runs
 
 
-def _difference(run: Run, model: str, other: Run, other_model: str) -> str | None:
+def _first_difference(run: Run, model: str, other: Run, other_model: str) -> str | None:
     """The first task on which one model's answers are not the same in both runs."""
     for name in run.tasks:
-        one, two = (each.cell(label, name) for each, label in ((run, model), (other, other_model)))
-        both = one is not None and two is not None
-        if both and not all(np.array_equal(one[column], two[column]) for column in ("quality", "flops")):
+        one, two = run.cell(model, name), other.cell(other_model, name)
+        if one is None or two is None:
+            continue
+        if not all(np.array_equal(one[column], two[column]) for column in ("quality", "flops")):
             return name
     return None

@@ -1,4 +1,7 @@
-"""What the files of a run folder say, key by key and column by column: of the right kind, or not used at all."""
+"""What the files of a run folder may hold, key by key and column by column.
+
+A file that holds anything else is refused as a whole.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +19,7 @@ Names = Annotated[list[str], AfterValidator(each_once)]
 
 
 class Part(BaseModel):
-    """Keys that a report reads; a manifest has more, which early ones lack."""
+    """A part of the manifest: the keys that a report reads. Others are ignored, and early manifests lack some."""
 
     model_config = ConfigDict(strict=True)
 
@@ -28,14 +31,14 @@ class Course(Part):
     live: list[float]
 
     @model_validator(mode="after")
-    def _pairs(self):
+    def _as_many_shares_as_steps(self):
         if len(self.step) != len(self.live):
             raise ValueError(f"a number for every step; received {len(self.live)} for {len(self.step)}")
         return self
 
 
 class Training(Part):
-    """What one training noted. live: mean share of live target tokens."""
+    """What one training noted. live: mean share of live target tokens. history: that share step by step."""
 
     live: float | None = None
     history: Course | None = None
@@ -49,7 +52,7 @@ class Objective(Part):
 
 
 class Settings(Part):
-    """The profile, as far as a report reads it. arguments: method → those of its objective."""
+    """The keys of the profile that a report reads. arguments: method → those of its objective."""
 
     arguments: dict[str, dict | None] | None = None
     data: dict = {}
@@ -63,7 +66,7 @@ class Cut(Part):
 
 
 class Kept(Part):
-    """What `keep` noted. extra: methods left out. examples: task → hash. signatures: task → that of its metric."""
+    """What `keep` noted. extra: methods that were left out. examples: task → hash. signatures: task → its metric's."""
 
     scheme: int = 1
     of: dict[str, str] = {}
@@ -91,7 +94,7 @@ class Imported(Part):
 
 
 class Manifest(Part):
-    """`manifest.json`. What has a default may be missing; what may also be null, older code wrote as null."""
+    """`manifest.json`. A key with a default may be missing; one that may also be null was written so by older code."""
 
     profile: str
     methods: Names
@@ -114,15 +117,15 @@ class Manifest(Part):
     imported: Imported = Field(default=None)  # only of imported answers
 
     @model_validator(mode="after")
-    def _every_task_is_kept(self):
+    def _kept_results_name_every_task(self):
         known = self.kept.examples.keys() & self.kept.signatures if self.kept else self.tasks
-        if absent := [name for name in self.tasks if name not in known]:
-            raise ValueError(f"kept results name examples and signature of every task, and not of {absent[0]}")
+        if unknown := [name for name in self.tasks if name not in known]:
+            raise ValueError(f"kept results name examples and signature of every task, and not of {unknown[0]}")
         return self
 
 
 def check_manifest(facts: Mapping, path: Path, remedy: str):
-    """Raises CatKerasError where a key of a manifest holds something that none does."""
+    """Raises CatKerasError if a key of a manifest holds a value that the key of no manifest holds, see `Manifest`."""
     try:
         Manifest.model_validate(dict(facts))
     except ValidationError as error:
@@ -141,18 +144,22 @@ def _number(kind: pyarrow.DataType) -> bool:
 
 
 def _list_of(inner: Callable[[pyarrow.DataType], bool]) -> Callable[[pyarrow.DataType], bool]:
-    # Where all lists are empty nobody knows of what.
+    # Where all lists are empty, Arrow does not know what they are lists of.
     return lambda kind: types.is_list(kind) and (inner(kind.value_type) or types.is_null(kind.value_type))
 
 
-# Options of one question, and tokens of one text: whatever claims more would fill the memory with empty ones.
-MOST = 10**6
 COUNTS = ("n_prompt", "n_answer", "n_options")
 GIVEN = ("confidence", "stated_confidence", "p_true", "agreement")  # what imported answers may say of themselves
+# Limit of the options of one question and the tokens of one text. A file that claims more options would fill the memory
+# with empty ones, see `columns.Examples`.
+LARGEST_COUNT = 10**6
+# Column → what its type must satisfy, and that in words.
 COLUMNS = {
     **dict.fromkeys(("model", "method", "task", "id", "group", "prompt", "target", "text"), (_text, "text")),
-    **dict.fromkeys(("seed", "n_prompt", "n_answer", "n_options", "answer"), (types.is_integer, "whole numbers")),
-    **dict.fromkeys(("flops", "seconds", "quality"), (_number, "numbers")),
+    **dict.fromkeys(
+        ("seed", "n_prompt", "n_answer", "n_options", "answer", "step"), (types.is_integer, "whole numbers")
+    ),
+    **dict.fromkeys(("flops", "seconds", "quality", "loss", "live"), (_number, "numbers")),
     **dict.fromkeys(GIVEN, (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
     **dict.fromkeys(("token_logprobs", "option_logprobs", "statistics"), (_list_of(_number), "lists of numbers")),
@@ -160,15 +167,17 @@ COLUMNS = {
 
 
 def check_columns(table: pyarrow.Table, path: Path, remedy: str):
-    """Raises CatKerasError where a column of a table is not of its kind, or has empty cells, in its lists too."""
+    """Raises CatKerasError if a column of a table has another type than its own, empty cells (also within lists), or
+    counts out of range.
+    """
     for name in table.column_names:
-        holds, words = COLUMNS[name]
+        is_valid, words = COLUMNS[name]
         kind, column = table.schema.field(name).type, table[name]
-        if not holds(kind):
+        if not is_valid(kind):
             raise CatKerasError(f"{path}: column {name} holds {words}; received {kind}. {remedy}")
-        inner = sum(part.flatten().null_count for part in column.chunks) if types.is_list(kind) else 0
-        if column.null_count or inner:
+        nulls_in_lists = sum(part.flatten().null_count for part in column.chunks) if types.is_list(kind) else 0
+        if column.null_count or nulls_in_lists:
             raise CatKerasError(f"{path} must have a value in every cell; {name} has not. {remedy}")
-        least, most = pyarrow.compute.min_max(column).as_py().values() if name in COUNTS else (None, None)
-        if least is not None and not (least >= 0 and most <= MOST):
-            raise CatKerasError(f"{path}: {name} lies in [0, {MOST}]; received {least} to {most}. {remedy}")
+        low, high = pyarrow.compute.min_max(column).as_py().values() if name in COUNTS else (None, None)
+        if low is not None and not (low >= 0 and high <= LARGEST_COUNT):
+            raise CatKerasError(f"{path}: {name} lies in [0, {LARGEST_COUNT}]; received {low} to {high}. {remedy}")

@@ -1,43 +1,46 @@
-"""Tables of what methods change: against the baseline, against each other, and against the paper's headline."""
+"""Tables of what methods change: against the baseline, against other methods, and against the paper's headline."""
 
 import math
 
 from benchmarks.report.numbers.changes import CAT, OBJECTIVES, POINTS, SAVING, Change, Changes
 from benchmarks.report.numbers.grids import split
 from benchmarks.report.numbers.intervals import RESAMPLES
-from benchmarks.report.numbers.resampled import RESAMPLES as CURVES
+from benchmarks.report.numbers.resampled_curves import RESAMPLES as CURVES
 from benchmarks.report.tables.main_tables import difference, marked
 from benchmarks.report.tables.render import Table, number, with_interval
 
 PERCENT = (100, 2)  # factor and digits
-BEYOND = "> 1"
+BEYOND = "> 1"  # an s_d that not even the oracle has
 
 
 def every_table(changes: Changes) -> list[Table]:
-    """Those of them that have something to say."""
-    found = [same_point_table(changes), changes_table(changes), others_table(changes)]
-    found += [] if changes.summary.run.imported else [headline_table(changes)]
-    return [table for table in found if table]
+    """The tables of this module that the run has numbers for."""
+    tables = [same_point_table(changes), changes_table(changes), others_table(changes)]
+    if not changes.summary.run.imported:  # whose models the paper says nothing of
+        tables.append(headline_table(changes))
+    return [table for table in tables if table]
 
 
 def same_point_table(changes: Changes) -> Table | None:
     """AUDC of every method at every point of a grid against the baseline's method there; None without a grid."""
-    found = changes.versus_same_point
-    if not found:
+    by_point = changes.versus_same_point
+    if not by_point:
         return None
-    methods, points = (tuple(dict.fromkeys(names)) for names in zip(*found, strict=True))
-    lines = [(point, *(_change(found.get((method, point))) for method in methods)) for point in points]
+    methods, points = (tuple(dict.fromkeys(names)) for names in zip(*by_point, strict=True))
+    lines = [(point, *(_change_text(by_point.get((method, point))) for method in methods)) for point in points]
     base = split(changes.summary.baseline)[0]
     notes = (
         f"AUDC ×100 minus that of {base} at the same point, with 95 % paired bootstrap intervals, {RESAMPLES:,} "
-        f"resamples; not corrected for {len(found)} comparisons.",
+        f"resamples; not corrected for {len(by_point)} comparisons.",
     )
     return Table(f"Against {base} at the same point of the grid", ("point", *methods), tuple(lines), notes=notes)
 
 
-def _change(found: Change | None, form: tuple[float, int] = PERCENT) -> str:
-    """A difference with its interval."""
-    return number(math.nan) if found is None else with_interval((found.estimate, found.low, found.high), *form)
+def _change_text(change: Change | None, form: tuple[float, int] = PERCENT) -> str:
+    """A difference with its interval, as text; `form`: factor and digits."""
+    if change is None:
+        return number(math.nan)
+    return with_interval((change.estimate, change.low, change.high), *form)
 
 
 def changes_table(changes: Changes) -> Table | None:
@@ -55,54 +58,57 @@ def changes_table(changes: Changes) -> Table | None:
         f"Δ cost at {target}, %": ("cost", (100, 1)),
         "Δ at the same cost": ("quality_same_cost", PERCENT),
     }
-    lines = [(marked(row), *(_cell(changes, row.method, *each) for each in measures.values())) for row in rows]
+    lines = [
+        (marked(row), *(_versus_baseline(changes, row.method, *measure) for measure in measures.values()))
+        for row in rows
+    ]
     over = " and over seeds" if len(summary.run.seeds) > 1 else "; one seed"
     notes = (
         f"Minus {summary.baseline} on the seeds that both have, with 95 % intervals: paired bootstrap over examples "
         f"within tasks{over}, {CURVES:,} resamples (AUDC {RESAMPLES:,}). Qualities ×100; alone: at 0 % deferral.",
         f"Cost at {target}, in % of what {summary.baseline} pays: of the quality that the cascade of "
         f"{summary.baseline} has at 50 % deferral. Same cost: the quality for what that cascade costs. Both on the "
-        "upper hull, and in every resample that resample's own."
-        + _unreached(changes, "cost", " Resamples that do not reach it count as dearer than any other: {}."),
+        "upper hull, and in every resample that resample's own." + _unreached_costs(changes),
     )
     return Table(
         f"What each method changes, against {summary.baseline}", ("method", *measures), tuple(lines), notes=notes
     )
 
 
-def _cell(changes: Changes, method: str, measure: str, form: tuple[float, int]) -> str:
-    found = changes.versus_baseline.get((changes.scopes[0].name, method, measure))
-    if found and measure == "audc":  # as the main table has it
+def _versus_baseline(changes: Changes, method: str, measure: str, form: tuple[float, int]) -> str:
+    change = changes.versus_baseline.get((changes.scopes[0].name, method, measure))
+    if change and measure == "audc":  # the same text as in the main table
         return difference(changes.summary.row(method))
-    return _change(found, form)
+    return _change_text(change, form)
 
 
-def _unreached(changes: Changes, measure: str, sentence: str) -> str:
-    every = (c for c in changes.versus_baseline.values() if (c.scope, c.measure) == (changes.scopes[0].name, measure))
-    found = [f"{c.method} {c.unreached} of {CURVES:,}" for c in every if c.unreached]
-    return sentence.format(", ".join(found)) if found else ""
+def _unreached_costs(changes: Changes) -> str:
+    """A sentence on the resamples in which a method does not reach the quality that costs are compared at, or ""."""
+    in_table = (c for c in changes.versus_baseline.values() if (c.scope, c.measure) == (changes.scopes[0].name, "cost"))
+    counts = [f"{c.method} {c.unreached} of {CURVES:,}" for c in in_table if c.unreached]
+    return f" Resamples that do not reach it count as dearer than any other: {', '.join(counts)}." if counts else ""
 
 
 def others_table(changes: Changes) -> Table | None:
     """AUDC of the CAT objectives against every other method; None without a method that is not of the paper."""
     run, summary = changes.summary.run, changes.summary
-    own = [name for name in CAT if name in run.methods]
-    if not own or set(run.methods) <= set(OBJECTIVES):
+    cat_methods = [name for name in CAT if name in run.methods]
+    if not cat_methods or set(run.methods) <= set(OBJECTIVES):
         return None
     others = [row for row in summary.rows if row.method != summary.baseline]
-    lines = [(marked(row), *(_against(changes, name, row.method) for name in own)) for row in others]
+    lines = [(marked(row), *(_against(changes, name, row.method) for name in cat_methods)) for row in others]
     notes = (
         f"AUDC ×100 of the method at the top minus that of the row, on the seeds that both have; 95 % paired bootstrap "
         f"interval, {RESAMPLES:,} resamples. Win or loss: p < 0.05 after Holm's correction for all rows of the column.",
     )
-    return Table("Against other methods", ("method", *own), tuple(lines), notes=notes)
+    return Table("Against other methods", ("method", *cat_methods), tuple(lines), notes=notes)
 
 
 def _against(changes: Changes, method: str, other: str) -> str:
-    found = changes.versus_others.get((method, other))
-    if found is None:
+    change = changes.versus_others.get((method, other))
+    if change is None:
         return "" if method == other else number(math.nan)
-    return _change(found) + ("" if found.outcome == "tie" else f" {found.outcome}")
+    return _change_text(change) + ("" if change.outcome == "tie" else f" {change.outcome}")
 
 
 def headline_table(changes: Changes) -> Table | None:
@@ -112,8 +118,9 @@ def headline_table(changes: Changes) -> Table | None:
         return None
     lines = []
     for row in summary.rows:
-        missing = _cell(changes, row.method, "quality_half_cost", PERCENT)
-        lines.append((marked(row), missing, number(row.s_d.mean, 2), *_needed(changes, row.method)))
+        gap = _versus_baseline(changes, row.method, "quality_half_cost", PERCENT)
+        needed = [BEYOND if math.isinf(s_d) else number(s_d, 2) for s_d in changes.needed(row.method)]
+        lines.append((marked(row), gap, number(row.s_d.mean, 2), *needed))
     names = (f"quality at half the cost, minus {number(100 * summary.target)}", "s_d", "s_d for half the cost")
     points = f"{100 * POINTS:+.0f} points"
     notes = (
@@ -125,7 +132,3 @@ def headline_table(changes: Changes) -> Table | None:
     )
     title = "What the paper's headline would take"
     return Table(title, ("method", *names, f"s_d for {points}"), tuple(lines), notes=notes)
-
-
-def _needed(changes: Changes, method: str) -> list[str]:
-    return [BEYOND if math.isinf(value) else number(value, 2) for value in changes.needed(method)]

@@ -1,4 +1,4 @@
-"""What a grid of training settings says: for every method the point that did best, see `Profile.grid`."""
+"""The table of a grid of training settings, see `Profile.grid`: the best point of every method."""
 
 from benchmarks.report.numbers import grids
 from benchmarks.report.numbers.summary import Row, Summary
@@ -6,7 +6,7 @@ from benchmarks.report.tables.render import Table, number
 
 
 def table(summary: Summary) -> Table | None:
-    """The best point of every method, how far it is ahead of its next and of its worst; None without a grid."""
+    """The best point of every method, and its lead over the next best and over the worst; None without a grid."""
     lines = [_line(method, rows) for method, rows in grids.points(summary).items()]
     split = summary.run.manifest.get("settings", {}).get("data", {}).get("evaluate", "test")
     notes = (
@@ -19,7 +19,7 @@ def table(summary: Summary) -> Table | None:
 
 
 def _line(method: str, rows: list[Row]) -> tuple[str, ...]:
-    best, others = rows[0], rows[1:]
-    ahead = [100 * (best.audc.mean - row.audc.mean) for row in others]
-    gaps = (number(ahead[0], 2, sign=True), number(ahead[-1], 2, sign=True)) if ahead else ("", "")
-    return (method, str(len(rows)), grids.split(best.name)[1], number(100 * best.audc.mean, 2), *gaps)
+    best, *others = rows
+    leads = [number(100 * (best.audc.mean - row.audc.mean), 2, sign=True) for row in others] or [""]
+    point = grids.split(best.name)[1]
+    return (method, str(len(rows)), point, number(100 * best.audc.mean, 2), leads[0], leads[-1])

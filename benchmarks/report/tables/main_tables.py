@@ -1,4 +1,4 @@
-"""The tables of a report: which numbers stand where, and the notes that say what they mean."""
+"""The main tables of a report, by method, by task and by stratum, with notes on what their numbers mean."""
 
 import math
 
@@ -8,13 +8,12 @@ from benchmarks.report.numbers.summary import RATES, RESAMPLES, Measured, Row, S
 from benchmarks.report.reading.load import START
 from benchmarks.report.tables.render import Table, number, with_interval
 
-MARK = "†"
-ONE_RUN = "One run of each model: the interval does not cover what another run of it would answer."
+MARK = "†"  # beside a name or number whose average lacks something that a note names
 RATE_COLUMNS = tuple(f"{rate:.0%}" for rate in RATES)
 
 
 def unit(summary: Summary) -> tuple[float, str]:
-    """A unit in which the large model's cost has few digits."""
+    """Size and name of a unit in which the large model's cost has few digits."""
     return costs.base(summary.run).unit(summary.large_cost)
 
 
@@ -27,7 +26,7 @@ def _plain(value: Measured, detail: bool) -> str:
 
 
 def marked(row: Row) -> str:
-    """Name of a row, with a mark when its averages lack something."""
+    """Name of a row, with `MARK` when its averages lack something."""
     return f"{row.name} {MARK}" if row.holes else row.name
 
 
@@ -36,7 +35,8 @@ def difference(row: Row) -> str:
     return "" if row.difference is None else with_interval(row.difference)
 
 
-def _cost(summary: Summary, row: Row, detail: bool) -> str:
+def _matched_cost(summary: Summary, row: Row, detail: bool) -> str:
+    """The cost at which a row reaches the target quality, and its share of the large model's cost."""
     if math.isnan(row.cost.mean):
         return number(math.nan) if row.curve is None or math.isnan(summary.target) else "not reached"
     size, _ = unit(summary)
@@ -72,6 +72,7 @@ def main_table(summary: Summary, detail: bool) -> Table:
 
 
 def cost_name(summary: Summary) -> str:
+    """Header of the cost column."""
     return f"{unit(summary)[1]}\nat {number(100 * summary.target)}"
 
 
@@ -83,13 +84,13 @@ def _line(summary: Summary, row: Row, detail: bool) -> tuple[str, ...]:
         difference(row),
         _plain(row.s_d, True),
         _plain(row.auroc, detail) + (f" {MARK}" if row.alike else "") if row.method else "",
-        _cost(summary, row, detail),
+        _matched_cost(summary, row, detail),
         *(() if summary.run.imported else (f"{row.live.mean:.0%}" if not math.isnan(row.live.mean) else "",)),
     )
 
 
 def _single_models(summary: Summary, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The models alone and the best possible predictor: one quality and, for models, their own cost."""
+    """Lines of the models alone and of the best possible predictor: one quality and, for models, their own cost."""
     baseline, (size, _) = summary.row(summary.baseline), unit(summary)
 
     def line(name, rate, quality, cost=math.nan):
@@ -100,9 +101,10 @@ def _single_models(summary: Summary, columns: tuple[str, ...]) -> list[tuple[str
         return tuple(cells.values())
 
     mark = f" {MARK}" if len(summary.run.covered) < len(summary.run.tasks) else ""
-    small = (baseline.quality[0].mean, baseline.curve.cost[0]) if baseline.curve else (math.nan, math.nan)
+    baseline_mark = f" {MARK}" if baseline.holes else ""
+    quality, cost = (baseline.quality[0].mean, baseline.curve.cost[0]) if baseline.curve else (math.nan, math.nan)
     lines = [
-        line(f"small alone ({summary.baseline}){f' {MARK}' if baseline.holes else ''}", 0, *small),
+        line(f"small alone ({summary.baseline}){baseline_mark}", 0, quality, cost),
         line(f"large alone{mark}", 1, summary.large_quality, summary.large_cost),
     ]
     if summary.run.bayes is not None:
@@ -117,8 +119,6 @@ def _main_notes(summary: Summary) -> tuple[str, ...]:
     seeds = (
         f"{len(run.seeds)} seeds: means ± standard deviation; resampling so few seeds makes intervals rather narrow."
         if several
-        else ONE_RUN
-        if run.imported
         else "One seed: the interval does not cover what another seed would change."
     )
     tasks = (
@@ -141,7 +141,7 @@ def _main_notes(summary: Summary) -> tuple[str, ...]:
 
 
 def hole_notes(summary: Summary) -> list[str]:
-    """What each marked row or number lacks."""
+    """Notes on what each marked row or number lacks."""
     rows = (*summary.rows, *summary.references)
     alike = dict.fromkeys(name for row in rows for name in row.alike)
     notes = [f"{MARK} {row.name}: {'; '.join(row.holes)}." for row in rows if row.holes]
@@ -152,18 +152,18 @@ def task_table(summary: Summary, rows: list[Record]) -> Table:
     """Per task: both models alone and the AUDC of each method, means over the seeds that are there."""
     run, lines = summary.run, []
     for name in run.tasks:
-        own = [row for row in rows if row["task"] == name]
-        by_method = {m: [row for row in own if row["method"] == m and row["status"] == "ok"] for m in run.methods}
-        base = by_method[summary.baseline]
-        audc = [_task_mean(by_method[m], "audc", len(run.seeds)) for m in run.methods]
-        small = _task_mean(base, "small_quality", len(run.seeds))
+        of_task = [row for row in rows if row["task"] == name and row["status"] == "ok"]
+        by_method = {method: [row for row in of_task if row["method"] == method] for method in run.methods}
+        audc = [_mean_over_seeds(by_method[method], "audc", len(run.seeds)) for method in run.methods]
+        small = _mean_over_seeds(by_method[summary.baseline], "small_quality", len(run.seeds))
         large = number(100 * run.large[name]["quality"].mean()) if name in run.large else number(math.nan)
         lines.append((name, str(len(run.examples[name])), small, large, *audc))
     notes = (f"AUDC ×100, mean over seeds; {MARK} lacks a seed. small: {summary.baseline} alone.",)
     return Table("AUDC (×100) by task", ("task", "n", "small", "large", *run.methods), tuple(lines), notes=notes)
 
 
-def _task_mean(rows: list[Record], key: str, expected: int) -> str:
+def _mean_over_seeds(rows: list[Record], key: str, expected: int) -> str:
+    """Mean ×100 of a column, as text; with `MARK` where there are fewer rows than expected seeds."""
     if not rows:
         return number(math.nan)
     mean = number(100 * sum(row[key] for row in rows) / len(rows))
@@ -175,8 +175,9 @@ def official_table(summary: Summary, rows: list[Record]) -> Table:
     run, lines = summary.run, []
     for name in run.tasks:
         key, values = headline(run, rows, name)
-        means = [values[m].mean if values else math.nan for m in (*run.methods, "large")]
-        lines.append((name, key, *(number(mean, 3 if key == "matthews" else 1) for mean in means)))
+        means = [values[model].mean if values else math.nan for model in (*run.methods, "large")]
+        digits = 3 if key == "matthews" else 1  # it lies in [-1, 1]
+        lines.append((name, key, *(number(mean, digits) for mean in means)))
     signatures = {row["metric"]: None for row in rows if "version:" in str(row["metric"])}
     notes = ("Means over the seeds that are there; all numbers by seed in tasks.csv.", *signatures)
     columns = ("task", "metric", *(f"{m} alone" for m in run.methods), "large alone")
@@ -188,11 +189,11 @@ def strata_table(summary: Summary) -> Table | None:
     if not summary.strata:
         return None
     run = summary.run
-    names = {m: marked(summary.row(m)) for m in run.methods} | {"large": "large"}
-    groups = [values for _, values in summary.strata.values()]
-    rows = tuple((shown, *(_percent(values[name], True) for values in groups)) for name, shown in names.items())
-    short = [f"{group}: {count}" for group, (count, _) in summary.strata.items() if count < len(run.covered)]
-    notes = (f"Not every task has every group; tasks averaged over, {', '.join(short)}.",) if short else ()
+    labels = {method: marked(summary.row(method)) for method in run.methods} | {"large": "large"}
+    strata = [values for _, values in summary.strata.values()]
+    rows = tuple((label, *(_percent(values[model], True) for values in strata)) for model, label in labels.items())
+    partial = [f"{group}: {count}" for group, (count, _) in summary.strata.items() if count < len(run.covered)]
+    notes = (f"Not every task has every group; tasks averaged over, {', '.join(partial)}.",) if partial else ()
     return Table("Quality (×100) of the models alone, by stratum", ("model", *summary.strata), rows, 1, notes)
 
 

@@ -1,4 +1,4 @@
-"""A table of ready-made text, and its three looks: rich for the console, Markdown for the file, CSV for programs."""
+"""A table of text, printed on the console or written as Markdown; numbers as text; and records as CSV for programs."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-NOTHING = "–"
+NOTHING = "–"  # in place of a number that is not defined
 GAP = 2  # blanks between columns on the console
 
 
@@ -33,32 +33,28 @@ class Table:
 
     def fitted(self, width: int) -> list["Table"]:
         """The table, cut between columns into parts of at most `width` characters; each repeats the first column."""
-        widths = [max(len(cell) for cell in column) for column in zip(_lines(self.columns), *self.rows, strict=True)]
+        headers = [max(header.split("\n"), key=len) for header in self.columns]  # the longest line of each
+        widths = [max(len(cell) for cell in column) for column in zip(headers, *self.rows, strict=True)]
         parts: list[list[int]] = [[]]
         for i in range(1, len(widths)):
             if parts[-1] and widths[0] + sum(widths[j] + GAP for j in (*parts[-1], i)) > width:
                 parts.append([])
             parts[-1].append(i)
-        tables = [self._columns(part) for part in parts]
+        tables = [self._part(columns) for columns in parts]
         tables = [tables[0], *(replace(table, title=f"{self.title} (continued)") for table in tables[1:])]
         return [replace(table, notes=()) for table in tables[:-1]] + tables[-1:]
 
-    def _columns(self, chosen: Sequence[int]) -> "Table":
-        """The first and the chosen columns; references that say nothing there are left out."""
-        first = len(self.rows) - self.references
-        rows = [(i, (row[0], *(row[j] for j in chosen))) for i, row in enumerate(self.rows)]
-        rows = [(i, row) for i, row in rows if i < first or any(row[1:])]
+    def _part(self, columns: Sequence[int]) -> "Table":
+        """The first column and those at the given places; references whose cells are all empty there are left out."""
+        first_reference = len(self.rows) - self.references
+        rows = [(i, (row[0], *(row[j] for j in columns))) for i, row in enumerate(self.rows)]
+        rows = [(i, row) for i, row in rows if i < first_reference or any(row[1:])]
         return replace(
             self,
-            columns=tuple(self.columns[j] for j in (0, *chosen)),
+            columns=tuple(self.columns[j] for j in (0, *columns)),
             rows=tuple(row for _, row in rows),
-            references=sum(i >= first for i, _ in rows),
+            references=sum(i >= first_reference for i, _ in rows),
         )
-
-
-def _lines(headers: Sequence[str]) -> list[str]:
-    """The longest line of each header."""
-    return [max(header.split("\n"), key=len) for header in headers]
 
 
 def number(value: float, digits: int = 1, sd: float = math.nan, sign: bool = False) -> str:
@@ -70,10 +66,10 @@ def number(value: float, digits: int = 1, sd: float = math.nan, sign: bool = Fal
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """`+0.26`; a difference that rounds to nothing is `+0.00`, one without a bound `+∞` or `-∞`."""
+    """A difference: `+0.26`, `+0.00` where it rounds to zero from either side, `+∞` or `-∞` where it is infinite."""
     if math.isinf(value):
         return "+∞" if value > 0 else "-∞"
-    return number(round(value, digits) + 0.0, digits, sign=True)  # no -0
+    return number(round(value, digits) + 0.0, digits, sign=True)  # the sum turns -0.0 into 0.0
 
 
 def with_interval(values: Sequence[float], scale: float = 100, digits: int = 2) -> str:
@@ -95,7 +91,7 @@ def print_table(table: Table, console: Console):
 
 
 def _rich(table: Table) -> RichTable:
-    # Every second of the gap's blanks is the box's divider, the other one padding.
+    # Of the gap between columns, one blank is the divider of the box and the rest is padding.
     out = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for i, name in enumerate(table.columns):
         out.add_column(Text(name), justify="right" if i else "left", no_wrap=True)
@@ -107,6 +103,8 @@ def _rich(table: Table) -> RichTable:
 
 
 def markdown(table: Table) -> str:
+    """The table with its title and notes as Markdown."""
+
     def line(cells):
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 

@@ -1,27 +1,30 @@
 """Data that the project generates itself: four small tasks whose best possible quality is known exactly.
 
-Why they are made as they are. A cascade can help only where models differ, and cascade-aware training claims to help by
-leaving alone what nobody can predict. To test that claim one needs to know, for every example, which of three cases
-it is, and real data never say. So every example here belongs to a stratum, written into `Example.group`:
+Why they are made as they are: a cascade can help only where the models differ, and cascade-aware training claims to
+help by not training the small model on what nobody can predict. To test that claim, one needs to know of every example
+whether a small model can answer it, only a large one, or nobody. Real data never say. So every example here belongs to
+a stratum, which is written into `Example.group`:
 
     easy    a rule with few, frequent words; a small language model learns it
-    hard    a rule that takes a larger one: by *memory* (many facts, words or irregular forms, each seen a few times in
-            training) or by *composition* (negation, contrast, reordering, agreement)
-    noise   one word of the answer is drawn uniformly from K alternatives, afresh for every example; nobody beats 1/K.
-            The prompt shows that the example is of this kind, so that a model can know that it does not know
+    hard    a rule that takes a larger model, because of *memory* (many facts, words or irregular forms, each seen a few
+            times in training) or of *composition* (negation, contrast, reordering, agreement)
+    noise   one word of the answer is drawn uniformly from K alternatives, afresh for every example, so that nobody is
+            right more often than 1/K. The prompt shows that the example is of this kind, so that a model can know that
+            it does not know
 
-The strata are kinds of *rules*; nothing about a loss, a deferral score or a model enters them, and every objective gets
-the same examples. The knobs (shares, numbers of rare words, ...) are fields of the four `World`s, to be turned only
-until the large model is clearly better than the small one and neither is at floor or ceiling, never until an objective
-wins. Which examples a small model fails is for the run to find out: "hard" is an intention, not a measurement.
+The strata are kinds of *rules*. They do not depend on any loss, deferral score or model, and every objective gets the
+same examples. The knobs (shares, numbers of rare words, ...) are fields of the four `World`s. They may be turned until
+the large model is clearly better than the small one and neither is at floor or ceiling, but never until an objective
+wins. Which examples a small model fails on is for the run to find out: "hard" is an intention, not a measurement.
 
-In noise examples the rest of the target follows from the prompt, because objectives act per token; by exact match such
-an example is right with probability 1/K all the same. Hence the Bayes-optimal quality: easy + hard + noise / K.
+In noise examples the rest of the target follows from the prompt, because objectives act per token. By exact match such
+an example is still right with probability 1/K. Hence the Bayes-optimal quality is easy + hard + noise / K.
 
-The world (lexicons, facts, irregular forms) is the same in all splits, the texts are disjoint: test asks held-out
-combinations, not held-out words. For `embedded_lookup` that means known facts in phrasings not seen with that fact, and
-few distinct easy questions. A rare item that training shows r times on average is missing from it with probability
-exp(-r); at the default knobs and 4000 rows r is at least 4, which costs a task well under 1 % of its Bayes quality.
+The world (lexicons, facts, irregular forms) is the same in all splits, but their texts are disjoint: the test split
+asks for held-out combinations, not for held-out words. For `embedded_lookup` that means known facts in phrasings that
+were not seen with that fact, and few distinct easy questions. A rare item that training shows r times on average is
+missing from it with probability exp(-r). At the default knobs and 4000 rows r is at least 4, which costs a task well
+under 1 % of its Bayes quality.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +39,7 @@ from benchmarks.tasks.embedded.world import SPLIT_EIGHTHS, WORLD_SEED, World
 from benchmarks.tasks.task import Task, register
 from cat_keras.errors import unknown_name
 
-# The difficulty of the suite, in one place per task: pass knobs here.
+# The difficulty of each task is set here: pass knobs to its world.
 WORLDS: dict[str, World] = {world.name: world for world in (Classify(), Translate(), Describe(), Lookup())}
 SIZES = {"train": 8000, "validation": 500, "test": 500}
 
@@ -71,7 +74,7 @@ class Embedded:
             yield f"{part}-{index}", self.world.row(part, index, self.seed)
 
     def identity(self) -> dict:
-        """What the rows follow from, save the code of the rules, for which the version of the task stands."""
+        """All that the rows depend on except the code of the rules, for which the version of the task stands."""
         knobs = {"name": self.world.name, "world_seed": WORLD_SEED, **asdict(self.world)}
         return {"embedded": knobs, "seed": self.seed, "sizes": dict(self.sizes)}
 
@@ -91,17 +94,18 @@ def bayes_quality(name: str) -> float:
 
 
 def with_noise(tasks: Iterable[Task], noise: float) -> tuple[Task, ...]:
-    """The tasks, the embedded ones among them with another share of questions that nobody can answer.
+    """The same tasks, but the embedded ones with another share of questions that nobody can answer.
 
     Args:
-        tasks: any. noise: that share, 0 to 1; easy and hard questions divide the rest as before.
+        tasks: any tasks. noise: that share, 0 to 1; easy and hard questions divide the rest as before.
     """
-    return tuple(_noisy(t, noise) if isinstance(t.source, Embedded) else t for t in tasks)
-
-
-def _noisy(task: Task, noise: float) -> Task:
-    world = task.source.world
-    return replace(task, source=replace(task.source, world=replace(world, shares=world.shares.with_noise(noise))))
+    changed = []
+    for task in tasks:
+        if isinstance(task.source, Embedded):
+            shares = task.source.world.shares.with_noise(noise)
+            task = replace(task, source=replace(task.source, world=replace(task.source.world, shares=shares)))
+        changed.append(task)
+    return tuple(changed)
 
 
 def _task(world: World) -> Task:

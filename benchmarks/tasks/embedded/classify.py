@@ -1,4 +1,4 @@
-"""Mood of a person, in one word out of four: classification with options.
+"""The embedded task `embedded_classify`: the mood of a person, in one word out of four.
 
 easy    a common mood word decides: "Anna is very happy today." -> glad
 hard    *tail*: one of many rare, invented mood words decides ("Anna is very bledun today.")
@@ -37,8 +37,12 @@ TURNS = (
 
 @dataclass(frozen=True)
 class Classify(World):
-    """Knobs: `tail_words` rare mood words per option, `turn_share`, the share of *turn* among the hard examples, and
-    `negated`, the probability of "not" before each of its moods."""
+    """The world of moods.
+
+    Attributes:
+        shares: of the strata. tail_words: number of rare mood words per option.
+        turn_share: share of *turn* among the hard examples. negated: probability of "not" before each mood of a *turn*.
+    """
 
     shares: Shares = field(default_factory=Shares)
     tail_words: int = 50
@@ -55,9 +59,9 @@ class Classify(World):
 
     @cached_property
     def tail(self) -> dict[str, tuple[str, ...]]:
-        """The rare words of each mood."""
-        rare = words("mood", self.tail_words * len(MOODS))
-        return {mood: rare[i :: len(MOODS)] for i, mood in enumerate(MOODS)}
+        """Mood → its rare words."""
+        rare_words = words("mood", self.tail_words * len(MOODS))
+        return {mood: rare_words[i :: len(MOODS)] for i, mood in enumerate(MOODS)}
 
     def easy(self, rng: random.Random) -> Question:
         mood = rng.choice(MOODS)
@@ -80,8 +84,8 @@ class Classify(World):
         moods = rng.sample(MOODS, 2)
         negated = [chance(rng, self.negated), chance(rng, self.negated)]
         a, b = (("not " if no else "") + rng.choice(COMMON[mood]) for mood, no in zip(moods, negated, strict=True))
-        held = 0 if first_holds else 1
-        answer = OPPOSITE[moods[held]] if negated[held] else moods[held]
+        now = 0 if first_holds else 1
+        answer = OPPOSITE[moods[now]] if negated[now] else moods[now]
         return Question(template.format(name=rng.choice(NAMES), a=a, b=b), (answer,), "turn")
 
 

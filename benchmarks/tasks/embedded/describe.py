@@ -1,11 +1,11 @@
-"""A record, written like a predicate with its arguments, told in one sentence: structure to text.
+"""The embedded task `embedded_describe`: a record, written like a predicate with its arguments, told in one sentence.
 
 easy    every argument has its place in the sentence: "pet(Adam, red, dog)" -> "Adam has a red dog."
 hard    *plural*: many invented nouns, each with one of several plural endings that must be known by heart:
         "many(Lena, 3, kugit)" -> "Lena has three kugitla."
-        *rival*: a negated trait is told as its opposite, and the rival is the opposite of that:
+        *rival*: a negated trait is told as its opposite, and the rival has the opposite of that:
         "rival(Eric, not poor, Dora)" -> "Eric is rich, but Dora is poor."
-noise   "day(Adam, red, dog)" opens with one of four words, in free variation; the rest of the sentence is easy
+noise   the sentence for "day(Adam, red, dog)" opens with one of four words, drawn at random; the rest of it is easy
 """
 
 import random
@@ -25,7 +25,12 @@ OPENERS = ("Once", "Today", "Lately", "Often")
 
 @dataclass(frozen=True)
 class Describe(World):
-    """Knobs: `tail_nouns` with irregular plurals, the number of `endings`, and `rival_share` of the hard examples."""
+    """The world of records.
+
+    Attributes:
+        shares: of the strata. tail_nouns: number of nouns with irregular plurals. endings: number of plural endings.
+        rival_share: share of *rival* among the hard examples.
+    """
 
     shares: Shares = field(default_factory=Shares)
     tail_nouns: int = 60
@@ -45,7 +50,7 @@ class Describe(World):
         return words("thing", self.tail_nouns)
 
     def plural(self, noun: str) -> str:
-        """The irregular plural of a noun: the noun with the ending it happens to take."""
+        """The irregular plural of a noun: the noun with the ending that it has in this world."""
         return noun + fixed("plural", noun).choice(words("ending", self.endings, syllables=1))
 
     def easy(self, rng: random.Random) -> Question:
@@ -68,9 +73,9 @@ class Describe(World):
     def _rival(self, rng: random.Random) -> Question:
         name, rival = rng.sample(NAMES, 2)
         trait = rng.choice(list(OPPOSITE))
-        shown = f"not {OPPOSITE[trait]}" if chance(rng, 0.5) else trait
+        trait_text = f"not {OPPOSITE[trait]}" if chance(rng, 0.5) else trait
         answer = f"{name} is {trait}, but {rival} is {OPPOSITE[trait]}."
-        return Question(_record("rival", name, shown, rival), (answer,), "rival")
+        return Question(_record("rival", name, trait_text, rival), (answer,), "rival")
 
 
 def _pet(rng: random.Random) -> tuple[str, str, str]:

@@ -1,12 +1,12 @@
-"""Facts about people, asked without any text to read them from: closed-book lookup.
+"""The embedded task `embedded_lookup`: facts about people, asked without a text to read them from (closed book).
 
 easy    facts about a few well-known people, each seen many times: "Where does Anna live?" -> Podarn
 hard    *tail*: facts about many people, each seen only a few times in training
         *pair*: who has a given trade in a given town; a table of two keys, each cell seen only a few times
 noise   tomorrow's weather in a town: uniform over four answers
 
-Closed-book facts must be seen before they can be asked, so the three splits share their facts. What splits never
-share is a question: a fact can be phrased in 48 ways and each phrasing belongs to one split.
+Closed-book facts must be seen before they can be asked for, so the three splits share their facts. They never share a
+question: a fact can be asked for in 48 phrasings, and each phrasing belongs to one split.
 """
 
 import random
@@ -68,10 +68,14 @@ RELATIONS = ("home", "trade", "pet")
 
 @dataclass(frozen=True)
 class Lookup(World):
-    """Knobs: `tail_people` (three facts each), `pairs` in the trade-by-town table, `pair_share` of the hard examples.
+    """The world of facts.
 
     The expected number of training examples per tail fact is
     `n_train * shares.hard * (1 - pair_share) / (3 * tail_people)`.
+
+    Attributes:
+        shares: of the strata. tail_people: number of people of the tail, with three facts each.
+        pairs: number of cells in the trade-by-town table. pair_share: share of *pair* among the hard examples.
     """
 
     shares: Shares = field(default_factory=Shares)
@@ -92,15 +96,15 @@ class Lookup(World):
 
     @cached_property
     def people(self) -> tuple[str, ...]:
-        """The many people of the tail."""
+        """The many people whose facts are rare."""
         return tuple(word.capitalize() for word in words("person", self.tail_people))
 
     @cached_property
     def cells(self) -> tuple[tuple[str, str], ...]:
         """The (trade, town) cells that are asked about."""
-        every = [(trade, town) for trade in TRADES for town in self.towns]
-        fixed("cells").shuffle(every)
-        return tuple(every[: self.pairs])
+        cells = [(trade, town) for trade in TRADES for town in self.towns]
+        fixed("cells").shuffle(cells)
+        return tuple(cells[: self.pairs])
 
     def fact(self, relation: str, person: str) -> str:
         """The value of a relation for a person."""

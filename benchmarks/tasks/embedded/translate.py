@@ -1,12 +1,12 @@
-"""From one invented language, Sil, into another, Vod.
+"""The embedded task `embedded_translate`: from one invented language, Sil, into another, Vod.
 
-Sil says subject, verb, object, adjective; Vod says subject, adjective, object, verb.
+The order of words is subject, verb, object, adjective in Sil, and subject, adjective, object, verb in Vod.
 
 easy    a few common words, translated one by one and put in the order of Vod
 hard    *tail*: one of many rare nouns, each with its own Vod word
         *grammar*: particles of Sil that act at a distance; a passive swaps subject and object, a negation moves to the
         front, and a plural subject makes the verb agree with the gender of the noun
-noise   a Sil sentence that ends in the polite particle ends in Vod with one of four particles, in free variation
+noise   a Sil sentence that ends in the polite particle ends in Vod with one of four particles, drawn at random
 """
 
 import random
@@ -22,7 +22,12 @@ POLITE_FORMS = 4
 
 @dataclass(frozen=True)
 class Translate(World):
-    """Knobs: `tail_nouns` rare nouns and `grammar_share`, the share of *grammar* among the hard examples."""
+    """The world of two languages.
+
+    Attributes:
+        shares: of the strata. tail_nouns: number of rare nouns.
+        grammar_share: share of *grammar* among the hard examples.
+    """
 
     shares: Shares = field(default_factory=Shares)
     tail_nouns: int = 60
@@ -66,7 +71,7 @@ class Translate(World):
         return words("target", 1 + GENDERS + POLITE_FORMS, syllables=1)
 
     def gender(self, noun: str) -> int:
-        """The gender of a Sil noun, a whim of the language."""
+        """The gender of a Sil noun, 0 to GENDERS - 1; nothing in the noun shows it."""
         return fixed("gender", noun).randrange(GENDERS)
 
     def easy(self, rng: random.Random) -> Question:
@@ -78,13 +83,13 @@ class Translate(World):
 
     def noise(self, rng: random.Random) -> Question:
         clause = self._clause(rng)
-        said = self._translate(clause)
-        polite = self.vod_particles[1 + GENDERS :]
+        translation = self._translate(clause)
+        polite_particles = self.vod_particles[1 + GENDERS :]
         text = " ".join([*clause, self.particles["polite"]])
-        return Question(text, tuple(f"{said} {particle}" for particle in polite), "polite")
+        return Question(text, tuple(f"{translation} {particle}" for particle in polite_particles), "polite")
 
     def _clause(self, rng: random.Random) -> list[str]:
-        """Subject, verb, object and, half of the time, an adjective of the object."""
+        """Subject, verb, object and, half of the time, an adjective for the object."""
         subject, thing = rng.sample(self.common["noun"], 2)
         adjective = [rng.choice(self.common["adjective"])] if chance(rng, 0.5) else []
         return [subject, rng.choice(self.common["verb"]), thing, *adjective]
@@ -99,14 +104,14 @@ class Translate(World):
         return Question(" ".join(clause), (self._translate(clause),), "tail")
 
     def _grammar(self, rng: random.Random) -> Question:
-        """At least two of passive, negation and plural."""
+        """A clause with at least two of passive, negation and plural; a factor 0 leaves out the particle of one."""
         passive, negated, plural = rng.choice(((1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)))
         subject, verb, thing = self._clause(rng)[:3]
         actor = [self.particles["plural"]] * plural + [subject]
         first, last = ([thing], actor) if passive else (actor, [thing])
         opening = [self.particles["passive"]] * passive
-        spoken = [*opening, *first, verb, *[self.particles["not"]] * negated, *last]
+        sentence = [*opening, *first, verb, *[self.particles["not"]] * negated, *last]
         agreement = [self.vod_particles[1 + self.gender(subject)]] * plural
         negation = [self.vod_particles[0]] * negated
         answer = [*negation, self.vod[subject], self.vod[thing], self.vod[verb], *agreement]
-        return Question(" ".join(spoken), (" ".join(answer),), "grammar")
+        return Question(" ".join(sentence), (" ".join(answer),), "grammar")

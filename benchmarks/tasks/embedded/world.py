@@ -1,11 +1,11 @@
-"""The ground the embedded tasks stand on: strata, invented words, and which example belongs to which split.
+"""What the embedded tasks have in common: strata, invented words, and which example belongs to which split.
 
-Everything here is pure arithmetic on seeds. Two kinds of randomness never mix:
+Everything here is computed from seeds. There are two kinds of randomness, which never mix:
 
-* the **world** (lexicons, fact tables, irregular forms) comes from `WORLD_SEED` and is the same in every split and for
-  every data seed, because a closed-book fact can only be asked if it could be learned;
-* the **sample** (which sentence is example i) comes from (seed, task, split, i) alone, so a smaller data set is a
-  prefix of a larger one, whoever asks and in whatever order.
+* the **world** (lexicons, fact tables, irregular forms) comes from `WORLD_SEED`. It is the same in every split and for
+  every data seed, because a closed-book fact can only be asked for if it could be learned;
+* the **sample** (which sentence is example i) comes from (seed, task, split, i) alone. So a smaller data set is a
+  prefix of a larger one, and the order in which examples are made does not matter.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from cat_keras.errors import CatKerasError, unknown_name
 
 WORLD_SEED = 2406
 STRATA = ("easy", "hard", "noise")
-# A text belongs to exactly one split, by its hash; these are eighths of the space of texts.
+# The hash of a text says in which eighth of all texts it is, and so to which split it belongs.
 SPLIT_EIGHTHS = {"test": (0,), "validation": (1,), "train": (2, 3, 4, 5, 6, 7)}
-# A rule whose texts all hash away from a split can never serve it; that is a bug of the task, not bad luck.
+# So many texts are drawn for one example. If none of them falls into the split, the rule has too few texts.
 MAX_DRAWS = 2000
 
 
@@ -42,9 +42,9 @@ class Shares:
             raise CatKerasError(f"Shares of strata must be at least 0 and sum to 1. Received: {self}")
 
     def with_noise(self, noise: float) -> "Shares":
-        """Another share of noise, 0 to 1; easy and hard divide the rest as before."""
-        rest = (1 - noise) / (self.easy + self.hard)
-        return Shares(self.easy * rest, self.hard * rest, noise)
+        """The shares with another one of noise, 0 to 1; easy and hard divide the rest as before."""
+        scale = (1 - noise) / (self.easy + self.hard)
+        return Shares(self.easy * scale, self.hard * scale, noise)
 
     def pick(self, rng: random.Random) -> str:
         """Draws the name of a stratum."""
@@ -54,11 +54,11 @@ class Shares:
 
 @dataclass(frozen=True)
 class Question:
-    """What a rule of a task produces: a text and every answer that is equally likely to be the right one.
+    """What a rule of a task produces: a text, and all answers that are equally likely to be right.
 
     Attributes:
-        text: what the prompt is about. answers: one, or the K alternatives of a noise question.
-        rule: name of the rule, finer than the stratum.
+        text: what the prompt is about. answers: one answer, or the K alternatives of a noise question.
+        rule: name of the rule; a stratum may have several.
     """
 
     text: str
@@ -67,7 +67,12 @@ class Question:
 
 
 class World(ABC):
-    """One embedded task: its knobs are the fields of the subclass, its rules the three methods below."""
+    """One embedded task. Its knobs are the fields of the subclass, and its rules are the three methods of the strata.
+
+    Attributes:
+        name, cluster, kind, metric, options: as of a `Task`. template: of the prompt, with a place for `{text}`.
+        shares: of the strata. ways: K, the number of alternatives of a noise question.
+    """
 
     name: str
     cluster: str
@@ -79,13 +84,16 @@ class World(ABC):
     options: tuple[str, ...] = ()
 
     @abstractmethod
-    def easy(self, rng: random.Random) -> Question: ...
+    def easy(self, rng: random.Random) -> Question:
+        """Draws a question that a small model can learn to answer."""
 
     @abstractmethod
-    def hard(self, rng: random.Random) -> Question: ...
+    def hard(self, rng: random.Random) -> Question:
+        """Draws a question that takes a larger model."""
 
     @abstractmethod
-    def noise(self, rng: random.Random) -> Question: ...
+    def noise(self, rng: random.Random) -> Question:
+        """Draws a question with `ways` answers, of which chance decides."""
 
     @property
     def bayes_quality(self) -> float:
@@ -93,7 +101,7 @@ class World(ABC):
         return self.shares.easy + self.shares.hard + self.shares.noise / self.ways
 
     def row(self, split: str, index: int, seed: int = 0) -> dict:
-        """Example `index` of `split`; a function of the arguments and the world alone.
+        """Example `index` of `split`, which depends on the arguments and the world alone.
 
         Args:
             split: `"train"`, `"validation"` or `"test"`.
@@ -120,7 +128,8 @@ class World(ABC):
         }
 
     def _question_of_split(self, rule, split: str, rng: random.Random) -> Question:
-        # Rejection by the hash of the text keeps splits disjoint without looking at any other example.
+        # Texts that belong to other splits are rejected, which keeps the splits disjoint without any look at the other
+        # examples.
         for _ in range(MAX_DRAWS):
             question = rule(rng)
             if split_of(question.text) == split:
@@ -135,8 +144,8 @@ def split_of(text: str) -> str:
 
 
 def _hash(text: str) -> int:
-    # A cryptographic hash, not a checksum: CRC-32 is linear, so it would hold out whole classes of combinations (the
-    # split would be an XOR of what is in each slot) that models then learn never to say.
+    # This must be a cryptographic hash. CRC-32 is linear, so the split would be an XOR of what is in each slot: whole
+    # classes of combinations would be held out, and models would learn never to say them.
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
@@ -145,9 +154,10 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# Invented words never collide: each lexicon owns the words whose hash names it. Appending a lexicon changes all worlds.
+# The hash of an invented word says which lexicon owns it, so that no word is in two lexicons. It is taken modulo the
+# number of lexicons, so one more lexicon changes all worlds.
 LEXICONS = ("mood", "person", "town", "thing", "ending", "source", "target")
-SYLLABLES = {
+SYLLABLES = {  # lexicon → onsets, vowels, codas
     "mood": ("b bl d dr f g l m n p pl s sn t tr v", "a e i o u", ("", "", "n", "l", "m")),
     "person": ("b d f g h j k l m n r s t v z", "a e i o u", ("", "", "", "n", "r", "l")),
     "town": ("b d g k l m n r t w", "a e o", ("", "n", "r", "st", "m")),
@@ -156,7 +166,7 @@ SYLLABLES = {
     "source": ("k l m n r s t", "a i u", ("", "", "", "n", "s")),
     "target": ("b d f g h v w y z", "a e o", ("", "", "", "b", "d", "g")),
 }
-# Ordinary words that syllables could hit and that the templates use.
+# Ordinary words that the templates use and that the syllables could produce. No invented word may be one of them.
 ENGLISH = frozenset(listed("then rival man table sole been name home not but was are has had the and moon felon gate"))
 
 
@@ -164,25 +174,24 @@ ENGLISH = frozenset(listed("then rival man table sole been name home not but was
 def words(lexicon: str, count: int, syllables: int = 2) -> tuple[str, ...]:
     """The first `count` words of an invented lexicon: pronounceable, distinct, never a word of another lexicon.
 
-    A larger count only appends, so turning a knob up leaves the words that were already there.
+    A larger count only appends, so a knob that is turned up leaves the words as they were.
 
     Args:
         lexicon: one of `LEXICONS`. count: how many words. syllables: syllables per word.
     """
     rng = random.Random(f"{WORLD_SEED}/{lexicon}/{syllables}")
     onsets, vowels, codas = SYLLABLES[lexicon]
-    found: dict[str, None] = {}
-    while len(found) < count:
-        word = "".join(rng.choice(listed(onsets)) + rng.choice(listed(vowels)) for _ in range(syllables)) + rng.choice(
-            codas
-        )
+    invented: dict[str, None] = {}  # an ordered set
+    while len(invented) < count:
+        stem = "".join(rng.choice(listed(onsets)) + rng.choice(listed(vowels)) for _ in range(syllables))
+        word = stem + rng.choice(codas)
         if _hash(word) % len(LEXICONS) == LEXICONS.index(lexicon) and word not in ENGLISH:
-            found[word] = None
-    return tuple(found)
+            invented[word] = None
+    return tuple(invented)
 
 
 def fixed(*key: str) -> random.Random:
-    """A generator that belongs to the world: the same fact for the same key, always."""
+    """A random generator of the world, which gives the same numbers for the same key in every run."""
     return random.Random("/".join((str(WORLD_SEED), *key)))
 
 

@@ -1,6 +1,7 @@
 """FLAN 2021 (Wei et al., 2022, arXiv 2109.01652), one module per cluster.
 
-Splits are FLAN's. The prompts are our own, and no task is reversed (FLAN also asks for the question of an answer).
+Splits are FLAN's. The prompts are our own. No task is reversed here, while FLAN also asks for the question that belongs
+to an answer.
 """
 
 from benchmarks.tasks.flan2021 import (

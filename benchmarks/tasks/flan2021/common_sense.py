@@ -47,7 +47,7 @@ register(
             "Four sentences of a story: {context}\nWrite the fifth, so that it fits:\n",
             "How would this story most plausibly end?\n{context}\nEnding:\n",
         ),
-        # The data count the right ending from 1.
+        # The data number the endings from 1.
         target=_counted_from_one,
         options="endings",
         metric="accuracy",

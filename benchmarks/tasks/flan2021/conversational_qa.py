@@ -4,15 +4,15 @@ from benchmarks.sources import Dataset
 from benchmarks.tasks.flan2021.reading_comprehension import UNANSWERABLE
 from benchmarks.tasks.task import Row, Task, register
 
-# What QuAC appends to every text and gives as the answer where the text has none.
+# QuAC appends this to every text, and gives it as the answer to a question that the text does not answer.
 NO_ANSWER = "CANNOTANSWER"
 
 
 def _last_turn(row: Row) -> dict:
-    """A conversation becomes one example: its last question, with the questions and answers before it."""
+    """A conversation becomes one example, which asks its last question after the earlier questions and answers."""
     turns = list(zip(row["questions"], row["answers"]["input_text"], strict=True))
-    said = "".join(f"Q: {question.strip()}\nA: {answer.strip()}\n" for question, answer in turns[:-1])
-    return {"story": row["story"], "history": said or "(nothing yet)", "question": row["questions"][-1]}
+    history = "".join(f"Q: {question.strip()}\nA: {answer.strip()}\n" for question, answer in turns[:-1])
+    return {"story": row["story"], "history": history or "(nothing yet)", "question": row["questions"][-1]}
 
 
 def _last_answer(row: Row) -> str:

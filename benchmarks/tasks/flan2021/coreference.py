@@ -16,7 +16,7 @@ _WINOGRANDE = ("sentence", "option1", "option2")
 
 
 def _marked(row: Row) -> dict:
-    """The pronoun in asterisks, since the same word may stand elsewhere in the text."""
+    """Puts asterisks around the pronoun, since the same word may stand elsewhere in the text."""
     text, start, end = row["text"], row["pronoun_start"], row["pronoun_end"]
     return {"text": f"{text[:start]}*{text[start:end]}*{text[end:]}", "pronoun": row["pronoun_text"]}
 
@@ -74,7 +74,7 @@ register(
         cluster="coreference",
         kind="classification",
         source=Dataset("wsc273", "1.0.0"),
-        # A test set without training data; definite_pronoun_resolution asks the same of other sentences.
+        # This test set has no training data. definite_pronoun_resolution asks the same of other sentences.
         splits={"test": "test"},
         trained_on="definite_pronoun_resolution",
         templates=(

@@ -27,7 +27,7 @@ MNLI_TRAINING = {"train": "train[:30000]", "validation": "train[-200:]"}
 
 
 def _has_gold_label(row: Row) -> bool:
-    """Where annotators did not agree, SNLI has label -1."""
+    """SNLI has label -1 where the annotators did not agree."""
     return row["label"] >= 0
 
 

@@ -17,7 +17,7 @@ register(
             "Algebra homework, one unknown: {question}\nResult:\n",
         ),
         target="answer",
-        # FLAN's accuracy of a text is whether it is the answer to the letter.
+        # FLAN calls it accuracy: whether a text is exactly the answer.
         metric="exact_match",
         max_lengths=(128, 16),
         license="Apache 2.0",

@@ -19,7 +19,7 @@ def _choices(row: Row) -> list[str]:
 
 
 def _key_position(row: Row) -> int:
-    """Where the choice with the label of the key stands; -1 where there is none. Labels need not start at A."""
+    """Index of the choice whose label is the key, -1 if there is none. Labels need not start at A."""
     labels = list(row["choices"]["label"])
     return labels.index(row["answerKey"]) if row["answerKey"] in labels else -1
 
@@ -95,7 +95,7 @@ register(
         suites=("flan2021",),
         cluster="open_domain_qa",
         kind="generation",
-        # Asked without its documents, so any config with the same questions serves; a local copy may have another.
+        # No prompt shows the documents, so any config with the same questions will do; a local copy may have another.
         source=Dataset(
             "trivia_qa/rc",
             "1.1.0",

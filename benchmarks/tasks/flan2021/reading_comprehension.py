@@ -3,14 +3,14 @@
 from benchmarks.sources import Dataset
 from benchmarks.tasks.task import Row, Task, register
 
-# The one phrase for "the text does not say"; prompts of tasks with such questions name it.
+# What a model answers where the text does not say; the prompts of tasks with such questions name it.
 UNANSWERABLE = "unanswerable"
 
 
 def _accepted(row: Row) -> list[str]:
-    """Every annotator's answer; those of an impossible question are none."""
-    found = [text for text in row["answers"]["text"] if text.strip()]
-    return [UNANSWERABLE] if row.get("is_impossible") or not found else found
+    """Every annotator's answer; for an impossible question `UNANSWERABLE` alone."""
+    answers = [text for text in row["answers"]["text"] if text.strip()]
+    return [UNANSWERABLE] if row.get("is_impossible") or not answers else answers
 
 
 def _first(row: Row) -> str:
@@ -18,7 +18,7 @@ def _first(row: Row) -> str:
 
 
 def _drop_accepted(row: Row) -> list[str]:
-    """TFDS writes a number, a whole date or the first span; of a date without a day it leaves an empty text."""
+    """TFDS gives a number, a whole date or the first span; for a date without a day it gives an empty text."""
     return [answer for answer in dict.fromkeys([row["answer"], *row["validated_answers"]]) if answer.strip()]
 
 
@@ -118,7 +118,7 @@ register(
         kind="classification",
         source=Dataset("openbookqa", "0.1.0"),
         splits={"train": "train", "validation": "validation[:200]", "test": "test"},
-        # Without `fact1`, which gives the solution away and which the official main release does not have.
+        # `fact1` is not in the prompt: it gives the solution away, and the official main release does not have it.
         templates=(
             "{stem}\nChoices:\n{choices}\nRight choice:\n",
             "Finish or answer, as a science book would: {stem}\n{choices}\nBest:\n",

@@ -20,7 +20,7 @@ def _is_positive(row: Row) -> int:
 
 
 def _takes_sides(row: Row) -> bool:
-    """Polarity 0 or 4; a neutral 2 occurs among the hand-labelled test tweets only and cannot be learned."""
+    """Polarity 0 or 4. A neutral 2 occurs only among the hand-labelled test tweets, so it cannot be learned."""
     return row["polarity"] in (0, 4)
 
 
@@ -112,7 +112,7 @@ register(
         fields=_without_escapes,
         target="label",
         options=OPTIONS,
-        # One or two stars of two.
+        # The data have two ratings, 1 and 2 stars.
         labels=("1", "2"),
         metric="accuracy",
         max_lengths=(512, 8),

@@ -19,7 +19,7 @@ def _fact_lines(row: Row) -> dict:
 
 def _fact(triple: str) -> str:
     """`Aarhus_Airport | runwayLength | 2702.0` → `Aarhus Airport | runway length | 2702.0`."""
-    # Quotation marks stand around literals and, by accident of the corpus, inside some.
+    # Literals are in quotation marks, and some contain more of them, which are mistakes of the corpus.
     bare = triple.replace("_", " ").replace('"', " ").replace("''", " ")
     parts = [" ".join(part.split()) for part in bare.split(" | ")]
     parts[1:2] = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower() for part in parts[1:2]]
@@ -28,8 +28,8 @@ def _fact(triple: str) -> str:
 
 def _attributes(row: Row) -> dict:
     """`name[The Eagle], eatType[coffee shop]` → `name: The Eagle`, `eat type: coffee shop`, a line each."""
-    found = re.findall(r"([^\[\],][^\[\]]*)\[([^\]]*)\]", row["meaning_representation"])
-    lines = [f"{_spaced(name)}: {value.strip()}" for name, value in found]
+    attributes = re.findall(r"([^\[\],][^\[\]]*)\[([^\]]*)\]", row["meaning_representation"])
+    lines = [f"{_spaced(name)}: {value.strip()}" for name, value in attributes]
     return {"attributes": "\n".join(lines) or row["meaning_representation"]}
 
 
@@ -38,7 +38,7 @@ def _spaced(name: str) -> str:
 
 
 def _statements(row: Row) -> dict:
-    """TFDS joins the parts of a triple by blanks; marks of the table's title and context are no words of it."""
+    """TFDS joins the parts of a triple by blanks. The marks for the table's title and context are taken out."""
     lines = (re.sub(r"\[(TABLECONTEXT|TITLE)\]\s*", "", line) for line in row["tripleset"])
     return {"statements": "\n".join(line.replace("_", " ").strip() for line in lines)}
 

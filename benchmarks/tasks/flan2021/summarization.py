@@ -8,13 +8,13 @@ from benchmarks.tasks.task import Filled, Row, Task, register
 FROM_VALIDATION = {"train": "train[:30000]", "validation": "validation[:200]", "test": "test"}
 # Both opinion corpora have a single part.
 FROM_TRAIN = {"train": "train[:-600]", "validation": "train[-600:-500]", "test": "train[-500:]"}
-# Of the opinions on one thing so many are shown: there may be hundreds.
+# A prompt shows no more opinions on one thing than these; there may be hundreds.
 OPINIONS = 10
 _ENTITIES = {"quot;": '"', " amp;": " &", "&lt;": "<", "&gt;": ">", "nbsp;": " "}
 
 
 def _readable(text: str) -> str:
-    """Takes back what the corpus did to its text: `\\` for a line break, tags, entities without their ampersand."""
+    """Removes what the corpus put into its text: `\\` for a line break, tags, entities without their ampersand."""
     text = re.sub(r"&?#(\d+);", lambda match: chr(int(match[1])), text.replace("\\", " "))
     for entity, character in _ENTITIES.items():
         text = text.replace(entity, character)
@@ -26,13 +26,13 @@ def _readable_news(row: Row) -> dict:
 
 
 def _separate_articles(row: Row) -> dict:
-    """Five bars stand between the articles of a cluster."""
+    """The corpus separates the articles of a cluster by five bars."""
     articles = [article.strip() for article in row["document"].split("|||||")]
     return {"document": "\n\n".join(article for article in articles if article)}
 
 
 def _highlights(row: Row) -> str:
-    """One sentence a line, with a blank before its full stop."""
+    """The corpus writes one sentence per line, with a blank before its full stop."""
     return " ".join(line.replace(" .", ".").strip() for line in row["highlights"].splitlines() if line.strip())
 
 

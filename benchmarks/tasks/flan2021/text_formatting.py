@@ -1,7 +1,7 @@
 """Restore what was taken out of a sentence: capitals, punctuation, blanks.
 
-The sentences are the English side of English-Danish ParaCrawl; a local copy of another pair serves as well, since the
-other side is not read.
+The sentences are the English side of English-Danish ParaCrawl. A local copy of another pair of languages will do as
+well, since the other side is not read.
 """
 
 import re
@@ -51,10 +51,10 @@ def _has_blanks(row: Row) -> bool:
     return _differs(row, _unspaced)
 
 
-def _differs(row: Row, taken_out) -> bool:
-    """Something was taken out and something is left."""
-    text, rest = row["en"].strip(), taken_out(row)["text"].strip()
-    return bool(rest) and rest != text
+def _differs(row: Row, reduce) -> bool:
+    """Whether something was taken out of the text and something is left."""
+    text, reduced = row["en"].strip(), reduce(row)["text"].strip()
+    return bool(reduced) and reduced != text
 
 
 register(

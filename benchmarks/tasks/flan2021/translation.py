@@ -1,7 +1,7 @@
 """Translation between English and another language, in the direction that the name of the task says.
 
-FLAN asks both ways of every pair; here `wmt16_translate_deen` is from German into English as `wmt22_deen` is. WMT22 has
-the other directions.
+FLAN translates every pair both ways. Here `wmt16_translate_deen` is only from German into English, as `wmt22_deen` is,
+and WMT22 has the other directions.
 """
 
 from benchmarks.sources import Dataset

@@ -2,7 +2,7 @@
 
 A rule reads *columns*: a mapping from column name to one entry per prediction, which is what a Parquet file gives
 (`{"id": ..., "task": ..., "token_logprobs": [array, ...], "option_logprobs": [...]}`, a dict or a pandas DataFrame).
-`columns` makes it from a list of `Prediction`. A rule of one's own takes a few lines, and `RULES` then holds it:
+`columns` makes it from a list of `Prediction`. A new rule takes a few lines, and `register` adds it to `RULES`:
 
     class ShortestFirst(Rule):
         name = "shortest-first"
@@ -13,7 +13,7 @@ A rule reads *columns*: a mapping from column name to one entry per prediction, 
 
     register(ShortestFirst())
 
-Rules that are fitted to qualities of both models are in `deferral.learned`; `get` finds them by name too.
+Rules that are fitted to the qualities of both models are in `deferral.learned`; `get` finds them by name too.
 """
 
 from collections.abc import Mapping
@@ -36,9 +36,9 @@ __all__ = [
 ]  # fmt: skip
 
 RULES: dict[str, Rule] = {}
-"""Every registered rule by name; what a report loops over."""
+"""Every registered rule by name; a report loops over them."""
 
-LEARNED = "learned-"  # names of `deferral.learned` begin with it
+LEARNED = "learned-"  # the names of the rules of `deferral.learned` begin with it
 _FAMILIES = {"chow-quantile-": (ChowQuantile, float), "random-": (Random, int)}
 
 
@@ -68,7 +68,7 @@ def get(name: str) -> Rule:
     if name in RULES or name in GIVEN:
         return RULES.get(name) or GIVEN[name]
     if str(name).startswith(LEARNED):
-        from cat_keras.cascades.deferral import learned  # it imports this package
+        from cat_keras.cascades.deferral import learned  # late, as it imports this package
 
         return learned.named(name)
     method, _, base = str(name).partition("-")

@@ -1,4 +1,4 @@
-"""The floor and the ceiling of every comparison of rules."""
+"""The rules that bound every comparison: random deferral from below, an oracle from above."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,11 @@ from cat_keras.cascades.deferral.rule import Rule, digests
 
 @dataclass(frozen=True)
 class Random(Rule):
-    """Uniform in [0, 1): the floor of every plot. A hash of (seed, task, id), so it depends on no order or subset."""
+    """Uniform in [0, 1), the floor of every plot.
+
+    A score is a hash of (seed, task, id), so it does not depend on the order of the examples or on which others there
+    are.
+    """
 
     seed: int = 0
     needs = ("task",)
@@ -26,10 +30,10 @@ class Random(Rule):
 
 @dataclass(frozen=True)
 class Oracle(Rule):
-    """`q_small − q_large` per example: the order that no other rule beats.
+    """`q_small − q_large` per example, the order that no other rule beats.
 
-    A ceiling that no served system can use: it looks at the reference and at an answer of the large model. Reads the
-    columns `quality_small` and `quality_large`, see `columns`.
+    It is a ceiling that no system can reach in use, since it looks at the reference and at the large model's answer. It
+    reads the columns `quality_small` and `quality_large`, see `columns`.
     """
 
     name = "oracle"

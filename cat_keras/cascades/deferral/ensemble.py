@@ -1,4 +1,4 @@
-"""What several trainings of one model disagree on: the variance over seeds as a deferral score."""
+"""Disagreement between several trainings of one model: the variance over seeds as a deferral score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ def confidences(members: Sequence[Mapping[str, Sequence]]) -> np.ndarray:
 
     Returns:
         (n, members) float64 in [0, 1]. Classification: the probability that each member gives to the option that the
-        first one chose. Generation: `exp(mean token log-probability)` of each member's own answer, 0 for an empty one:
-        other members' likelihoods of the first one's answer would take a pass of each [U].
+        first one chose. Generation: `exp(mean token log-probability)` of each member's own answer, 0 for an empty one,
+        as the likelihood of the first one's answer would take a further pass of each other member [U].
 
     Raises:
         CatKerasError: members with other examples, or with another number of options.
@@ -37,29 +37,31 @@ def confidences(members: Sequence[Mapping[str, Sequence]]) -> np.ndarray:
 
 
 def _first_chosen(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Places of the chosen options among all options, one for each row that has any."""
+    """Positions of the chosen options in `values`, which holds the options of all rows; one per row that has any."""
     starts = (np.cumsum(lengths) - lengths)[lengths > 0]
     rows = np.repeat(np.arange(len(starts)), lengths[lengths > 0])
     best = np.flatnonzero(values == np.maximum.reduceat(values, starts)[rows]) if len(starts) else starts
-    return best[np.unique(rows[best], return_index=True)[1]]  # the first of equals, as `Predictor` chooses
+    return best[np.unique(rows[best], return_index=True)[1]]  # the first among equals, as `Predictor` chooses
 
 
 def _confidence(member: Mapping[str, Sequence], lengths: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    means = reduce_rows(member["token_logprobs"], row_means)
-    found = np.minimum(np.exp(means), 1)
-    choice = lengths > 0
-    if choice.any():
-        starts = (np.cumsum(lengths) - lengths)[choice]
-        found[choice] = softmax(flatten(member["option_logprobs"]), starts, lengths[choice])[chosen]
-    return found
+    """One member's column of `confidences`, (n,); `lengths` are numbers of options, `chosen` is `_first_chosen`."""
+    confidence = np.minimum(np.exp(reduce_rows(member["token_logprobs"], row_means)), 1)
+    has_options = lengths > 0
+    if has_options.any():
+        starts = (np.cumsum(lengths) - lengths)[has_options]
+        probabilities = softmax(flatten(member["option_logprobs"]), starts, lengths[has_options])
+        confidence[has_options] = probabilities[chosen]
+    return confidence
 
 
 @dataclass(frozen=True)
 class SeedVariance(Rule):
     """Negative variance over seeds of the confidence in the answer, at most 0. arXiv 2310.09250.
 
-    Reads `ensemble_confidences`: per row one number for each member, the model itself included; `confidences` makes it
-    from the predictions of all members. Every member has to run, which the cost of a cascade does not include.
+    It reads `ensemble_confidences`: per row one number for each member, the model itself included; `confidences` makes
+    that column from the predictions of all members. Every member has to run, which the cost of a cascade does not
+    include.
     """
 
     name = "seed-variance"
@@ -77,5 +79,6 @@ class SeedVariance(Rule):
 
 
 def _negative_variance(values, starts, lengths):
+    """Minus the variance of each row, for `reduce_rows`."""
     deviations = values - np.repeat(row_means(values, starts, lengths), lengths)
     return -row_means(deviations**2, starts, lengths)

@@ -1,4 +1,4 @@
-"""Rules that read the likelihoods of all options of a classification; a row without options raises."""
+"""Deferral rules for classification: they read the likelihoods of all options; a row without options raises."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -11,12 +11,14 @@ from cat_keras.errors import CatKerasError
 
 def softmax(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Probabilities of the options of every row, (total,); NaN where all options of a row are impossible."""
-    with np.errstate(invalid="ignore"):  # −inf − −inf, which `Rule.__call__` reports
+    with np.errstate(invalid="ignore"):  # −inf − −inf is NaN, which `Rule.__call__` reports
         odds = np.exp(values - np.repeat(np.maximum.reduceat(values, starts), lengths))
         return odds / np.repeat(np.add.reduceat(odds, starts), lengths)
 
 
 class _OptionRule(Rule):
+    """A score of the distribution `softmax(option_logprobs)` of each row."""
+
     needs = ("option_logprobs",)
 
     def score(self, columns):
@@ -27,23 +29,23 @@ class _OptionRule(Rule):
                 f"{self.name} needs the log-likelihood of every option; example {example!r} has none. "
                 "Use a chow rule for generation"
             )
-        return reduce_rows(columns["option_logprobs"], self._of_rows)
 
-    def _of_rows(self, values, starts, lengths):
-        return self.reduce(softmax(values, starts, lengths), starts, lengths)
+        def score_rows(values, starts, lengths):
+            return self.reduce(softmax(values, starts, lengths), starts, lengths)
+
+        return reduce_rows(columns["option_logprobs"], score_rows)
 
     @staticmethod
     @abstractmethod
     def reduce(probabilities: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """One score per row from the options' probabilities, row after row."""
+        """One score per row, (rows,), from the probabilities of all rows' options, (total,)."""
 
 
 @dataclass(frozen=True)
 class MaxProbability(_OptionRule):
-    """`max p` with `p = softmax(option_logprobs)`, in (0, 1]: the share that the chosen option takes of all options'
-    likelihood.
+    """`max p` with `p = softmax(option_logprobs)`, in (0, 1]: the chosen option's share of the options' likelihood.
 
-    Gaps beyond 36 nats all round to 1 and become ties.
+    All gaps beyond 36 nats round to 1 and become ties.
     """
 
     name = "max-probability"
@@ -57,7 +59,7 @@ class MaxProbability(_OptionRule):
 class Margin(_OptionRule):
     """Difference of the two largest of `softmax(option_logprobs)`, in [0, 1]; 1 where there is only one option.
 
-    With two options it orders as `MaxProbability` does.
+    With two options it orders examples as `MaxProbability` does.
     """
 
     name = "margin"
@@ -78,5 +80,5 @@ class Entropy(_OptionRule):
 
     @staticmethod
     def reduce(probabilities, starts, lengths):
-        logs = np.log(np.where(probabilities == 0, 1, probabilities))  # 0 log 0 = 0; NaN stays, to be reported
+        logs = np.log(np.where(probabilities == 0, 1, probabilities))  # 0 log 0 = 0; NaN stays and is reported
         return np.add.reduceat(probabilities * logs, starts)

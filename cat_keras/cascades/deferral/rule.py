@@ -1,4 +1,4 @@
-"""What a deferral rule is, and the columns it reads: checked, and fast also where rows are lists of numbers."""
+"""The base class of deferral rules, and the columns they read, some of which have a list of numbers in each row."""
 
 import contextlib
 import hashlib
@@ -16,11 +16,11 @@ from cat_keras.data.records import Prediction
 from cat_keras.errors import CatKerasError
 
 NO_ANSWER = float(np.finfo(np.float64).min)
-"""Score of an empty answer under the token rules: below every other score, so it is deferred first.
+"""Score of an empty answer under the token rules: below every other score, so that it is deferred first.
 
-The empty sum would be 0, the log-probability of certainty, and the cascade would keep exactly the queries that the
-small model said nothing to (an answer that only ends at once is not empty: its end-of-sequence token counts). Finite,
-so that it survives JSON and the curves, which refuse infinities. [U]
+The sum over no tokens would be 0, the log-probability of certainty, and the cascade would keep exactly the queries to
+which the small model gave no answer. (An answer that ends at once is not empty, as its end-of-sequence token counts.)
+The score is finite because JSON and the curves refuse infinities. [U]
 """
 
 
@@ -42,12 +42,12 @@ def columns(predictions: Iterable[Prediction] | Mapping[str, Sequence], **extra:
 
 
 class Rule(ABC):
-    """A deferral rule. Subclasses set `name` and `needs` and write `score`; calling the rule checks what it returns.
+    """A deferral rule. Subclasses set `name` and `needs` and define `score`; calling the rule checks what it returns.
 
     Attributes:
-        name: what `get` finds it by and what reports call it.
+        name: under which `get` finds it and reports list it.
         needs: the columns that `score` reads.
-        needs_fit: whether it scores only after `fit`, see `deferral.learned`.
+        needs_fit: whether it must be fitted before it scores, see `deferral.learned`.
     """
 
     name: ClassVar[str]
@@ -73,7 +73,7 @@ class Rule(ABC):
         """
         table = columns(predictions)
         with reading(self):
-            ids = self._ids(table)
+            ids = self._checked_ids(table)
             scores = np.asarray(self.score(table), dtype=np.float64)
         if scores.shape != (len(ids),):
             raise CatKerasError(
@@ -89,10 +89,11 @@ class Rule(ABC):
         return scores
 
     def config(self) -> dict:
-        """What `from_config` makes the same rule from, as JSON values: its name and, of a dataclass, its arguments."""
+        """What `from_config` makes the same rule from, in JSON values: its name and a dataclass's arguments."""
         return {"name": self.name} | (asdict(self) if is_dataclass(self) else {})
 
-    def _ids(self, table: Mapping[str, Sequence], further: tuple[str, ...] = ()) -> list:
+    def _checked_ids(self, table: Mapping[str, Sequence], further: tuple[str, ...] = ()) -> list:
+        """The ids of a table; checks that all columns of `needs` and `further` are there and equally long."""
         needs = ("id", *self.needs, *further)
         missing = [name for name in needs if name not in table]
         if missing:
@@ -110,7 +111,7 @@ class Rule(ABC):
 
 @contextlib.contextmanager
 def reading(rule: Rule):
-    """Makes an error of ours of what numpy says of entries that are no numbers; what is not finite is its caller's."""
+    """Turns numpy's errors about entries that are not numbers into ours; callers check that results are finite."""
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             yield
@@ -157,23 +158,24 @@ def reduce_rows(
     empty: float = NO_ANSWER,
     shape: tuple[int, ...] = (),
 ) -> np.ndarray:
-    """`reduce(values, starts, lengths)` over the rows that hold something, `empty` for those that do not.
+    """`reduce(values, starts, lengths)` of the rows that are not empty, and `empty` for those that are.
 
-    `ufunc.reduceat` has no empty segments; leaving out empty rows moves no start, because they hold no value.
+    `ufunc.reduceat` cannot reduce empty segments. Leaving empty rows out does not move the starts of the others, as
+    empty rows hold no values.
 
     Args:
-        column: n rows. reduce: gives (rows that hold something, *shape).
+        column: n rows. reduce: gives (rows that are not empty, *shape).
 
     Returns:
         (n, *shape) float64.
     """
     lengths = row_lengths(column)
-    found = np.full((len(lengths), *shape), empty)
-    full = lengths > 0
-    if full.any():
-        starts = (np.cumsum(lengths) - lengths)[full]
-        found[full] = reduce(flatten(column), starts, lengths[full])
-    return found
+    reduced = np.full((len(lengths), *shape), empty)
+    filled = lengths > 0
+    if filled.any():
+        starts = (np.cumsum(lengths) - lengths)[filled]
+        reduced[filled] = reduce(flatten(column), starts, lengths[filled])
+    return reduced
 
 
 def row_means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -182,6 +184,6 @@ def row_means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np
 
 
 def digests(seed: int, tasks: Sequence[str], ids: Sequence[str]) -> list[bytes]:
-    """Eight bytes for each (seed, task, id), which say nothing of an id that is text of the data."""
+    """Eight bytes for each (seed, task, id), which do not reveal an id that is text of the data."""
     keys = (f"{seed}\x1f{task}\x1f{id}".encode() for task, id in zip(tasks, ids, strict=True))
     return [hashlib.blake2b(key, digest_size=8).digest() for key in keys]

@@ -1,4 +1,4 @@
-"""Rules that read the tokens of the answer."""
+"""Deferral rules that read the tokens of the answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class ChowAverage(Rule):
 
 @dataclass(frozen=True)
 class ChowQuantile(Rule):
-    """The α-quantile of `{l_i}` (nats): how sure the small model was of its least sure tokens. arXiv 2404.10136.
+    """The α-quantile of `{l_i}` (nats): how sure the small model was of its least certain tokens. arXiv 2404.10136.
 
     An empty answer scores `NO_ANSWER`. The quantile interpolates linearly between order statistics, as `numpy.quantile`
     does by default [U].
@@ -70,20 +70,20 @@ class ChowQuantile(Rule):
 
 
 def quantiles(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
-    """Quantiles of rows that all hold something, (rows, alphas); NaN where infinities are interpolated."""
-    found = np.empty((len(starts), len(alphas)))
-    # Rows of one length form a matrix: one vectorised quantile per distinct length, and no padding.
+    """Quantiles of rows, none of them empty: (rows, alphas); NaN where infinities are interpolated."""
+    by_row = np.empty((len(starts), len(alphas)))
+    # Rows of one length form a matrix, so this takes one vectorised quantile per distinct length and no padding.
     by_length = np.argsort(lengths, kind="stable")
     distinct, first = np.unique(lengths[by_length], return_index=True)
     for length, rows in zip(distinct, np.split(by_length, first[1:]), strict=True):
         matrix = values[starts[rows, None] + np.arange(length)]
         with np.errstate(invalid="ignore"):  # `Rule.__call__` reports it
-            found[rows] = np.quantile(matrix, alphas, axis=1).T
-    return found
+            by_row[rows] = np.quantile(matrix, alphas, axis=1).T
+    return by_row
 
 
 class _MeasuredRule(Rule):
-    """A mean over the tokens of what `Prediction` holds of each when it was asked for."""
+    """The mean over the tokens of a measure that `Prediction` has only where the predictor was asked for it."""
 
     sign: ClassVar[int]
 

@@ -30,23 +30,27 @@ function ticks(low, high, wanted) {
   return out;
 }
 
-const DASHES = ["", "7 4", "2 4"];
+// Colours, shapes and dashes in the order of `report/plots/palette.py`, so that page and plots show a method alike.
+const COLOURS = 8, DASHES = ["", "7 4", "2 4", "7 3 2 3", "8 2 2 2 2 2"];
 const SHAPES = [
   (x, y, r) => `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
   (x, y, r) => `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
   (x, y, r) => `M${x},${y - 1.4 * r}L${x + 1.4 * r},${y}L${x},${y + 1.4 * r}L${x - 1.4 * r},${y}z`,
   (x, y, r) => `M${x},${y - 1.2 * r}L${x + 1.2 * r},${y + r}H${x - 1.2 * r}z`,
   (x, y, r) => `M${x},${y + 1.2 * r}L${x + 1.2 * r},${y - r}H${x - 1.2 * r}z`,
-  (x, y, r) => `M${x - r},${y - r}L${x + r},${y + r}M${x + r},${y - r}L${x - r},${y + r}`,
-  (x, y, r) => `M${x - r},${y}H${x + r}M${x},${y - r}V${y + r}`,
+  (x, y, r) => `M${x + 1.2 * r},${y}L${x - r},${y - 1.2 * r}V${y + 1.2 * r}z`,
+  (x, y, r) => `M${x},${y - 1.2 * r}l${1.14 * r},${0.83 * r}l${-0.44 * r},${1.34 * r}h${-1.4 * r}l${-0.44 * r},${-1.34 * r}z`,
+  (x, y, r) => `M${x - 1.2 * r},${y}L${x + r},${y - 1.2 * r}V${y + 1.2 * r}z`,
 ];
 
 // How line number `look` of the palette appears; grey when negative.
 function appearance(look) {
+  if (look < 0) return { class: "grey", dash: ["4 4", "1 4", "10 3 2 3"][(-look - 1) % 3], shape: null };
+  const cycle = Math.floor(look / COLOURS);
   return {
-    class: look < 0 ? "grey" : `m${look % 7}`,
-    dash: look < 0 ? ["4 4", "1 4", "10 3 2 3"][(-look - 1) % 3] : DASHES[Math.floor(look / 7) % 3],
-    shape: look < 0 ? null : SHAPES[look % 7],
+    class: `m${look % COLOURS}`,
+    dash: DASHES[cycle % DASHES.length],
+    shape: SHAPES[(look + cycle) % SHAPES.length],
   };
 }
 

@@ -1,6 +1,7 @@
-"""Estimators of a gain from features: what was found is a few matrices, stored without pickle.
+"""Estimators of a gain from features. Fitted models other than trees are a few matrices, stored without pickle.
 
-One thread fits: its sums do not depend on the machine's cores, and these fits are too small for more.
+scikit-learn fits on one thread, so that its sums do not depend on the machine's cores; these fits are too small to gain
+from more.
 """
 
 import warnings
@@ -8,32 +9,35 @@ import warnings
 import numpy as np
 
 Layers = tuple[tuple[np.ndarray, np.ndarray], ...]
-"""Weights (in, out) and biases (out,) of each layer, rectified in between; the last has one output."""
+"""Weights (in, out) and biases (out,) of each layer, with ReLU in between; the last layer has one output."""
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
 
 
 def _ridge(x: np.ndarray, y: np.ndarray) -> Layers:
-    """Linear, with the penalty of `PENALTIES` that predicts best when each row is left out in turn.
+    """A linear model, with the penalty of `PENALTIES` that predicts best when each row is left out in turn.
 
-    In closed form here: importing scikit-learn takes longer than hundreds of such fits, which a report makes.
+    It is solved here in closed form, because a report makes hundreds of such fits, which together take less time than
+    importing scikit-learn.
     """
     x, mean, scale = _standardised(x)
     left, values, right = np.linalg.svd(x, full_matrices=False)
-    along, bias = left.T @ y, np.array([y.mean()])  # the columns of x have mean 0
-    best = min(PENALTIES, key=lambda penalty: _left_out(left, along, values**2 / (values**2 + penalty), y - bias))
-    weights = right.T @ (values / (values**2 + best) * along)
+    projected, bias = left.T @ y, np.array([y.mean()])  # the bias is the mean of y, as the columns of x have mean 0
+
+    def leave_one_out_error(penalty):
+        # The error of predicting a row by the fit to the others is its residual over one minus its leverage.
+        shrinkage = values**2 / (values**2 + penalty)
+        leverage = 1 / len(y) + left**2 @ shrinkage
+        residual = (y - bias) - left @ (shrinkage * projected)
+        return float(np.mean((residual / np.maximum(1 - leverage, 1e-9)) ** 2))
+
+    penalty = min(PENALTIES, key=leave_one_out_error)
+    weights = right.T @ (values / (values**2 + penalty) * projected)
     return _unstandardised([(weights[:, None], bias)], mean, scale)
 
 
-def _left_out(left: np.ndarray, along: np.ndarray, shrunk: np.ndarray, y: np.ndarray) -> float:
-    """Mean squared error of predicting each row by the fit to the others: its residual over one minus its leverage."""
-    leverage = 1 / len(y) + left**2 @ shrunk
-    residual = y - left @ (shrunk * along)
-    return float(np.mean((residual / np.maximum(1 - leverage, 1e-9)) ** 2))
-
-
 def _mlp(x: np.ndarray, y: np.ndarray) -> Layers:
+    """A network with one hidden layer of 16 units."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
     from threadpoolctl import threadpool_limits
@@ -47,6 +51,7 @@ def _mlp(x: np.ndarray, y: np.ndarray) -> Layers:
 
 
 def _trees(x: np.ndarray, y: np.ndarray):
+    """Gradient-boosted trees, as a scikit-learn estimator."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
@@ -59,21 +64,24 @@ ESTIMATORS = {"ridge": _ridge, "mlp": _mlp, "trees": _trees}
 
 
 def _standardised(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Columns of mean 0 and deviation 1, and what they were; columns that say nothing become 0."""
+    """Columns of mean 0 and standard deviation 1, and their means and deviations before; constant columns become 0."""
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale[scale <= 1e-9 * np.maximum(1, np.abs(mean))] = np.inf
     return (x - mean) / scale, mean, scale
 
 
 def _unstandardised(layers: list, mean: np.ndarray, scale: np.ndarray) -> Layers:
-    """The same network on the features themselves."""
+    """The same network for features that are not standardised."""
     (weights, bias), *rest = layers
     weights = weights / scale[:, None]
     return ((weights, bias - mean @ weights), *rest)
 
 
 def predicted(model, x: np.ndarray) -> np.ndarray:
-    """(n,); einsum, as a matrix product may give equal rows other last digits, which would break ties."""
+    """Predictions for features (n, d), (n,).
+
+    By einsum, because a matrix product may give equal rows different last digits, which would break ties.
+    """
     if not isinstance(model, tuple):
         return model.predict(x)
     *hidden, last = model

@@ -1,4 +1,4 @@
-"""What a learned rule knows of an answer, as numbers."""
+"""The features of an answer that a learned rule reads, and the probability of the reference as a target."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,15 +14,16 @@ Columns = Mapping[str, Sequence]
 
 
 def features(columns: Columns, embedding: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """What a learned rule knows of an answer.
+    """The features of each answer.
 
     Args:
-        columns: with `token_logprobs`, `option_logprobs` and, if asked for, `embedding`. embedding: add it.
+        columns: with `token_logprobs`, `option_logprobs` and, if `embedding` is true, `embedding`.
+        embedding: whether to add the embedding.
 
     Returns:
-        (n,) bool, whether there is an answer, and (n, 18 + d) float64, zeros where there is none: deciles, sum, mean
-        and number of the token log-probabilities; largest probability, margin, negative entropy and number of the
-        options, zeros for generation; the embedding.
+        (n,) bool, whether there is an answer, and (n, 18 + d) float64. The columns are deciles, sum, mean and number of
+        the token log-probabilities, zeros where there is no answer; largest probability, margin, negative entropy and
+        number of the options, zeros for generation; and the embedding.
     """
     tokens = reduce_rows(columns["token_logprobs"], _token_features, 0.0, (len(DECILES) + 3,))
     options = reduce_rows(columns["option_logprobs"], _option_features, 0.0, (4,))
@@ -54,16 +55,16 @@ def _embeddings(column: Sequence[Sequence[float]], n: int) -> np.ndarray:
 
 
 def reference_probability(predictions: Columns, references: Sequence[int]) -> np.ndarray:
-    """The columns `probability_small` and `probability_large`: what a model gives to the right option.
+    """The probability that a model gives to the right option: the column `probability_small` or `probability_large`.
 
     Args:
-        predictions: columns of one model's answers, with `option_logprobs`. references: (n,) place of the right option.
+        predictions: columns of one model's answers, with `option_logprobs`. references: (n,) index of the right option.
 
     Returns:
-        (n,) float64 in [0, 1], of `softmax(option_logprobs)`.
+        (n,) float64 in [0, 1], from `softmax(option_logprobs)`.
 
     Raises:
-        CatKerasError: a row has no option at that place.
+        CatKerasError: a row has no option of that index.
     """
     column, places = predictions["option_logprobs"], np.asarray(references, dtype=np.int64)
     lengths = row_lengths(column)

@@ -1,4 +1,4 @@
-"""The rules: what they predict, from what, and how they keep apart what they have seen."""
+"""Learned rules: their targets, their fit, and the separation of examples to fit from examples to score."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -12,34 +12,34 @@ from cat_keras.cascades.deferral.learned.features import features
 from cat_keras.cascades.deferral.rule import NO_ANSWER, Rule, columns, digests, reading
 from cat_keras.errors import CatKerasError, unknown_name
 
-LEAST = 10  # answers that an estimator is fitted to
+LEAST = 10  # fewest answers that an estimator is fitted to
 QUALITIES, PROBABILITIES = ("quality_small", "quality_large"), ("probability_small", "probability_large")
 TARGETS = {"quality": QUALITIES, "diff-01": QUALITIES, "diff-prob": PROBABILITIES}
 Columns = Mapping[str, Sequence]
 
 
 class _Table(NamedTuple):
-    """Rows to fit to or to score: digests of (task, id), whether there is an answer, features, and the target."""
+    """Rows to fit or to score: digests of (task, id), whether there is an answer, features, and the target."""
 
     keys: np.ndarray
     answered: np.ndarray
     features: np.ndarray
     target: np.ndarray
 
-    def rows(self, chosen: np.ndarray) -> "_Table":
-        return _Table(*(column[chosen] for column in self))
+    def rows(self, mask: np.ndarray) -> "_Table":
+        return _Table(*(column[mask] for column in self))
 
 
 @dataclass(frozen=True)
 class LearnedRule(Rule):
-    """A rule that `fit` makes usable. Score: minus the predicted gain of asking the large model.
+    """A rule that `fit` makes usable. Its score is minus the predicted gain of asking the large model.
 
     Args:
         target: what is predicted. `"quality"`: q_large − q_small. `"diff-01"`: 1[large right] − 1[small right], right
             meaning a quality above `bar`. `"diff-prob"`: p_large(y) − p_small(y) of the reference y, see
             `reference_probability`; classification.
-        estimator: `"ridge"`, linear, its penalty chosen by leave-one-out; `"mlp"`, 16 hidden units; `"trees"`, gradient
-            boosting, which cannot be stored.
+        estimator: `"ridge"`, linear, with a penalty chosen by leave-one-out; `"mlp"`, with 16 hidden units; `"trees"`,
+            gradient boosting, which cannot be stored.
         embedding: whether the column `embedding` (mean last hidden state, (n, d)) is a feature too.
         bar: see `target`.
     """
@@ -86,20 +86,20 @@ class LearnedRule(Rule):
             return self._fit(self._table(predictions))
 
     def _table(self, predictions: Columns) -> _Table:
-        table = columns(predictions)
-        ids = self._ids(table, self.fit_needs)
-        small, large = (np.asarray(table[name], dtype=np.float64) for name in self.fit_needs)
+        """The rows to fit to, all of whose answers have finite features and targets."""
+        source = columns(predictions)
+        ids = self._checked_ids(source, self.fit_needs)
+        small, large = (np.asarray(source[name], dtype=np.float64) for name in self.fit_needs)
         if self.target == "diff-01":
             small, large = (np.where(np.isnan(q), q, q > self.bar) for q in (small, large))
-        answered, found = features(table, self.embedding)
-        whole = _Table(_keys(table["task"], ids), answered, found, large - small)
-        bad = np.flatnonzero(answered & ~np.isfinite(found.sum(axis=1) + whole.target))
+        table = _Table(_keys(source["task"], ids), *features(source, self.embedding), large - small)
+        bad = np.flatnonzero(table.answered & ~np.isfinite(table.features.sum(axis=1) + table.target))
         if bad.size:
             raise CatKerasError(
                 f"A learned rule is fitted to finite numbers; the log-probabilities or qualities of example "
                 f"{ids[bad[0]]!r} are not ({bad.size} such of {len(ids)}). Look for NaN or infinity there"
             )
-        return whole
+        return table
 
     def _fit(self, table: _Table) -> "FittedRule":
         if table.answered.sum() < LEAST:
@@ -107,17 +107,18 @@ class LearnedRule(Rule):
                 f"A learned rule is fitted to at least {LEAST} answers; received {table.answered.sum()}. "
                 "Calibrate on more examples, or use a rule that is not learned"
             )
-        own = table.rows(table.answered)
-        return FittedRule(self, ESTIMATORS[self.estimator](own.features, own.target), frozenset(table.keys.tolist()))
+        answers = table.rows(table.answered)
+        model = ESTIMATORS[self.estimator](answers.features, answers.target)
+        return FittedRule(self, model, frozenset(table.keys.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
 class FittedRule(Rule):
-    """A learned rule at work; `LearnedRule.fit` makes it.
+    """A learned rule after its fit; `LearnedRule.fit` makes it.
 
     Attributes:
-        rule: what was fitted. model: what was found: layers of weights and biases, or a scikit-learn estimator.
-        fitted_on: digests of the (task, id) it has seen, which it refuses to score.
+        rule: the rule before the fit. model: layers of weights and biases, or a scikit-learn estimator.
+        fitted_on: digests of the (task, id) it was fitted on, which it refuses to score.
     """
 
     rule: LearnedRule
@@ -134,14 +135,14 @@ class FittedRule(Rule):
 
     def score(self, columns):
         ids = list(columns["id"])
-        answered, found = features(columns, self.rule.embedding)
-        return self._score(_Table(_keys(columns["task"], ids), answered, found, np.zeros(len(ids))))
+        keys = _keys(columns["task"], ids)
+        return self._score(_Table(keys, *features(columns, self.rule.embedding), target=np.zeros(len(ids))))
 
     def _score(self, table: _Table) -> np.ndarray:
-        seen = self.fitted_on.intersection(table.keys.tolist())
-        if seen:
+        fitted = self.fitted_on.intersection(table.keys.tolist())
+        if fitted:
             raise CatKerasError(
-                f"A learned rule scores examples that it was not fitted on; {len(seen)} of {len(table.keys)} it was "
+                f"A learned rule scores examples that it was not fitted on; {len(fitted)} of {len(table.keys)} it was "
                 "fitted on. Split the data by id, or use cross_fitted"
             )
         scores = np.full(len(table.keys), NO_ANSWER)
@@ -167,20 +168,22 @@ def from_config(config: Mapping) -> LearnedRule | FittedRule:
     Raises:
         CatKerasError: an argument is missing.
     """
-    absent = [field.name for field in fields(LearnedRule) if field.name not in config]
-    if absent:
-        raise CatKerasError(f"A stored learned rule has all its arguments; {', '.join(absent)} missing. Store it again")
+    missing = [field.name for field in fields(LearnedRule) if field.name not in config]
+    if missing:
+        raise CatKerasError(
+            f"A stored learned rule has all its arguments; {', '.join(missing)} missing. Store it again"
+        )
     rule = LearnedRule(**{field.name: config[field.name] for field in fields(LearnedRule)})
     if "layers" not in config:
         return rule
-    layers = tuple((np.array(each["weights"]), np.array(each["bias"])) for each in config["layers"])
+    layers = tuple((np.array(layer["weights"]), np.array(layer["bias"])) for layer in config["layers"])
     return FittedRule(rule, layers, frozenset(config["fitted_on"]))
 
 
 def named(name: str) -> LearnedRule:
-    """The learned rule, not fitted, of a name such as `learned-diff-01-mlp-embedding`."""
-    every = itertools.product(TARGETS, ESTIMATORS, (False, True))
-    rules = {rule.name: rule for rule in itertools.starmap(LearnedRule, every)}
+    """The learned rule, not yet fitted, of a name such as `learned-diff-01-mlp-embedding`."""
+    arguments = itertools.product(TARGETS, ESTIMATORS, (False, True))
+    rules = {rule.name: rule for rule in itertools.starmap(LearnedRule, arguments)}
     if name not in rules:
         raise unknown_name("deferral rule", name, rules)
     return rules[name]
@@ -189,12 +192,14 @@ def named(name: str) -> LearnedRule:
 def cross_fitted(rule: LearnedRule, predictions: Columns, folds: int = 5, seed: int = 0, by: str = "id") -> np.ndarray:
     """Scores of a learned rule on the examples it learns from, each by a model that never saw that example.
 
-    Every model's mean over its own examples is taken out and that of all is put in: a fold in which deferring gains
-    much leaves less of it to the others, so that their models would otherwise rank the fold the wrong way round.
+    From the scores of every model, its mean over the examples it was fitted on is removed, and the mean gain of all
+    examples is put in its place. Otherwise a fold with large gains would tend to be deferred last, as its model is
+    fitted to the other folds, whose mean gain is smaller.
 
     Args:
         rule: to be fitted, once per fold. predictions: as `LearnedRule.fit` reads them, n rows.
-        folds: an example's fold is a hash of (seed, task, id) alone: methods, seeds and subsets share folds.
+        folds: number of folds. An example's fold is a hash of (seed, task, id) alone, so that methods, seeds and
+            subsets share folds.
         by: the column that is hashed in place of `id` where several rows belong together, such as questions on one
             text; all rows of one value are in one fold.
 
@@ -206,18 +211,18 @@ def cross_fitted(rule: LearnedRule, predictions: Columns, folds: int = 5, seed: 
     """
     if folds < 2:
         raise CatKerasError(f"Cross-fitting takes at least two folds; received {folds}. Try 5")
-    table = columns(predictions)
-    whole = rule._table(table)
-    fold = np.array([int(key, 16) % folds for key in _keys(table["task"], table[by], seed)], dtype=np.int64)
-    scores = np.full(len(fold), NO_ANSWER)
-    for each in np.unique(fold):
-        train, test = whole.rows((fold != each) & whole.answered), (fold == each) & whole.answered
+    source = columns(predictions)
+    table = rule._table(source)
+    fold_of = np.array([int(key, 16) % folds for key in _keys(source["task"], source[by], seed)], dtype=np.int64)
+    scores = np.full(len(fold_of), NO_ANSWER)
+    for fold in np.unique(fold_of):
+        train, test = table.rows((fold_of != fold) & table.answered), (fold_of == fold) & table.answered
         fitted = rule._fit(train)
-        scores[test] = fitted._score(whole.rows(test)) + predicted(fitted.model, train.features).mean()
-    scores[whole.answered] -= whole.target[whole.answered].mean() if whole.answered.any() else 0
+        scores[test] = fitted._score(table.rows(test)) + predicted(fitted.model, train.features).mean()
+    scores[table.answered] -= table.target[table.answered].mean() if table.answered.any() else 0
     return scores
 
 
 def _keys(tasks: Sequence[str], ids: Sequence[str], seed: int = 0) -> np.ndarray:
-    """(n,) str: digests in hex digits."""
+    """(n,) str: digests of (seed, task, id) in hex digits."""
     return np.array([digest.hex() for digest in digests(seed, tasks, ids)], dtype=object)

@@ -1,4 +1,4 @@
-"""Whole trade-offs in every resample, averaged over tasks and seeds, and what is read off many of them at once."""
+"""A method's whole curve in every resample, averaged over tasks and seeds; all resamples are read at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from cat_keras.evaluation.curves import Outcomes, tie_groups
 from cat_keras.evaluation.tradeoff import ROUNDING, DeferralCurve
 
 RESAMPLES = 1000
-MOST = 401  # points of a curve: with tasks of more examples, it is straight between them
+MOST = 401  # points of a curve; if its kinks are more, it is straight between so many evenly spaced points
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,28 +43,29 @@ class Sampled:
 
     def cost_at_quality(self, quality: np.ndarray) -> np.ndarray:
         """(R,): `DeferralCurve.cost_at_quality` of (R,) qualities, NaN where not reached."""
-        enough = quality - ROUNDING * np.abs(self.quality).max(axis=1)
-        reached = enough <= self.quality.max(axis=1)
-        return np.where(reached, self._read(self.quality, self.cost, enough), np.nan)
+        target = quality - ROUNDING * np.abs(self.quality).max(axis=1)
+        reached = target <= self.quality.max(axis=1)
+        return np.where(reached, self._on_hull(self.quality, self.cost, target), np.nan)
 
     def quality_at_cost(self, budget: np.ndarray) -> np.ndarray:
         """(R,): `DeferralCurve.quality_at_cost` of (R,) budgets, NaN below the cost of the small model alone."""
         affordable = budget >= self.cost[:, 0] * (1 - ROUNDING)
-        return np.where(affordable, self._read(self.cost, self.quality, budget), np.nan)
+        return np.where(affordable, self._on_hull(self.cost, self.quality, budget), np.nan)
 
-    def _read(self, known: np.ndarray, wanted: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """On the rising part of each upper hull, `wanted` where `known` is `at`; level beyond its ends."""
+    def _on_hull(self, x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """(R,): column `y` where column `x` is `at`, on the rising part of each upper hull; level beyond its ends."""
         at = np.broadcast_to(at, len(self.cost))
-        left, right = self._edge(known, at)
-        (x0, x1), (y0, y1) = ((_pick(each, left), _pick(each, right)) for each in (known, wanted))
+        left, right = self._hull_edge(x, at)
+        (x0, x1), (y0, y1) = ((_pick(column, left), _pick(column, right)) for column in (x, y))
         share = np.divide(at - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
         return y0 + np.clip(share, 0, 1) * (y1 - y0)
 
-    def _edge(self, known: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the edge of each upper hull on which `known` passes `at`, (R,) positions each.
+    def _hull_edge(self, x: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the edge of each upper hull on which column `x` passes `at`, (R,) positions each.
 
-        The point farthest above the chord between two vertices is a vertex, and takes the place of one of them, until
-        no point is above.
+        The search starts at the ends of the rising part. The point farthest above the chord between two vertices is a
+        vertex itself. It takes the place of one of the two, so that the chord still passes `at`, until no point lies
+        above the chord.
         """
         rows = np.arange(len(at))
         left, right = np.zeros(len(at), np.int64), self.quality.argmax(axis=1)
@@ -74,14 +75,16 @@ class Sampled:
             slope = np.divide(y1 - y0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
             above = (quality - y0[:, None]) - slope[:, None] * (cost - x0[:, None])
             highest = above.argmax(axis=1)
-            found = (_pick(above, highest) > 1e-12) & (highest != right[rows])  # it is, where nothing has a cost
-            rows, highest = rows[found], highest[found]
-            past = known[rows, highest] >= at[rows]
+            # Where nothing has a cost, the right end itself lies above the chord, whose slope is then taken as 0.
+            unfinished = (_pick(above, highest) > 1e-12) & (highest != right[rows])
+            rows, highest = rows[unfinished], highest[unfinished]
+            past = x[rows, highest] >= at[rows]
             right[rows[past]], left[rows[~past]] = highest[past], highest[~past]
         return left, right
 
 
 def _pick(columns: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(R,): the element of each row at its place."""
     return columns[np.arange(len(columns)), places]
 
 
@@ -105,12 +108,12 @@ def resampled(
     """
     rate, weights = _rates(run), draw_seeds(np.random.default_rng(DRAWS), len(seeds), RESAMPLES)
     curves, areas = (dict.fromkeys(scopes, 0.0) for _ in range(2))
-    for name in dict.fromkeys(name for own in scopes.values() for name in own):
-        drawn = _of_task(run, cells, method, seeds, name, rate)
-        pooled = np.einsum("rsk,rs->rk", drawn[..., :-3], weights)
-        for scope in (scope for scope, own in scopes.items() if name in own):
+    for name in dict.fromkeys(name for tasks in scopes.values() for name in tasks):
+        samples = _of_task(run, cells, method, seeds, name, rate)
+        pooled = np.einsum("rsk,rs->rk", samples[..., :-3], weights)
+        for scope in (scope for scope, tasks in scopes.items() if name in tasks):
             curves[scope] = curves[scope] + pooled / len(scopes[scope])
-            areas[scope] = areas[scope] + drawn[..., -3:] / len(scopes[scope])
+            areas[scope] = areas[scope] + samples[..., -3:] / len(scopes[scope])
     return {
         scope: Sampled(rate, *np.split(curves[scope], 2, axis=1), np.einsum("rs,rs->r", _s_d(areas[scope]), weights))
         for scope in scopes
@@ -118,79 +121,85 @@ def resampled(
 
 
 def _rates(run: Run) -> np.ndarray:
-    """Deferral rates between which every resampled curve is straight, unless these are too many."""
+    """Deferral rates between which every resampled curve is straight, or `MOST` evenly spaced ones if they are more."""
     sizes = {len(run.examples[name]) for name in run.covered}
     rates = np.unique(np.concatenate([np.arange(n + 1) / n for n in sizes]))
     return rates if len(rates) <= MOST else np.linspace(0, 1, MOST)
 
 
 def _s_d(areas: np.ndarray) -> np.ndarray:
-    """From areas (..., 3) of the rule, of random deferral and of the oracle."""
-    own, random, oracle = np.moveaxis(areas, -1, 0)
+    """s_d from areas (..., 3) of the run's rule, of random deferral and of the oracle."""
+    audc, random, oracle = np.moveaxis(areas, -1, 0)
     room = oracle - random
-    some = room > ROUNDING * np.maximum(np.abs(oracle), np.abs(random))
-    return np.divide(own - random, room, out=np.full_like(room, np.nan), where=some)
+    defined = room > ROUNDING * np.maximum(np.abs(oracle), np.abs(random))
+    return np.divide(audc - random, room, out=np.full_like(room, np.nan), where=defined)
 
 
-def _of_task(run: Run, cells, method: str, seeds: Sequence[int], name: str, rate: np.ndarray) -> np.ndarray:
-    """(R, S, 2K + 3): quality, then cost, at the rates, and the areas that s_d takes."""
+def _of_task(
+    run: Run, cells: averages.Cells, method: str, seeds: Sequence[int], name: str, rate: np.ndarray
+) -> np.ndarray:
+    """(R, S, 2K + 3): of every seed the quality, then the cost, at the rates, and the three areas of `_s_d`."""
     ids = run.examples[name].ids
-    own = {seed: cells[method, seed, name].outcomes(run.rule, ids) for seed in seeds}
-    swept = [_Swept(each, rate) for each in resampling.paired(name, tuple(seeds), own)]
+    outcomes = {seed: cells[method, seed, name].outcomes(run.rule, ids) for seed in seeds}
+    sweeps = [_CurveSweep(rows, rate) for rows in resampling.paired(name, tuple(seeds), outcomes)]
 
     def compute(counts):
-        found = np.empty((len(counts), len(swept), 2 * len(rate) + 3))
-        for i, each in enumerate(swept):
-            each(counts, found[:, i])
-        return found
+        out = np.empty((len(counts), len(sweeps), 2 * len(rate) + 3))
+        for i, sweep in enumerate(sweeps):
+            sweep(counts, out[:, i])
+        return out
 
     return resampling.Streams(np.random.default_rng(DRAWS)).map(name, len(ids), RESAMPLES, compute)
 
 
-class _Swept:
-    """One model on one task: counts (B, n) → (B, 2K + 3), see `_of_task`.
+class _CurveSweep:
+    """Resampled curves of one model on one task: counts (B, n) → (B, 2K + 3), see `_of_task`.
 
     A resample of n examples has its kinks at multiples of 1 / n. There its curve is the running sum over the examples
-    in the order of deferral, each as often as it was drawn; examples with equal scores take their mean.
+    in the order of deferral, each as often as it was drawn; an example whose score others share counts as the mean of
+    those.
     """
 
-    def __init__(self, own: Outcomes, rate: np.ndarray):
-        self.n, self.rate = len(own), rate
-        self.alone = own.quality_small / self.n, own.cost_small / self.n
-        gain = own.quality_large - own.quality_small
-        self.order, last = tie_groups(own.score)
+    def __init__(self, outcomes: Outcomes, rate: np.ndarray):
+        self.n, self.rate = len(outcomes), rate
+        self.alone = outcomes.quality_small / self.n, outcomes.cost_small / self.n
+        gain = outcomes.quality_large - outcomes.quality_small
+        self.order, last = tie_groups(outcomes.score)
         self.first = np.append(0, last[:-1] + 1)
-        self.steps = [step[self.order] / self.n for step in (gain, own.cost_large)]
-        # Equal gains may be deferred one by one in any order, which is faster than together.
+        self.steps = [step[self.order] / self.n for step in (gain, outcomes.cost_large)]
+        # The oracle defers the largest gain first. Its score is the rank, not the gain: examples of equal gain may be
+        # deferred in any order without changing the curve, and `Sweep` is faster without equal scores.
         rank = np.empty(self.n)
         rank[np.argsort(-gain, kind="stable")] = np.arange(self.n)
-        self.ideal = Sweep(Outcomes(rank, own.quality_small, own.quality_large))
+        self.oracle = Sweep(Outcomes(rank, outcomes.quality_small, outcomes.quality_large))
 
     def __call__(self, counts: np.ndarray, out: np.ndarray):
-        k, curves = len(self.rate), self._curves(counts)
-        out[:, :k], out[:, k : 2 * k] = map(self._at_rates, curves)
-        random = (curves[0][:, 0] + curves[0][:, -1]) / 2
-        out[:, -3:] = np.stack([(curves[0].sum(axis=1) - random) / self.n, random, self.ideal.audc(counts)], axis=1)
+        k = len(self.rate)
+        quality, cost = self._curves(counts)
+        out[:, :k], out[:, k : 2 * k] = self._at_rates(quality), self._at_rates(cost)
+        random = (quality[:, 0] + quality[:, -1]) / 2
+        audc = (quality.sum(axis=1) - random) / self.n  # trapezoids of width 1 / n
+        out[:, -3:] = np.stack([audc, random, self.oracle.audc(counts)], axis=1)
 
     def _curves(self, counts: np.ndarray) -> list[np.ndarray]:
         """Quality and cost at every multiple of 1 / n, (B, n + 1) each."""
         ordered = counts.take(self.order, axis=1, mode="clip")  # other modes copy
-        size, steps = ordered, [np.tile(step, len(counts)) for step in self.steps]
-        if len(self.first) < self.n:
-            size = np.add.reduceat(ordered, self.first, axis=1)
+        sizes, steps = ordered, [np.tile(step, len(counts)) for step in self.steps]
+        if len(self.first) < self.n:  # some scores are equal: a step per group of them
+            sizes = np.add.reduceat(ordered, self.first, axis=1)
             totals = (np.add.reduceat(ordered * step, self.first, axis=1) for step in self.steps)
-            steps = [(total / np.maximum(size, 1)).ravel() for total in totals]
-        drawn = np.repeat(np.arange(size.size), size.ravel().astype(np.int64))
-        return [self._curve(counts, *each, drawn) for each in zip(self.alone, steps, strict=True)]
-
-    def _curve(self, counts: np.ndarray, alone: np.ndarray, step: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        curve = np.empty((len(counts), self.n + 1))
-        curve[:, 0] = np.einsum("rn,n->r", counts, alone)
-        curve[:, 1:] = step.take(drawn, mode="clip").reshape(counts.shape)
-        return np.cumsum(curve, axis=1, out=curve)
+            steps = [(total / np.maximum(sizes, 1)).ravel() for total in totals]
+        places = np.repeat(np.arange(sizes.size), sizes.ravel().astype(np.int64))  # each step as often as it was drawn
+        curves = []
+        for alone, step in zip(self.alone, steps, strict=True):
+            curve = np.empty((len(counts), self.n + 1))
+            curve[:, 0] = np.einsum("rn,n->r", counts, alone)
+            curve[:, 1:] = step.take(places, mode="clip").reshape(counts.shape)
+            curves.append(np.cumsum(curve, axis=1, out=curve))
+        return curves
 
     def _at_rates(self, curve: np.ndarray) -> np.ndarray:
-        if len(self.rate) == self.n + 1:  # then these are its kinks, as all of them are among the rates
+        if len(self.rate) == self.n + 1:  # the rates include all kinks of the curve, so here they are just these
             return curve
         at = self.rate * self.n
         left = np.minimum((at + ROUNDING).astype(np.int64), self.n - 1)

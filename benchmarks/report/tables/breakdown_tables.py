@@ -1,7 +1,8 @@
-"""Tables that break the averages down: by suite and cluster, task by task, by metric, by kind of cost, by argument."""
+"""Tables that break the averages down by suite, cluster, task, metric, kind of cost, and objective."""
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from benchmarks.report.numbers import costs, per_task
@@ -11,12 +12,14 @@ from benchmarks.report.numbers.summary import Measured, Row, Summary
 from benchmarks.report.tables.main_tables import MARK, difference, marked
 from benchmarks.report.tables.render import Table, number
 
+# Column → name of the measure.
 MASSES = {
     "both right": "mass_both",
     "small only": "mass_small_only",
     "large only": "mass_large_only",
     "neither": "mass_neither",
 }
+# Column → name of the measure and digits.
 TRADE_OFF = {
     "relative AUDC": ("relative_audc", 3),
     "AIQ": ("aiq", 3),
@@ -38,8 +41,8 @@ SCORE = {
 
 
 def every_table(summary: Summary, curves: Curves, scopes: Sequence[Scope], comparisons: list[Record]) -> list[Table]:
-    """Those of them that have something to say."""
-    found = [
+    """The tables of this module that the run has numbers for."""
+    tables = [
         scopes_table(summary, scopes),
         outcomes_table(summary, comparisons),
         mass_table(summary),
@@ -48,7 +51,7 @@ def every_table(summary: Summary, curves: Curves, scopes: Sequence[Scope], compa
         costs_table(summary, curves, scopes[0]),
         ablation_table(summary),
     ]
-    return [table for table in found if table]
+    return [table for table in tables if table]
 
 
 def scopes_table(summary: Summary, scopes: Sequence[Scope]) -> Table | None:
@@ -57,11 +60,12 @@ def scopes_table(summary: Summary, scopes: Sequence[Scope]) -> Table | None:
         return None
     lines = []
     for scope in scopes:
-        own, lacks = summary.only(scope.tasks), f" {MARK}" if scope.lacks else ""
-        base = own.row(own.baseline)
-        alone = number(100 * base.quality[0].mean), number(100 * own.large_quality), number(100 * base.audc.mean)
-        others = [difference(row) or number(math.nan) for row in own.rows if row is not base]
-        lines.append((scope.label + lacks, str(len(scope.tasks)), *alone, *others))
+        part = summary.only(scope.tasks)
+        base = part.row(part.baseline)
+        label = f"{scope.label} {MARK}" if scope.lacks else scope.label
+        qualities = (base.quality[0].mean, part.large_quality, base.audc.mean)
+        others = [difference(row) or number(math.nan) for row in part.rows if row is not base]
+        lines.append((label, str(len(scope.tasks)), *(number(100 * quality) for quality in qualities), *others))
     others = [f"Δ {marked(row)}" for row in summary.rows if row.method != summary.baseline]
     columns = ("average over", "tasks", "small", "large", marked(summary.row(summary.baseline)), *others)
     notes = (
@@ -78,16 +82,16 @@ def outcomes_table(summary: Summary, comparisons: list[Record]) -> Table | None:
     methods = [name for name in run.methods if name != summary.baseline]
     if not methods:
         return None
-    found = {(record["task"], record["method"]): record for record in comparisons}
-    lines = [(name, *(_outcome(found.get((name, method))) for method in methods)) for name in run.tasks]
-    totals = per_task.counts(comparisons)
-    line = (f"{totals[m]['win']} / {totals[m]['tie']} / {totals[m]['loss']}" if m in totals else "" for m in methods)
+    by_model = {(record["task"], record["method"]): record for record in comparisons}
+    lines = [(name, *(_outcome(by_model.get((name, method))) for method in methods)) for name in run.tasks]
+    counts = per_task.counts(comparisons)
+    totals = (f"{counts[m]['win']} / {counts[m]['tie']} / {counts[m]['loss']}" if m in counts else "" for m in methods)
     notes = (
         "AUDC ×100 minus that of the baseline, 95 % bootstrap interval. Win or loss: p < 0.05 after Holm's correction "
         "for all tasks of the method; everything else is a tie.",
     )
     title = f"Against {summary.baseline}, task by task"
-    return Table(title, ("task", *methods), (*lines, ("wins / ties / losses", *line)), 1, notes)
+    return Table(title, ("task", *methods), (*lines, ("wins / ties / losses", *totals)), 1, notes)
 
 
 def _outcome(record: Record | None) -> str:
@@ -104,7 +108,8 @@ def mass_table(summary: Summary) -> Table | None:
         "is futile where neither does, and loses where only the small one does. Graded quality: right is above the "
         "task's median over all small models."
     )
-    return _measures(summary, "Who is right", {name: (key, 1) for name, key in MASSES.items()}, (note,), 100)
+    columns = {name: (key, 1) for name, key in MASSES.items()}
+    return _table_of_measures(summary, "Who is right", columns, (note,), scale=100)
 
 
 def trade_off_table(summary: Summary) -> Table | None:
@@ -116,7 +121,7 @@ def trade_off_table(summary: Summary) -> Table | None:
         "between the models that is recovered; least share deferred that recovers x of it. QNC: least cost that "
         "reaches the large model's quality, of the large model's cost. Half cost: of the large model alone.",
     )
-    return _measures(summary, "The trade-off by other metrics", TRADE_OFF, notes)
+    return _table_of_measures(summary, "The trade-off by other metrics", TRADE_OFF, notes)
 
 
 def score_table(summary: Summary) -> Table | None:
@@ -126,36 +131,42 @@ def score_table(summary: Summary) -> Table | None:
         "ECE, Brier: the score as a probability of being right. AURC, AUGRC: risk over coverage, lower is better. "
         "s_o: overlap of the score's densities where right and where wrong, lower is better.",
     )
-    return _measures(summary, f"The score of {summary.run.rule}", SCORE, notes)
+    return _table_of_measures(summary, f"The score of {summary.run.rule}", SCORE, notes)
 
 
-def _measures(summary: Summary, title: str, wanted: Mapping[str, tuple[str, int]], notes, scale: float = 1):
-    """A table of `Row.measures`, one row per method; columns that no method has are left out."""
-    known = {
+def _table_of_measures(
+    summary: Summary, title: str, columns: Mapping[str, tuple[str, int]], notes: Sequence[str], scale: float = 1
+) -> Table | None:
+    """A table of `Row.measures`, one row per method; columns that no method has are left out.
+
+    Args:
+        columns: name → name of the measure and digits. notes: those of the table; notes on tasks without a measure are
+            added. scale: factor of all numbers.
+    """
+    columns = {
         name: (key, digits)
-        for name, (key, digits) in wanted.items()
+        for name, (key, digits) in columns.items()
         if any(not math.isnan(_measure(row, key).mean) for row in summary.rows)
     }
-    if not known:
+    if not columns:
         return None
-    lines = tuple((marked(row), *(_shown(row, *each, scale) for each in known.values())) for row in summary.rows)
-    return Table(title, ("method", *known), lines, notes=(*notes, *_undefined(summary, known)))
-
-
-def _undefined(summary: Summary, known: Mapping[str, tuple[str, int]]) -> list[str]:
-    """Which tasks marked averages leave out."""
-    notes = []
-    for name, (key, _) in known.items():
+    undefined_notes = []
+    for name, (key, _) in columns.items():
         tasks = dict.fromkeys(task for row in summary.rows for task in row.undefined.get(key, ()))
-        notes += [f"{MARK} {name}: undefined, and left out, on {', '.join(tasks)}."] if tasks else []
-    return notes
+        if tasks:
+            undefined_notes.append(f"{MARK} {name}: undefined, and left out, on {', '.join(tasks)}.")
+    lines = [
+        (marked(row), *(_measure_text(row, key, digits, scale) for key, digits in columns.values()))
+        for row in summary.rows
+    ]
+    return Table(title, ("method", *columns), tuple(lines), notes=(*notes, *undefined_notes))
 
 
 def _measure(row: Row, key: str) -> Measured:
     return row.measures.get(key, Measured(math.nan))
 
 
-def _shown(row: Row, key: str, digits: int, scale: float) -> str:
+def _measure_text(row: Row, key: str, digits: int, scale: float) -> str:
     value = _measure(row, key)
     return number(scale * value.mean, digits, scale * value.sd) + (f" {MARK}" if key in row.undefined else "")
 
@@ -166,10 +177,10 @@ def costs_table(summary: Summary, curves: Curves, scope: Scope) -> Table | None:
         return None
     lines = []
     for row in summary.rows:
-        found = [curves.curve(row.method, scope, kind) for kind in curves.kinds]
-        values = [curve.cost_at_quality(summary.target) if curve else math.nan for curve in found]
-        lines.append((marked(row), *(_cost(curves, scope, k, v) for k, v in zip(curves.kinds, values, strict=True))))
-    lines.append(("large alone", *(_cost(curves, scope, k, curves.large(scope, k)) for k in curves.kinds)))
+        by_kind = {kind: curves.curve(row.method, scope, kind) for kind in curves.kinds}
+        costs_of_row = {k: curve.cost_at_quality(summary.target) if curve else math.nan for k, curve in by_kind.items()}
+        lines.append((marked(row), *(_cost_text(curves, scope, kind, cost) for kind, cost in costs_of_row.items())))
+    lines.append(("large alone", *(_cost_text(curves, scope, k, curves.large(scope, k)) for k in curves.kinds)))
     notes = (
         "Least cost per query, on the upper hull, and its share of the large model alone. Seconds are those of the "
         "machine that made the predictions, each answer's share of its batch."
@@ -179,7 +190,8 @@ def costs_table(summary: Summary, curves: Curves, scope: Scope) -> Table | None:
     return Table(f"Cost of a quality of {number(100 * summary.target)}, unit by unit", columns, tuple(lines), 1, notes)
 
 
-def _cost(curves: Curves, scope: Scope, kind: str, value: float) -> str:
+def _cost_text(curves: Curves, scope: Scope, kind: str, value: float) -> str:
+    """A cost in the unit that suits the large model's, and its share of that."""
     if math.isnan(value):
         return number(math.nan)
     whole = curves.large(scope, kind)
@@ -190,26 +202,26 @@ def _cost(curves: Curves, scope: Scope, kind: str, value: float) -> str:
 def ablation_table(summary: Summary) -> Table | None:
     """Methods that are one objective with different arguments; None where each objective is there once."""
     objectives = {name: _objective(summary, name) for name in summary.run.methods}
-    names = [objective for objective, _ in objectives.values()]
-    shown = [row for row in summary.rows if names.count(objectives[row.method][0]) > 1]
-    if not shown:
+    counts = Counter(objective for objective, _ in objectives.values())
+    rows = [row for row in summary.rows if counts[objectives[row.method][0]] > 1]
+    if not rows:
         return None
-    shown.sort(key=lambda row: objectives[row.method][0])
-    arguments = sorted({key for row in shown for key in objectives[row.method][1]})
+    rows.sort(key=lambda row: objectives[row.method][0])
+    names = sorted({name for row in rows for name in objectives[row.method][1]})
     lines = []
-    for row in shown:
-        objective, given = objectives[row.method]
-        values = (json.dumps(given[key]).strip('"') if key in given else "" for key in arguments)
+    for row in rows:
+        objective, arguments = objectives[row.method]
+        values = (json.dumps(arguments[name]).strip('"') if name in arguments else "" for name in names)
         audc = number(100 * row.audc.mean, 1, 100 * row.audc.sd)
         lines.append((marked(row), objective, *values, audc, difference(row)))
-    columns = ("method", "objective", *arguments, "AUDC", f"Δ AUDC to {summary.baseline}")
+    columns = ("method", "objective", *names, "AUDC", f"Δ AUDC to {summary.baseline}")
     return Table("One objective, other arguments", columns, tuple(lines), notes=("An empty cell is the default.",))
 
 
 def _objective(summary: Summary, method: str) -> tuple[str, dict]:
     """Objective and arguments of a method, as the manifest has them."""
     manifest = summary.run.manifest
-    known = (manifest.get("objectives") or {}).get(method)
-    if known:
-        return known["objective"], known.get("arguments") or {}
+    declared = (manifest.get("objectives") or {}).get(method)
+    if declared:
+        return declared["objective"], declared.get("arguments") or {}
     return method, ((manifest.get("settings") or {}).get("arguments") or {}).get(method) or {}

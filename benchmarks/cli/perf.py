@@ -1,0 +1,147 @@
+"""`perf`: the speed that is promised, measured. A measurement is imported when it runs, since it brings TensorFlow.
+
+The first line of a command's docstring is its line in the list: what is promised, and against which peer.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from benchmarks.cli.options import DataOption
+from cat_keras.errors import unknown_name
+
+
+class _Measurements(TyperGroup):
+    """The group `perf`, which answers an unknown name as every other command does: one line, with the nearest names."""
+
+    def resolve_command(self, ctx, args):
+        if args[0] not in self.commands:
+            raise unknown_name("measurement", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=_Measurements, invoke_without_command=True)
+
+Rounds = Annotated[int, typer.Option(min=1, help="How often each candidate takes its turn; ratios are within a turn.")]
+
+
+@app.callback()
+def perf(ctx: typer.Context):
+    """Measure the speed that is promised, in ratios within one run; without a name, list what can be measured."""
+    if ctx.invoked_subcommand:
+        return
+    for name, command in ctx.command.commands.items():
+        typer.echo(f"{name:<10} {command.help.splitlines()[0]}")
+    typer.echo("\nMeasure with `python -m benchmarks perf NAME`; its options: `python -m benchmarks perf NAME --help`")
+
+
+@app.command()
+def training(
+    parts: Annotated[list[str] | None, typer.Argument(help="Of objectives, ceiling, peer; by default all.")] = None,
+    rounds: Rounds = 5,
+):
+    """A step: cat-xent ≤ 1.03, cat-dist ≤ 1.12 of Keras `fit`; rate ≥ 1.7 (6M: ≥ 1.6) of PyTorch; ≥ 0.75 of matmul.
+
+    Writes the tables objectives, ceiling and peer into results/perf/. PyTorch is an optional extra: peer.
+    """
+    from benchmarks.perf import training as measurement
+
+    measurement.measure(rounds, parts or ())
+
+
+@app.command()
+def teacher(rounds: Rounds = 5):
+    """Teacher cache: built at ≥ 0.9 of the rate of a plain forward pass, read in ≤ 0.02 of a training step.
+
+    Writes the tables teacher-build and teacher-read into results/perf/.
+    """
+    from benchmarks.perf import teacher as measurement
+
+    measurement.measure(rounds)
+
+
+@app.command()
+def decoding(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="Of generation, scoring, speculative, cascade; by default all.")
+    ] = None,
+    data: DataOption = None,
+    cache: Annotated[Path, typer.Option(help="Where trained models are kept.")] = Path("runs/perf"),
+    prompts: Annotated[int, typer.Option(min=1, help="How many prompts to answer, at most.")] = 512,
+    rounds: Rounds = 3,
+):
+    """New tokens/s: ≥ 1.8 of KerasHub, ≥ 1.5 of transformers; options, drafts and cascades against their formulas.
+
+    Trains two models on a real task first, for minutes; without --data, on its samples. Transformers is an optional
+    extra: peer. Writes a table per part into results/perf/.
+    """
+    from benchmarks.perf import decoding as measurement
+
+    measurement.measure(parts or (), cache, data, prompts, rounds)
+
+
+@app.command()
+def padding(
+    profile: Annotated[str, typer.Argument(help="The profile whose training examples are batched.")] = "nano",
+    data: DataOption = None,
+):
+    """Useful among computed tokens in the batches of a profile: ≥ 0.9. No peer: the rest is padding.
+
+    Writes the table padding into results/perf/.
+    """
+    from benchmarks.perf import padding as measurement
+
+    measurement.measure(profile, data)
+
+
+@app.command()
+def growth():
+    """Time and memory of a step by vocabulary, length and batch; chunks of logits against none. No promise.
+
+    Each point is a process of its own. Writes the tables growth and growth-fit into results/perf/.
+    """
+    from benchmarks.perf import growth as measurement
+
+    measurement.measure()
+
+
+@app.command()
+def load():
+    """2,000 models planned in < 2 s; time and memory of many trainings, and of a report of many answers. No peer.
+
+    Each point is a process of its own. Writes the tables load and load-fit into results/perf/.
+    """
+    from benchmarks.perf import load as measurement
+
+    measurement.measure()
+
+
+@app.command()
+def registry(data: DataOption = None):
+    """Processor time: all tasks listed in < 0.5 s, 20,000 rows read and rendered in < 3 s. No peer.
+
+    Prints its numbers; with --data also the time to list the tasks with that folder, whose rows are counted.
+    """
+    from benchmarks.perf import registry as measurement
+
+    measurement.measure(data)
+
+
+@app.command()
+def bootstrap(
+    rows: Annotated[int, typer.Option(min=1, help="Predictions of each method, over all tasks.")] = 100_000,
+    tasks: Annotated[int, typer.Option(min=1, help="How many tasks the rows are of.")] = 1,
+    methods: Annotated[int, typer.Option(min=1, help="How many methods are compared.")] = 10,
+    resamples: Annotated[int, typer.Option(min=1, help="How many resamples.")] = 10_000,
+    levels: Annotated[int, typer.Option(min=0, help="Distinct scores, 0: all of them; ties are dearer.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="By default one per core.", show_default=False)] = None,
+):
+    """Paired bootstrap: 10,000 resamples of 100,000 predictions × 10 methods in < 60 s on 2 cores. No peer.
+
+    Prints its seconds and its peak of memory.
+    """
+    from benchmarks.perf import bootstrap as measurement
+
+    measurement.measure(rows, tasks, methods, resamples, levels, threads)
