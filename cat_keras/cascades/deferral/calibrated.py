@@ -62,7 +62,7 @@ class Calibrated(Rule):
         table = columns(predictions)
         scores = self.base(table)
         with reading(self):
-            ids = self._ids(table, self.fit_needs)
+            ids = self._checked_ids(table, self.fit_needs)
             quality = np.asarray(table["quality_small"], dtype=np.float64)
         if not ((quality >= 0) & (quality <= 1)).all():
             raise CatKerasError("A rule is calibrated on qualities in [0, 1]. Received: others. Judge answers first")
