@@ -1,25 +1,18 @@
 """Tables of answers, CSV, JSON lines or Parquet: long, with a row per answer, or wide, with columns per model."""
 
-import csv
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 
 from benchmarks.importing.answers import Answers, checked
+from benchmarks.importing.opening import opened
 from benchmarks.importing.roles import ROLES, SCALES, guess, normalised, wide
 from cat_keras.errors import CatKerasError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-LARGEST = 16 * 2**30  # bytes of a file, unpacked
 CURRENCIES = ("usd", "eur", "gbp", "chf", "jpy", "cny")
 
 
@@ -47,7 +40,7 @@ def read(path: Path, reading: Reading) -> Answers:
     Raises:
         CatKerasError: no such table, no id or no quality, or a cell out of range.
     """
-    (headers, load), notes = _opened(path), []
+    (headers, load), notes = opened(path), []
     per_model = _per_model(path, headers, load, reading)
     if per_model:
         frame, lines, used = _melted(path, headers, load, per_model, reading, notes)
@@ -70,65 +63,6 @@ def _sha256(path: Path) -> str:
 def _currency(header: str) -> str:
     words = normalised(header).split("_")
     return "FLOP" if "flops" in words else next((each.upper() for each in CURRENCIES if each in words), "")
-
-
-def _opened(path: Path):
-    """(headers, a function that reads some of the columns into a frame)."""
-    if path.suffix in (".csv", ".tsv"):
-        delimiter = "\t" if path.suffix == ".tsv" else ","
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                headers = next(csv.reader(stream, delimiter=delimiter), [])
-        except UnicodeDecodeError as error:
-            raise _unreadable(path, error) from None
-        return headers, lambda chosen: _csv(path, delimiter, chosen)
-    if path.suffix == ".parquet":
-        try:
-            described = pyarrow.parquet.read_metadata(path)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from None
-        if sum(described.row_group(i).total_byte_size for i in range(described.num_row_groups)) > LARGEST:
-            raise _unreadable(path, f"it declares more than {LARGEST:,} bytes")
-        headers = described.schema.to_arrow_schema().names
-        return headers, lambda chosen: pyarrow.parquet.read_table(path, columns=list(chosen)).to_pandas()
-    frame = _json(path)
-    return list(frame.columns), lambda chosen: frame[list(chosen)]
-
-
-def _unreadable(path: Path, error) -> CatKerasError:
-    return CatKerasError(f"An import reads CSV, JSON lines or Parquet. Received: {path}, which is none ({error})")
-
-
-def _csv(path: Path, delimiter: str, chosen: Mapping[str, str]) -> pd.DataFrame:
-    """Ids stay as they are written: 007 is not 7."""
-    texts = {header: pyarrow.string() for header, role in chosen.items() if role and ROLES[role].kind == "text"}
-    convert = pyarrow.csv.ConvertOptions(
-        column_types=texts, include_columns=list(chosen), null_values=["", "NA", "NaN", "nan", "null", "None"]
-    )
-    try:
-        table = pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=convert,
-        )
-    except (pyarrow.ArrowException, KeyError) as error:
-        raise _unreadable(path, error) from None
-    return table.to_pandas()
-
-
-def _json(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
-            records = found if isinstance(found, list) else found.get("rows", found.get("data"))
-        else:
-            with path.open(encoding="utf-8") as stream:
-                records = [json.loads(line) for line in stream if line.strip()]
-        if not records or not all(isinstance(record, dict) for record in records):
-            raise ValueError("no list of objects")
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise _unreadable(path, error) from None
-    return pd.DataFrame.from_records(records)
 
 
 def _per_model(path: Path, headers: Sequence[str], load, reading: Reading) -> dict[str, dict[str, str]]:
