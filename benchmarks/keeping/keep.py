@@ -23,6 +23,7 @@ from benchmarks.report.reading import histories, load
 from benchmarks.report.reading.columns import Columns
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
 from benchmarks.report.reading.load import Run
+from benchmarks.report.reading.schema import GIVEN
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.grid import on_grid
@@ -183,6 +184,7 @@ def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str]) -
     for column in LISTS:
         rows[column] = _log_probabilities(answers[column].values, answers[column].offsets)
     rows |= {column: answers[column].astype(np.int32) for column in COUNTS if column in answers}
+    rows |= {column: answers[column] for column in GIVEN if column in answers}
     rows |= {column: answers[column] for column in ("flops", "seconds", "quality")}
     statistics = cells.statistics(run, name, answers)
     return pyarrow.table(rows | {"statistics": pyarrow.array(statistics, pyarrow.list_(pyarrow.float64()))})

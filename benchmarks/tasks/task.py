@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tasks import declaration, extensions
+from benchmarks.tasks import declaration, extensions, imported
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
 
@@ -273,6 +273,8 @@ def get(name: str) -> Task:
     Raises:
         CatKerasError: there is none; the nearest names are given.
     """
+    if imported.is_one(name):
+        return imported.declared(Task, name)
     tasks = _registry()
     aliases = _aliases(tasks)
     canonical = aliases.get(name, name)

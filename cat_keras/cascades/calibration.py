@@ -141,17 +141,34 @@ def calibrate(
         scores = [rule(row[part]) for rule, row in zip(rules, predictions, strict=False)]
         return Stages(np.array(scores), qualities[:, part], costs[:, part])
 
-    tested = outcomes(testing)
+    planned = outcomes(planning) if guarantee else None
+    return rules, on_stages(outcomes(testing), limit, guarantee, planned, quality is None, fitted=testing.start)
+
+
+def on_stages(
+    tested: Stages,
+    limit: dict[str, float],
+    guarantee: Guarantee | None = None,
+    planned: Stages | None = None,
+    binary: bool = False,
+    fitted: int = 0,
+) -> Calibration:
+    """What `Cascade.calibrate` and `tuning.tune` choose, from the outcomes of all stages.
+
+    Args:
+        tested: outcomes that thresholds are chosen on. limit: from `check_limit`. guarantee, planned: with outcomes
+            of other examples, which say which thresholds it tests. binary: whether qualities are 0 and 1 by nature.
+        fitted: how many examples were used before.
+    """
     if guarantee:
-        path = common_path(outcomes(planning).scores, LEVELS)
-        candidates = _certified(guarantee, tested, path, binary=quality is None)
-    elif np.isnan(qualities).any():
-        candidates = common_path(tested.scores, min(len(examples), 1000))
+        candidates = _certified(guarantee, tested, common_path(planned.scores, LEVELS), binary=binary)
+    elif np.isnan(tested.quality).any():
+        candidates = common_path(tested.scores, min(tested.scores.shape[1], 1000))
     else:
         candidates = grid(tested.scores)
     points = tested.points(candidates)
     chosen = _choose(points, limit, guarantee)
-    return rules, _record(tested, points, chosen, fitted=testing.start, limit=limit, guarantee=guarantee)
+    return _record(tested, points, chosen, fitted=fitted, limit=limit, guarantee=guarantee)
 
 
 def _parts(n: int, learns: bool, promises: bool) -> tuple[slice, slice, slice]:

@@ -22,7 +22,7 @@ def pick(sources):
 def _one_of_each_size(family: Iterable[Source]) -> tuple[Source, ...]:
     first: dict[str, Source] = {}
     for source in family:
-        first.setdefault(json.dumps([source.settings[key] for key in SIZES], sort_keys=True), source)
+        first.setdefault(json.dumps([source.settings.get(key) for key in SIZES], sort_keys=True), source)
     return tuple(first.values())
 
 

@@ -48,7 +48,7 @@ def test_importing_loads_no_library():
 
 
 def test_every_metric_is_covered_here():
-    assert set(ALL) == set(metrics._METRICS)
+    assert set(ALL) | {"given"} == set(metrics._METRICS)  # which judges nothing: answers come with their quality
 
 
 @pytest.mark.parametrize("name", ALL)

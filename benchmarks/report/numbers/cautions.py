@@ -14,7 +14,9 @@ SAME_WORK, SAME_TIME = 1.05, 1.5
 
 def sentences(summary: Summary) -> list[str]:
     """The warnings, one sentence each, the most serious first; empty when there is nothing to warn of."""
+    imported = summary.run.manifest["imported"].get("warnings") or [] if summary.run.imported else []
     return [
+        *imported,
         *_holes(summary),
         *few.sentences(summary.run),
         *_weak_teacher(summary),

@@ -108,6 +108,8 @@ class Cell:
 
 def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
     """The official corpus numbers of answers to a task, the answers in the order of its examples."""
+    if run.imported:
+        return _metric(name).combine(answers["quality"].tolist())
     if run.has_text:
         return _metric(name).corpus(list(answers["text"]), _examples(run, name))
     try:
@@ -128,6 +130,8 @@ def signature(run: Run, name: str) -> str:
 
 def statistics(run: Run, name: str, answers: Columns) -> list[tuple[float, ...]]:
     """What is kept of answers instead of their texts; see `metrics.Metric.statistics`."""
+    if run.imported:
+        return [(quality,) for quality in answers["quality"].tolist()]
     return _metric(name).statistics(list(answers["text"]), _examples(run, name))
 
 

@@ -73,12 +73,21 @@ def _price(text: str) -> Price:
 def known(run: Run, prices: Prices | None = None) -> list[Kind]:
     """The kinds of cost that are known of every answer of the run."""
     every_cell = [*run.small.values(), *run.large.values()]
-    kinds = [FLOPS]
+    kinds = [base(run)]
     if every_cell and all(_is_measured(cell["seconds"]) for cell in every_cell):
         kinds.append(SECONDS)
     if prices and every_cell and all("n_prompt" in cell and "n_answer" in cell for cell in every_cell):
         kinds.append(PRICE)
     return kinds
+
+
+def base(run: Run) -> Kind:
+    """The kind of cost of the main table: FLOPs, or what imported answers cost."""
+    if not run.imported:
+        return FLOPS
+    cost = run.manifest["imported"]["cost"]
+    prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ")) if cost["unit"] not in ("", "calls") else ((1.0, ""),)
+    return Kind(FLOPS.name, cost["label"], tuple((size, prefix + cost["unit"]) for size, prefix in prefixes))
 
 
 def _is_measured(seconds: np.ndarray) -> bool:
@@ -93,7 +102,7 @@ def column(answers: Columns, kind: Kind, price: Price | None = None) -> np.ndarr
 
     The price of an answer is that of all tokens read and written for it, in a classification those of every option.
     """
-    if kind is not PRICE:
+    if kind.name != PRICE.name:
         return answers[kind.name].astype(np.float64)
     # The price of a token is per million tokens, the price of an answer per million queries: the millions cancel.
     return answers["n_prompt"].astype(np.float64) * price[0] + answers["n_answer"].astype(np.float64) * price[1]

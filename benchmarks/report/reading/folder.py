@@ -96,7 +96,7 @@ def predictions(
         path: of the file. content: of it. by_task: task → its examples. kept: whether the folder holds kept results.
     """
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
-    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=COUNTS, later=file.wide)
+    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=(*COUNTS, *schema.GIVEN), later=file.wide)
     table = columns.dictionary_encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
     small, large = {}, {}

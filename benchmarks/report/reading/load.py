@@ -58,6 +58,12 @@ class Run:
         return "kept" not in self.manifest
 
     @property
+    def imported(self) -> bool:
+        """Whether models answered elsewhere (`benchmarks.importing`): then nothing was trained, and cost has a unit of
+        its own."""
+        return "imported" in self.manifest
+
+    @property
     def rule(self) -> str:
         """The deferral rule of the main table."""
         return self.manifest["rule"]

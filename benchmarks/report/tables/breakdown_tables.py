@@ -114,7 +114,7 @@ def mass_table(summary: Summary) -> Table | None:
 
 def trade_off_table(summary: Summary) -> Table | None:
     """The same curves by the metrics of other papers."""
-    (low, high), (size, unit) = summary.cost_range, costs.FLOPS.unit(summary.large_cost)
+    (low, high), (size, unit) = summary.cost_range, costs.base(summary.run).unit(summary.large_cost)
     notes = (
         "relative AUDC: gain over deferring at random. AIQ (RouterBench): mean quality of the upper hull over "
         f"{number(low / size)} to {number(high / size)} {unit} per query. APGR, CPT(x) (RouteLLM): share of the gap "

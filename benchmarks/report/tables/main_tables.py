@@ -2,7 +2,7 @@
 
 import math
 
-from benchmarks.report.numbers.costs import FLOPS
+from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.per_task import Record, headline
 from benchmarks.report.numbers.summary import RATES, RESAMPLES, Measured, Row, Summary
 from benchmarks.report.reading.load import START
@@ -14,7 +14,7 @@ RATE_COLUMNS = tuple(f"{rate:.0%}" for rate in RATES)
 
 def unit(summary: Summary) -> tuple[float, str]:
     """Size and name of a unit in which the large model's cost has few digits."""
-    return FLOPS.unit(summary.large_cost)
+    return costs.base(summary.run).unit(summary.large_cost)
 
 
 def _percent(value: Measured, detail: bool) -> str:
@@ -58,7 +58,7 @@ def main_table(summary: Summary, detail: bool) -> Table:
         "s_d",
         "AUROC",
         cost_name(summary),
-        "live",
+        *(() if summary.run.imported else ("live",)),
     )
     lines = [_line(summary, row, detail) for row in (*summary.rows, *summary.references)]
     lines += _single_models(summary, columns)
@@ -85,7 +85,7 @@ def _line(summary: Summary, row: Row, detail: bool) -> tuple[str, ...]:
         _plain(row.s_d, True),
         _plain(row.auroc, detail) + (f" {MARK}" if row.alike else "") if row.method else "",
         _matched_cost(summary, row, detail),
-        f"{row.live.mean:.0%}" if not math.isnan(row.live.mean) else "",
+        *(() if summary.run.imported else (f"{row.live.mean:.0%}" if not math.isnan(row.live.mean) else "",)),
     )
 
 
@@ -135,7 +135,7 @@ def _main_notes(summary: Summary) -> tuple[str, ...]:
         f"{name} at {number(100 * summary.target)}: mean cost per query, averaged over tasks, of the cheapest cascade "
         f"(upper hull) that reaches {number(100 * summary.target)}, the quality of {summary.baseline} at 50 % "
         f"deferral; in % of the large model alone ({number(summary.large_cost / size)} {name}). Single models: their "
-        "own cost. Live: share of target tokens that the loss kept.",
+        "own cost." + ("" if run.imported else " Live: share of target tokens that the loss kept."),
         f"random, oracle: the same predictions of {summary.baseline}, deferred in other orders.{start}",
     )
 
