@@ -138,7 +138,7 @@ def calibrate(
         rules = [rule.fit(_fit_columns(rule, examples, predictions, qualities, i, fitting)) for i in range(len(rules))]
 
     def outcomes(part):
-        scores = [rule(row[part]) for rule, row in zip(rules, predictions, strict=False)]
+        scores = [rule.compared(row[part]) for rule, row in zip(rules, predictions, strict=False)]
         return Stages(np.array(scores), qualities[:, part], costs[:, part])
 
     planned = outcomes(planning) if guarantee else None

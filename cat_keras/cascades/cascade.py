@@ -181,8 +181,9 @@ class Cascade:
     def _scores(self, stage, predictions):
         """Scores of one stage, and whether each of its answers is kept."""
         if stage < len(self.rules):
-            scores = self.rules[stage](predictions)
-            return scores, on_grid(scores) >= as_threshold(self.thresholds[stage])
+            rule, threshold = self.rules[stage], self.thresholds[stage]
+            scores = rule(predictions)
+            return scores, on_grid(scores) >= as_threshold(threshold) if rule.computed else scores >= threshold
         scores = np.full(len(predictions), np.nan) if self.rule.needs_fit else self.rule(predictions)
         return scores, np.ones(len(predictions), bool)
 

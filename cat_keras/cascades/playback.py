@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cat_keras.evaluation.grid import as_threshold, midpoints, on_grid
+from cat_keras.evaluation.grid import midpoints
 
 CANDIDATES = 20_000  # at most so many combinations of thresholds in a grid
 
@@ -30,17 +30,13 @@ class Stages:
     """Scores, qualities and costs of every stage's answers to the same n examples.
 
     Attributes:
-        scores: (stages − 1, n), of each stage but the last, put on the grid of `evaluation.grid`; stage i passes on
-            what is below its threshold.
+        scores: (stages − 1, n), of each stage but the last; stage i passes on what is below its threshold.
         quality: (stages, n), NaN where it is unknown. cost: (stages, n), of each stage alone.
     """
 
     scores: np.ndarray
     quality: np.ndarray
     cost: np.ndarray
-
-    def __post_init__(self):
-        object.__setattr__(self, "scores", on_grid(self.scores))
 
     def play(self, thresholds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yields the stage that answers, the quality and the cost, each (candidates, n), for some candidates at a time.
@@ -53,7 +49,7 @@ class Stages:
         for block in np.array_split(thresholds, 1 + len(thresholds) * n // 2_000_000):  # some tens of megabytes each
             deferred, stage = np.ones((len(block), n), bool), np.zeros((len(block), n), np.int64)
             for scores, stage_thresholds in zip(self.scores, block.T, strict=True):
-                deferred &= scores < as_threshold(stage_thresholds)[:, None]
+                deferred &= scores < stage_thresholds[:, None]
                 stage += deferred
             yield stage, np.take_along_axis(self.quality, stage, 0), np.take_along_axis(cumulative_cost, stage, 0)
 
@@ -105,7 +101,7 @@ def _thresholds_at(scores, rate):
     for row in scores:
         # A stage that none of these examples reaches takes its threshold from all of them.
         thresholds.append(threshold(row[reached] if reached.any() else row, rate))
-        reached = reached & (row < as_threshold(thresholds[-1]))
+        reached = reached & (row < thresholds[-1])
     return thresholds
 
 

@@ -23,7 +23,7 @@ def auroc(score, positive) -> float:
     Returns:
         in [0, 1]; NaN, as undefined, when there is no positive or no negative.
     """
-    score = vectors.scores("score", score)
+    score = vectors.finite("score", score)
     positive = vectors.true_or_false("positive", positive, len(score))
     negatives, positives = np.sort(score[~positive]), score[positive]
     if not len(negatives) or not len(positives):
@@ -79,7 +79,7 @@ def _expected_losses(score, loss) -> np.ndarray:
 
     Examples with equal scores get their mean loss: what a random order among them gives in expectation.
     """
-    score = vectors.scores("score", score)
+    score = vectors.finite("score", score)
     loss = vectors.within_unit("loss", loss, len(score))
     _, group, count = np.unique(-score, return_inverse=True, return_counts=True)
     return np.repeat(np.bincount(group, loss) / count, count)

@@ -43,8 +43,8 @@ class Outcomes:
     """What one method's cascade did on one task: one row per example, with all that its curve is computed from.
 
     Attributes:
-        score: (n,) float64, higher = keep, see `deferral`; put on the grid of `evaluation.grid`, so that scores which
-            differ in their last digits alone are equal.
+        score: (n,) float64, higher = keep, see `deferral`. Compared as they are: scores that models computed belong on
+            the grid of `evaluation.grid` first.
         quality_small, quality_large: (n,) float64, per-example quality of either model's answer.
         cost_small, cost_large: (n,) float64 ≥ 0, or one number for all: cost of running either model (FLOPs, seconds,
             price). By default cost counts calls of the large model, so that it equals the deferral rate.
@@ -67,7 +67,7 @@ class Outcomes:
             values = getattr(self, name)
             if name.startswith("cost") and (np.isscalar(values) or getattr(values, "ndim", 1) == 0):
                 values = np.full(n, values)
-            column = vectors.scores(name, values, n) if name == "score" else vectors.summable(name, values, n)
+            column = vectors.finite(name, values, n) if name == "score" else vectors.summable(name, values, n)
             if name.startswith("cost") and column.min() < 0:
                 raise CatKerasError(f"{name} must not be negative; received {column.min()}. Check its unit and sign")
             object.__setattr__(self, name, column)

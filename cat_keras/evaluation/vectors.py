@@ -3,7 +3,6 @@
 import numpy as np
 
 from cat_keras.errors import CatKerasError
-from cat_keras.evaluation.grid import on_grid
 
 LARGEST = 1e100  # of numbers that are added up or multiplied, so that no result leaves the range of a float
 
@@ -42,11 +41,6 @@ def finite(name: str, values, n: int | None = None) -> np.ndarray:
             "Score or leave out those examples before, in every method alike"
         )
     return column
-
-
-def scores(name: str, values, n: int | None = None) -> np.ndarray:
-    """`finite`, and on the grid of `grid.on_grid`: numbers of models that are compared with each other."""
-    return on_grid(finite(name, values, n))
 
 
 def summable(name: str, values, n: int | None = None) -> np.ndarray:

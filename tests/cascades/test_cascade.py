@@ -149,6 +149,18 @@ def test_calibration_defers_the_share_it_was_told(two, examples, rate):
     assert found.deferral == (deferred / len(examples),) and found.quality is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.6])
+def test_decisions_do_not_depend_on_the_batch(two, stages, examples, rate):
+    two.calibrate(unlabelled(examples), max_deferral=rate)
+    expected = [answer.stage for answer in two._answer(examples)]
+    assert sum(expected) <= rate * len(examples)
+    for batch_size in (20, 6, 1):
+        other = Cascade(stages[1:], thresholds=two.thresholds, **SETTINGS | {"batch_size": batch_size})
+        for step in (1, -1):
+            assert [answer.stage for answer in other(examples[::step])] == expected[::step]
+
+
 def test_what_calibration_says_is_what_the_cascade_then_does(three, alone, examples):
     found = three.calibrate(examples, max_cost=1.5 * np.mean([p.flops for p in alone[0]]))
     three.calibrated_on = frozenset()

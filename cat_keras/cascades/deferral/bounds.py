@@ -17,6 +17,7 @@ class Random(Rule):
 
     seed: int = 0
     needs = ("task",)
+    computed = False
 
     @property
     def name(self):
@@ -38,6 +39,7 @@ class Oracle(Rule):
 
     name = "oracle"
     needs = ("quality_small", "quality_large")
+    computed = False
 
     def score(self, columns):
         return np.subtract(*(np.asarray(columns[name], dtype=np.float64) for name in self.needs))

@@ -25,6 +25,7 @@ class GivenConfidence(Rule):
     """
 
     column: str
+    computed = False
 
     @property
     def name(self):
