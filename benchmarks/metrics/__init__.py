@@ -20,7 +20,7 @@ from benchmarks.metrics.translation import Bleu, BleuChrf
 from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError, unknown_name
 
-__all__ = ["Metric", "get", "of", "superglue_average"]
+__all__ = ["Metric", "get", "identity", "of", "superglue_average"]
 
 _METRICS: dict[str, Callable[..., Metric]] = {
     metric.name: metric
@@ -74,3 +74,10 @@ def get(name: str, **arguments: Any) -> Metric:
 def of(task: Task) -> Metric:
     """The metric that judges answers to a task, see `get`."""
     return get(task.metric, **task.metric_args)
+
+
+def identity(task: Task) -> list:
+    """Everything that decides how answers to a task are judged, as JSON-able values, for hashing."""
+    version = of(task).version
+    # Results of the first versions are named without one.
+    return [task.metric, dict(task.metric_args), *([version] if version > 1 else [])]

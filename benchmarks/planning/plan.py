@@ -91,7 +91,7 @@ class Plan:
             "predict",
             model=model_key,
             test=self.test.fingerprint,
-            metrics={t.name: [t.metric, dict(t.metric_args)] for t in self.tasks},  # predictions contain the quality
+            metrics={t.name: metrics.identity(t) for t in self.tasks},  # predictions contain the quality
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,

@@ -210,6 +210,7 @@ register(
         max_lengths=(1024, 32),
         license="not stated (text of CNN and Daily Mail)",
         citation="Zhang et al., 2018, ReCoRD, arXiv 1810.12885",
+        version=2,
     )
 )
 

@@ -178,6 +178,7 @@ def test_one_answer_per_example(name):
         metric.corpus([], [])
 
 
+@pytest.mark.filterwarnings("ignore:The official numbers of metric")  # some texts are Chinese
 @pytest.mark.parametrize("name", ALL)
 @PATIENT
 @given(answers=st.lists(st.tuples(WORDS, WORDS.filter(str.strip), WORDS), min_size=1, max_size=6))

@@ -65,6 +65,7 @@ register(
         max_lengths=(1024, 32),
         license="mixed, by source of the text",
         citation="Reddy, Chen and Manning, 2019, CoQA, https://aclanthology.org/Q19-1016",
+        version=2,
     )
 )
 
@@ -91,5 +92,6 @@ register(
         max_lengths=(1024, 64),
         license="CC BY-SA 4.0",
         citation="Choi et al., 2018, QuAC, https://aclanthology.org/D18-1241",
+        version=2,
     )
 )

@@ -86,6 +86,7 @@ register(
         max_lengths=(64, 32),
         license="CC BY-SA 3.0",
         citation="Kwiatkowski et al., 2019, https://aclanthology.org/Q19-1026; Lee et al., 2019, arXiv 1906.00300",
+        version=2,
     )
 )
 
@@ -115,5 +116,6 @@ register(
         max_lengths=(128, 32),
         license="Apache 2.0 (code); questions belong to their sites",
         citation="Joshi et al., 2017, TriviaQA, https://aclanthology.org/P17-1147",
+        version=2,
     )
 )

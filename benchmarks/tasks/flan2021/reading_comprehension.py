@@ -59,6 +59,7 @@ register(
         max_lengths=(512, 32),
         license="CC BY-SA 4.0",
         citation="Rajpurkar et al., 2016, SQuAD, https://aclanthology.org/D16-1264",
+        version=2,
     )
 )
 
@@ -83,6 +84,7 @@ register(
         max_lengths=(512, 32),
         license="CC BY-SA 4.0",
         citation="Rajpurkar, Jia and Liang, 2018, SQuAD 2.0, https://aclanthology.org/P18-2124",
+        version=2,
     )
 )
 
@@ -107,6 +109,7 @@ register(
         max_lengths=(1024, 32),
         license="CC BY-SA 4.0",
         citation="Dua et al., 2019, DROP, https://aclanthology.org/N19-1246",
+        version=2,
     )
 )
 

@@ -63,6 +63,7 @@ register(
         max_lengths=(64, 64),
         license="MIT",
         citation="Lin et al., 2020, CommonGen, https://aclanthology.org/2020.findings-emnlp.165",
+        version=2,
     )
 )
 
@@ -86,6 +87,7 @@ register(
         max_lengths=(256, 128),
         license="CC BY-NC-SA 4.0",
         citation="Gardent et al., 2017, WebNLG, https://aclanthology.org/P17-1017",
+        version=2,
     )
 )
 
@@ -109,6 +111,7 @@ register(
         max_lengths=(256, 128),
         license="CC BY-SA 4.0",
         citation="Dušek, Howcroft and Rieser, 2019, cleaned E2E, https://aclanthology.org/W19-8652",
+        version=2,
     )
 )
 
@@ -134,5 +137,6 @@ register(
         max_lengths=(256, 128),
         license="MIT",
         citation="Nan et al., 2021, DART, https://aclanthology.org/2021.naacl-main.37",
+        version=2,
     )
 )

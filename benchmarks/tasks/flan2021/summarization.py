@@ -32,8 +32,8 @@ def _separate_articles(row: Row) -> dict:
 
 
 def _highlights(row: Row) -> str:
-    """The corpus writes one sentence per line, with a blank before its full stop."""
-    return " ".join(line.replace(" .", ".").strip() for line in row["highlights"].splitlines() if line.strip())
+    """The corpus writes one sentence per line, with a blank before its full stop. ROUGE-Lsum counts by these lines."""
+    return "\n".join(line.replace(" .", ".").strip() for line in row["highlights"].splitlines() if line.strip())
 
 
 def _one_sentence(row: Row) -> str:
@@ -76,6 +76,7 @@ register(
         max_lengths=(512, 32),
         license="CC BY-NC-SA 4.0",
         citation="Zhang and Tetreault, 2019, AESLC, https://aclanthology.org/P19-1043",
+        version=2,
     )
 )
 
@@ -124,6 +125,7 @@ register(
         max_lengths=(1024, 128),
         license="Apache 2.0 (corpus); articles belong to CNN and Daily Mail",
         citation="Hermann et al., 2015, arXiv 1506.03340; See, Liu and Manning, 2017, arXiv 1704.04368",
+        version=2,
     )
 )
 
@@ -146,6 +148,7 @@ register(
         max_lengths=(128, 32),
         license="LDC English Gigaword: no redistribution",
         citation="Rush, Chopra and Weston, 2015, https://aclanthology.org/D15-1044",
+        version=2,
     )
 )
 
@@ -169,6 +172,7 @@ register(
         max_lengths=(1024, 384),
         license="non-commercial research (Yale-LILY); articles belong to their papers",
         citation="Fabbri et al., 2019, Multi-News, https://aclanthology.org/P19-1102",
+        version=2,
     )
 )
 
@@ -191,6 +195,7 @@ register(
         max_lengths=(1024, 128),
         license="on request to the authors (Cornell Newsroom)",
         citation="Grusky, Naaman and Artzi, 2018, Newsroom, https://aclanthology.org/N18-1065",
+        version=2,
     )
 )
 
@@ -214,6 +219,7 @@ register(
         max_lengths=(512, 64),
         license="not stated (idebate.org)",
         citation="Wang and Ling, 2016, https://aclanthology.org/N16-1007",
+        version=2,
     )
 )
 
@@ -237,6 +243,7 @@ register(
         max_lengths=(1024, 64),
         license="not stated (rottentomatoes.com)",
         citation="Wang and Ling, 2016, https://aclanthology.org/N16-1007",
+        version=2,
     )
 )
 
@@ -259,6 +266,7 @@ register(
         max_lengths=(512, 96),
         license="CC BY-NC-ND 4.0",
         citation="Gliwa et al., 2019, SAMSum, https://aclanthology.org/D19-5409",
+        version=2,
     )
 )
 
@@ -282,6 +290,7 @@ register(
         max_lengths=(1024, 128),
         license="CC BY-NC-SA 3.0",
         citation="Ladhak et al., 2020, WikiLingua, https://aclanthology.org/2020.findings-emnlp.360",
+        version=2,
     )
 )
 
@@ -305,5 +314,6 @@ register(
         max_lengths=(1024, 64),
         license="MIT (corpus); articles belong to the BBC",
         citation="Narayan, Cohen and Lapata, 2018, XSum, https://aclanthology.org/D18-1206",
+        version=2,
     )
 )
