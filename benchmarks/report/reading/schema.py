@@ -142,6 +142,7 @@ COLUMNS = {
     ),
     **dict.fromkeys(("flops", "seconds", "quality", "loss", "live"), (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
+    "cut": (_list_of(_list_of(types.is_integer)), "lists of pairs of whole numbers"),
     **dict.fromkeys(("token_logprobs", "option_logprobs", "statistics"), (_list_of(_number), "lists of numbers")),
 }
 
