@@ -199,7 +199,7 @@ def _reader(profile: Profile, split: str, data, source: str, assume: bool):
     template = profile.data.template if split == "train" else 0
 
     def read(t: task.Task):
-        if assume and source not in loading.available(t, data):
+        if assume and source not in loading.available(t, data, split):
             return Lengths.assumed(t, limit)
         try:
             return loading.load(t, split, data, limit=limit, seed=profile.data.seed, template=template, source=source)
