@@ -19,7 +19,7 @@ from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
 # The version of a stage is raised when its code changes what it writes.
-STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 3, "teacher": 2, "predict": 2}
+STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 3}
 
 Model = tuple[str, int]  # method and seed of a model that answers the test examples
 LARGE: Model = ("", -1)
@@ -199,7 +199,7 @@ def _reader(profile: Profile, split: str, data, source: str, assume: bool):
     template = profile.data.template if split == "train" else 0
 
     def read(t: task.Task):
-        if assume and source not in loading.available(t, data):
+        if assume and source not in loading.available(t, data, split):
             return Lengths.assumed(t, limit)
         try:
             return loading.load(t, split, data, limit=limit, seed=profile.data.seed, template=template, source=source)

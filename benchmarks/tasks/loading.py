@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.sources import tfds
@@ -47,16 +48,21 @@ def load(
     _check(task, split, limit, template, source)
     rows, indices = _split_rows(task, split, data, source)
     if task.together:
-        pairs = _sample_groups(task, list(_kept_rows(task, rows, indices)), limit, seed)
-    elif task.keep:
-        pairs = _sample(list(_kept_rows(task, rows, indices)), limit, seed)
-    else:
-        pairs = rows.read(_sample(indices, limit, seed))  # the sample does not depend on the rows: read only these
+        inputs = [[pair] for pair in _sample_groups(task, list(_kept_rows(task, rows, indices)), limit, seed)]
+    elif reads_rows(task, split):
+        inputs = _sample(_inputs(task, split, rows, indices), limit, seed)
+    else:  # the sample does not depend on the rows: read only these
+        inputs = ([pair] for pair in rows.read(_sample(indices, limit, seed)))
     examples = []
-    for id, row in pairs:
+    for (id, row), *others in inputs:
         index = drawn_template(task, id, seed) if template == MIXTURE else template
         with _naming_place(rows, id):
-            examples.append(task.example(row, id, index))
+            example = task.example(row, id, index)
+        references = list(example.references)
+        for other_id, other in others:
+            with _naming_place(rows, other_id):
+                references += task.example(other, other_id, index).references
+        examples.append(replace(example, references=tuple(dict.fromkeys(references))) if others else example)
     if not examples:
         raise CatKerasError(
             f"Split {split} of task {task.name} is empty: {task.splits[split]!r} of {rows.count} rows, less the rows "
@@ -65,17 +71,33 @@ def load(
     return examples
 
 
-def available(task: Task, data: str | Path | None = None) -> list[str]:
-    """Sources that have the test split of a task on this machine; reads and imports nothing.
+def number(task: Task, split: str, data: str | Path | None = None, source: str = "local") -> int:
+    """How many examples `load` returns without a limit; 0 where it would have none to return.
+
+    Raises:
+        CatKerasError: as `load`, but for what only rendering finds.
+    """
+    _check(task, split, None, 0, source)
+    rows, indices = _split_rows(task, split, data, source)
+    return len(_inputs(task, split, rows, indices)) if reads_rows(task, split) else len(indices)
+
+
+def reads_rows(task: Task, split: str) -> bool:
+    """Whether the number of examples of a split depends on what is in its rows, and not on their number alone."""
+    return task.keep is not None or (task.pooled and split != "train")
+
+
+def available(task: Task, data: str | Path | None = None, split: str = "test") -> list[str]:
+    """Sources that have a split of a task on this machine; reads and imports nothing.
 
     Args:
         data: folder with local data. TFDS is among the sources if it has prepared the data set in its default folder.
     """
     if not hasattr(task.source, "open"):
         return list(SOURCES)
-    if "test" not in task.splits:
+    if split not in task.splits:
         return []
-    part = parse_recipe(task.splits["test"])[0]
+    part = parse_recipe(task.splits[split])[0]
     has_rows = {
         "local": data is not None and bool(task.source.files(part, Path(data).expanduser())),
         "samples": sample_rows.path(task).is_file(),
@@ -115,6 +137,18 @@ def _kept_rows(task: Task, rows: Rows, indices: Sequence[int]) -> Iterator[tuple
         with _naming_place(rows, id):
             if task.keeps(row):
                 yield id, row
+
+
+def _inputs(task: Task, split: str, rows: Rows, indices: Sequence[int]) -> list[list[tuple[str, dict]]]:
+    """(id, row) pairs of every example of a split: one, or where a task is pooled, all that ask the same."""
+    pairs = _kept_rows(task, rows, indices)
+    if not (task.pooled and split != "train"):
+        return [[pair] for pair in pairs]
+    inputs: dict[str, list[tuple[str, dict]]] = {}
+    for id, row in pairs:
+        with _naming_place(rows, id):
+            inputs.setdefault(task.prompt(row), []).append((id, row))
+    return list(inputs.values())
 
 
 def _sample(items: Sequence, limit: int | None, seed: int) -> Sequence:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cat_keras.data.encoding import join, prompts_within, tokenize
+from cat_keras.data.encoding import prompts_within
+from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example, Prediction
+from cat_keras.data.tokens import control_words, tokenize
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.generation import MEASURES, Generator
 from cat_keras.decoding.options import OptionScorer
@@ -23,7 +25,7 @@ class Predictor:
 
     Args:
         model: a KerasHub `CausalLM` with its preprocessor.
-        max_length: context, tokens; longer prompts lose their beginning, see `truncated`.
+        max_length: context, tokens; longer prompts lose what `Example.cut` says, or their beginning, see `truncated`.
         max_new_tokens: at most so many tokens per generated answer, the end token included.
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
@@ -31,7 +33,8 @@ class Predictor:
         beams: more than 1 for beam search, by KerasHub.
 
     Attributes:
-        truncated: prompts cut so far.
+        truncated: prompts cut so far. overlong: of these, prompts that lost more than `Example.cut` allows.
+        control_words: examples so far that hold the word of a control token, such as `<eos>`; it was read as text.
     """
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
@@ -44,7 +47,7 @@ class Predictor:
             )
         self.max_length, self.max_new_tokens = max_length, max_new_tokens
         self.flops = costs.count(model)
-        self.truncated = 0
+        self.truncated = self.overlong = self.control_words = 0
         self._end = models.special_id(self.tokenizer, "end")
         self._generator, self._scorer = _engines(model, self._end, batch_size, sampler, measures, beams)
 
@@ -53,6 +56,8 @@ class Predictor:
         empty = [f"{e.task}/{e.id}" for e in examples if not e.prompt]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: an empty prompt in example {empty[0]}")
+        words = control_words(self.tokenizer)
+        self.control_words += sum(any(map(words.within, (e.prompt, *e.options))) for e in examples)
         with_options = [i for i, e in enumerate(examples) if e.options]
         without = [i for i, e in enumerate(examples) if not e.options]
         predictions: list[Prediction | None] = [None] * len(examples)
@@ -83,9 +88,10 @@ class Predictor:
         A prompt starts with the start token and is cut to fit beside the longest option; options end with the end
         token.
         """
-        prompts, options = [], []
         tokenized_options = iter(tokenize(self.tokenizer, [o for e in examples for o in e.options]))
-        for example, prompt in zip(examples, tokenize(self.tokenizer, [e.prompt for e in examples]), strict=True):
+        head = [] if (start := models.special_id(self.tokenizer, "start")) is None else [start]
+        options, rooms = [], []
+        for example in examples:
             choices = [next(tokenized_options) for _ in example.options]
             if len({tuple(o) for o in choices}) < len(choices) or not all(choices):
                 raise CatKerasError(
@@ -93,25 +99,29 @@ class Predictor:
                     f"Received: {list(example.options)} in {example.task}/{example.id}"
                 )
             # The prompt is cut alike for all options of an example, or they would be scored after different contexts.
-            longest = max(choices, key=len)
-            joined = join(prompt, longest, self.tokenizer, self.max_length)
-            if joined is None:
+            longest = max(map(len, choices))
+            rooms.append(self.max_length - len(head) - longest - 1)
+            # A causal model predicts from at least one token: without a start token, one prompt token has to stay.
+            if rooms[-1] < (0 if head else 1):
                 raise CatKerasError(
-                    f"An option fits the context. Received: {len(longest)} tokens in {example.task}/{example.id}, "
+                    f"An option fits the context. Received: {longest} tokens in {example.task}/{example.id}, "
                     f"context {self.max_length}"
                 )
-            tokens, n_prompt, was_cut = joined
-            self.truncated += was_cut
-            prompts.append(tokens[:n_prompt])
             options.append([o + [self._end] for o in choices])
-        return prompts, options
+        fitted = fit(examples, rooms, self.tokenizer)
+        self._note(fitted)
+        return [head + ids for ids in fitted.prompts], options
+
+    def _note(self, fitted: Fit):
+        self.truncated += int(fitted.cut.sum())
+        self.overlong += int(fitted.overlong.sum())
 
     # -- generation ----------------------------------------------------------------------------------------------
 
     def _generate(self, examples, progress):
         room = self.max_length - self.max_new_tokens
-        prompts, cut = prompts_within([e.prompt for e in examples], self.tokenizer, room)
-        self.truncated += cut
+        prompts, fitted = prompts_within(examples, self.tokenizer, room)
+        self._note(fitted)
         started = time.perf_counter()
         answers = self._generator(prompts, self.max_new_tokens, progress)
         seconds = time.perf_counter() - started

@@ -78,7 +78,9 @@ def _clock(summary: Summary) -> Iterator[str]:
 def _cut_examples(summary: Summary) -> Iterator[str]:
     manifest = summary.run.manifest
     encoded = manifest.get("encoded") or {}
-    counts = {name.replace("_", " "): encoded.get(name, 0) for name in ("prompts_cut", "targets_too_long")}
+    counts = {
+        name.replace("_", " "): encoded.get(name, 0) for name in ("prompts_cut", "prompts_overlong", "targets_too_long")
+    }
     counts |= dict(_counts(manifest.get("truncated")))
     text = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     if text:

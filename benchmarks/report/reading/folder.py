@@ -27,7 +27,9 @@ EXAMPLE, EXAMPLE_TEXT, EXAMPLE_KEPT = (
     ("prompt", "target", "options", "references"),
     ("n_options",),
 )
-EXAMPLE_ANSWER = ("answer",)  # place of the target among the options, −1 for none; early kept results lack it
+# Columns that a file may lack. answer: place of the target among the options, −1 for none; early kept results lack it.
+# cut: only where a prompt says what of it may be cut.
+EXAMPLE_OPTIONAL = ("answer", "cut")
 TEXT, KEPT = ("text",), ("statistics",)  # columns of the predictions in a full folder, and in a kept one
 
 
@@ -71,7 +73,7 @@ def check_checksum(path: Path, content: pyarrow.NativeFile, facts: Mapping):
 def examples(path: Path, content: pyarrow.NativeFile, tasks: Sequence[str], kept: bool) -> dict[str, Examples]:
     """Examples of every task, in the order of the file."""
     table = columns.read(
-        path, content, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_ANSWER
+        path, content, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_OPTIONAL
     )
     code, names = columns.codes(columns.dictionary_encoded(table, ["task"])["task"])
     by_task = {}

@@ -60,6 +60,7 @@ def _arc(name: str, config: str) -> Task:
         max_lengths=(256, 64),
         license="CC BY-SA 4.0",
         citation="Clark et al., 2018, ARC, arXiv 1803.05457",
+        version=2,
     )
 
 

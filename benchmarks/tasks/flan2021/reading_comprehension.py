@@ -53,6 +53,7 @@ register(
             "Copy from the text what answers the question.\nText: {context}\nQuestion: {question}\nCopied:\n",
             "{question}\nIt says so somewhere in here: {context}\nNamely:\n",
         ),
+        cut={"context": "end"},
         target=_first,
         references=_accepted,
         metric="squad",
@@ -77,6 +78,7 @@ register(
             "Text: {context}\nQuestion: {question}\nCopied:\n",
             f"{{question}}\nThe text below may tell, or leave it {UNANSWERABLE}.\n{{context}}\nWell:\n",
         ),
+        cut={"context": "end"},
         target=_first,
         references=_accepted,
         metric="squad",
@@ -102,6 +104,7 @@ register(
             "Read: {passage}\nNow work out the answer to this: {question}\nIt is:\n",
             "{question}\nThe facts are in this passage: {passage}\nShort answer:\n",
         ),
+        cut={"passage": "end"},
         target=_drop_first,
         references=_drop_accepted,
         keep=_drop_answered,
@@ -134,5 +137,6 @@ register(
         max_lengths=(256, 32),
         license="Apache 2.0",
         citation="Mihaylov et al., 2018, OpenBookQA, https://aclanthology.org/D18-1260",
+        version=2,
     )
 )
