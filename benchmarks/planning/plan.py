@@ -150,7 +150,12 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     large = _start_cell(profile, "large", profile.large.seed, encoded, origin["large"])
     large_key = large.key if large else _key("train", origin=origin["large"])
     teacher = _key(
-        "teacher", large=large_key, encoded=encoded, precision=profile.precision, **profile.teacher.model_dump()
+        "teacher",
+        large=large_key,
+        encoded=encoded,
+        precision=profile.precision,
+        **profile.teacher.model_dump(),
+        **_tokenizers(profile, origin),
     )
     small = {
         (method, seed): _method_cell(profile, method, seed, encoded, origin["small"], teacher)
@@ -280,6 +285,32 @@ def _origin(model) -> dict:
     if "/" in model.preset and "://" not in model.preset:
         raise CatKerasError(f"A preset is a KerasHub name or an existing folder. Received: {model.preset}")
     return {"preset": model.preset}
+
+
+def _tokenizers(profile: Profile, origin: dict) -> dict:
+    """What the key of the teacher columns says of tokenizers: nothing where both models surely have the same one.
+
+    Version 0.1 took two presets for models of one tokenizer when their vocabularies were equal. Columns that it made of
+    such presets are known by the key without this part, and are not used any more.
+    """
+    presets = [getattr(profile, role).preset for role in ("small", "large")]
+    if not all(presets) or presets[0] == presets[1]:
+        return {}
+    files = [_tokenizer_files(preset, origin[role]) for role, preset in zip(("small", "large"), presets, strict=True)]
+    return {} if files[0] and files[0] == files[1] else {"tokenizers": 2}
+
+
+def _tokenizer_files(preset: str, origin: dict) -> dict:
+    """What the folder of a preset holds of its tokenizer: file → hash, and its settings; {} of a preset by name."""
+    folder = Path(preset)
+    if not (folder / "tokenizer.json").is_file():
+        return {}
+    settings = store.read_json(folder / "tokenizer.json")
+    files = {name: digest for name, digest in origin.items() if name.startswith("assets/tokenizer/")}
+    if not files or not isinstance(settings, dict):
+        return {}
+    config = {k: v for k, v in (settings.get("config") or {}).items() if k not in ("name", "dtype", "trainable")}
+    return files | {"class": settings.get("class_name"), "config": config}
 
 
 def _key(stage: str, **parts) -> str:

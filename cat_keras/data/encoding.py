@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
-from cat_keras.modeling.models import special_id, tokenizer_fingerprint
+from cat_keras.modeling import tokenizers
+from cat_keras.modeling.tokenizers import special_id
 from cat_keras.storage.untrusted import read_npz
 
 
@@ -25,6 +26,7 @@ class Encoded:
         truncated: how many prompts were cut to fit.
         dropped: names of the examples that were left out because their target was too long.
         tokenizer: fingerprint of the tokenizer.
+        named_by: the hash that takes the place of `tokenizer` in `fingerprint`, or ""; see `known_to_be_of`.
     """
 
     tokens: np.ndarray
@@ -34,6 +36,7 @@ class Encoded:
     truncated: int
     dropped: tuple[str, ...]
     tokenizer: str
+    named_by: str = ""
 
     def __len__(self):
         return len(self.n_prompt)
@@ -51,10 +54,20 @@ class Encoded:
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) over tokens, boundaries and tokenizer."""
-        digest = hashlib.sha256(self.tokenizer.encode())
+        digest = hashlib.sha256((self.named_by or self.tokenizer).encode())
         for array in (self.tokens, self.offsets, self.n_prompt):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def known_to_be_of(self, tokenizer) -> "Encoded":
+        """The same data, for a caller who knows by other means than the file that this tokenizer encoded them.
+
+        A file of version 0.1 holds `tokenizers.vocabulary_fingerprint` alone, which does not tell all of a tokenizer.
+        An entry of a run's cache is named by the files of its tokenizer, so there it is known. The data keep the name
+        that such a file gives them, under which teacher columns and checkpoints of that cache know them.
+        """
+        named_by = tokenizers.vocabulary_fingerprint(tokenizer)
+        return replace(self, tokenizer=tokenizers.fingerprint(tokenizer), named_by=named_by)
 
     def save(self, path: Path):
         """Writes an uncompressed npz archive."""
@@ -67,6 +80,7 @@ class Encoded:
             truncated=self.truncated,
             dropped=np.array(self.dropped, dtype=np.str_),
             tokenizer=self.tokenizer,
+            named_by=self.named_by,
         )
 
     @classmethod
@@ -85,6 +99,7 @@ class Encoded:
             int(arrays["truncated"]),
             tuple(arrays["dropped"].tolist()),
             str(arrays["tokenizer"]),
+            str(arrays["named_by"]) if "named_by" in arrays else "",
         )
 
 
@@ -177,5 +192,5 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         ids=tuple(ids),
         truncated=truncated,
         dropped=tuple(dropped),
-        tokenizer=tokenizer_fingerprint(tokenizer),
+        tokenizer=tokenizers.fingerprint(tokenizer),
     )
