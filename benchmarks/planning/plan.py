@@ -6,6 +6,7 @@ model per method and seed → predictions of each. The key of every result conta
 
 import functools
 import math
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -95,6 +96,7 @@ class Plan:
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
+            **_experts(getattr(self.profile, "large" if model_key == self.large_key else "small")),
         )
 
     def made_from(self) -> list[tuple[str, str]]:
@@ -285,6 +287,19 @@ def _origin(model) -> dict:
     if "/" in model.preset and "://" not in model.preset:
         raise CatKerasError(f"A preset is a KerasHub name or an existing folder. Received: {model.preset}")
     return {"preset": model.preset}
+
+
+def _experts(model) -> dict:
+    """What the key of answers says of a mixture of experts; nothing of any other model.
+
+    Version 0.1 priced all experts, of which the price now has those in use, so its answers hold other FLOPs.
+    """
+    config = Path(model.preset) / "config.json" if model.preset else None
+    if config is None or not config.is_file():
+        return {"flops": 2} if re.search(r"moe|mixtral|gpt_oss|a\d+b", model.preset or "", re.IGNORECASE) else {}
+    facts = store.read_json(config)
+    facts = facts.get("config") if isinstance(facts, dict) else None
+    return {"flops": 2} if isinstance(facts, dict) and facts.get("num_experts") else {}
 
 
 def _tokenizers(profile: Profile, origin: dict) -> dict:
