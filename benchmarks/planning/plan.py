@@ -6,6 +6,7 @@ model per method and seed → predictions of each. The key of every result conta
 
 import functools
 import math
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -95,6 +96,7 @@ class Plan:
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
+            **_experts(getattr(self.profile, "large" if model_key == self.large_key else "small")),
         )
 
     def made_from(self) -> list[tuple[str, str]]:
@@ -150,7 +152,12 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     large = _start_cell(profile, "large", profile.large.seed, encoded, origin["large"])
     large_key = large.key if large else _key("train", origin=origin["large"])
     teacher = _key(
-        "teacher", large=large_key, encoded=encoded, precision=profile.precision, **profile.teacher.model_dump()
+        "teacher",
+        large=large_key,
+        encoded=encoded,
+        precision=profile.precision,
+        **profile.teacher.model_dump(),
+        **_tokenizers(profile, origin),
     )
     small = {
         (method, seed): _method_cell(profile, method, seed, encoded, origin["small"], teacher)
@@ -280,6 +287,45 @@ def _origin(model) -> dict:
     if "/" in model.preset and "://" not in model.preset:
         raise CatKerasError(f"A preset is a KerasHub name or an existing folder. Received: {model.preset}")
     return {"preset": model.preset}
+
+
+def _experts(model) -> dict:
+    """What the key of answers says of a mixture of experts; nothing of any other model.
+
+    Version 0.1 priced all experts, of which the price now has those in use, so its answers hold other FLOPs.
+    """
+    config = Path(model.preset) / "config.json" if model.preset else None
+    if config is None or not config.is_file():
+        return {"flops": 2} if re.search(r"moe|mixtral|gpt_oss|a\d+b", model.preset or "", re.IGNORECASE) else {}
+    facts = store.read_json(config)
+    facts = facts.get("config") if isinstance(facts, dict) else None
+    return {"flops": 2} if isinstance(facts, dict) and facts.get("num_experts") else {}
+
+
+def _tokenizers(profile: Profile, origin: dict) -> dict:
+    """What the key of the teacher columns says of tokenizers: nothing where both models surely have the same one.
+
+    Version 0.1 took two presets for models of one tokenizer when their vocabularies were equal. Columns that it made of
+    such presets are known by the key without this part, and are not used any more.
+    """
+    presets = [getattr(profile, role).preset for role in ("small", "large")]
+    if not all(presets) or presets[0] == presets[1]:
+        return {}
+    files = [_tokenizer_files(preset, origin[role]) for role, preset in zip(("small", "large"), presets, strict=True)]
+    return {} if files[0] and files[0] == files[1] else {"tokenizers": 2}
+
+
+def _tokenizer_files(preset: str, origin: dict) -> dict:
+    """What the folder of a preset holds of its tokenizer: file → hash, and its settings; {} of a preset by name."""
+    folder = Path(preset)
+    if not (folder / "tokenizer.json").is_file():
+        return {}
+    settings = store.read_json(folder / "tokenizer.json")
+    files = {name: digest for name, digest in origin.items() if name.startswith("assets/tokenizer/")}
+    if not files or not isinstance(settings, dict):
+        return {}
+    config = {k: v for k, v in (settings.get("config") or {}).items() if k not in ("name", "dtype", "trainable")}
+    return files | {"class": settings.get("class_name"), "config": config}
 
 
 def _key(stage: str, **parts) -> str:

@@ -88,7 +88,9 @@ class Workbench:
             return facts
 
         if self._encoded is None:
-            self._encoded = ck.Encoded.load(self.store.get("encoded", self.plan.encoded, build) / "encoded.npz")
+            path = self.store.get("encoded", self.plan.encoded, build) / "encoded.npz"
+            # The key of the entry contains the files of the tokenizer, so entries of version 0.1 serve on.
+            self._encoded = ck.Encoded.load(path).known_to_be_of(tokenizer)
         return self._encoded
 
     def teacher(self) -> ck.TeacherCache:

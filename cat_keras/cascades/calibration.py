@@ -4,8 +4,8 @@ These are functions of the answers of all models to the same examples; `Cascade.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -29,19 +29,19 @@ class Calibration:
 
     Attributes:
         thresholds: one per stage but the last.
-        cost: mean per query, of all stages reached. quality: mean of the answers given; None where it is unknown.
+        cost: mean per query, of all stages reached. quality: mean of the answers given. None where they are unknown.
         deferral: per stage but the last, the share that it passed on of the queries it saw.
-        alone_cost, alone_quality: of each model by itself.
+        alone_cost, alone_quality: of each model by itself, None likewise.
         examples: number of examples that these numbers are means over. fitted: number of further examples, on which the
             rule was fitted or a guarantee planned.
         limit: what was asked for, e.g. {"max_cost": 1e6}. guarantee: the fields of the `Guarantee` they keep, or {}.
     """
 
     thresholds: tuple[float, ...]
-    cost: float
+    cost: float | None
     quality: float | None
     deferral: tuple[float, ...]
-    alone_cost: tuple[float, ...]
+    alone_cost: tuple[float | None, ...]
     alone_quality: tuple[float, ...] | None
     examples: int
     fitted: int
@@ -55,8 +55,21 @@ def exact_match(text: str, example: Example) -> float:
 
 
 def flops(prediction: Prediction, stage: int) -> float:
-    """The default cost of an answer: its forward FLOPs."""
+    """The default cost of an answer: its forward FLOPs; NaN where they are not known."""
     return prediction.flops
+
+
+def check_price(limit: Mapping[str, float], guarantee: Guarantee | None, unpriced: Sequence[str]):
+    """Raises CatKerasError where a limit or a guarantee is on the cost and models have no price.
+
+    Args:
+        limit, guarantee: what is asked for. unpriced: the models whose FLOPs are not known.
+    """
+    if unpriced and ("max_cost" in limit or (guarantee and guarantee.of == "cost")):
+        raise CatKerasError(
+            f"{'max_cost' if 'max_cost' in limit else 'A guarantee of cost'} needs the price of every model. Received: "
+            f"{', '.join(unpriced)}, whose FLOPs are not known. Give cost=, or ask for max_deferral= or min_quality="
+        )
 
 
 def digest(example: Example) -> str:
@@ -131,8 +144,13 @@ def calibrate(
             "A quality, a learned rule and a guarantee of loss or risk need references. Received: examples without. "
             "Give target or references, or quality="
         )
-    costs = vectors.summable("cost", [cost(p, i) for i, row in enumerate(predictions) for p in row])
-    costs = costs.reshape(qualities.shape)
+    costs = np.array([[cost(p, i) for p in row] for i, row in enumerate(predictions)], np.float64)
+    unpriced = np.flatnonzero(np.isnan(costs).any(1)) if cost is flops else ()
+    if len(unpriced):
+        check_price(limit, guarantee, [f"model {i}" for i in unpriced])
+        alone_cost = tuple(None if np.isnan(mean) else mean for mean in costs[:, testing].mean(1).tolist())
+        costs = np.ones_like(costs)  # without a price, cheap is what asks few models
+    costs = vectors.summable("cost", costs.ravel()).reshape(qualities.shape)
     rules = [rule] * (len(predictions) - 1)
     if rule.needs_fit:
         rules = [rule.fit(_fit_columns(rule, examples, predictions, qualities, i, fitting)) for i in range(len(rules))]
@@ -142,7 +160,8 @@ def calibrate(
         return Stages(np.array(scores), qualities[:, part], costs[:, part])
 
     planned = outcomes(planning) if guarantee else None
-    return rules, on_stages(outcomes(testing), limit, guarantee, planned, quality is None, fitted=testing.start)
+    choice = on_stages(outcomes(testing), limit, guarantee, planned, quality is None, fitted=testing.start)
+    return rules, replace(choice, cost=None, alone_cost=alone_cost) if len(unpriced) else choice
 
 
 def on_stages(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example
 from cat_keras.data.tokens import control_words, tokenize
 from cat_keras.errors import CatKerasError
-from cat_keras.modeling.models import special_id, tokenizer_fingerprint
+from cat_keras.modeling import tokenizers
+from cat_keras.modeling.tokenizers import special_id
 from cat_keras.storage.untrusted import read_npz
 
 
@@ -30,6 +31,7 @@ class Encoded:
         overlong: of the prompts cut, those that lost more than `Example.cut` allows; the rest alone was too long.
         control_words: in how many examples prompt or target hold the word of a control token, such as `<eos>`; it was
             encoded as text.
+        named_by: the hash that takes the place of `tokenizer` in `fingerprint`, or ""; see `known_to_be_of`.
     """
 
     tokens: np.ndarray
@@ -41,6 +43,7 @@ class Encoded:
     tokenizer: str
     overlong: int = 0
     control_words: int = 0
+    named_by: str = ""
 
     def __len__(self):
         return len(self.n_prompt)
@@ -58,10 +61,20 @@ class Encoded:
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) over tokens, boundaries and tokenizer."""
-        digest = hashlib.sha256(self.tokenizer.encode())
+        digest = hashlib.sha256((self.named_by or self.tokenizer).encode())
         for array in (self.tokens, self.offsets, self.n_prompt):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def known_to_be_of(self, tokenizer) -> "Encoded":
+        """The same data, for a caller who knows by other means than the file that this tokenizer encoded them.
+
+        A file of version 0.1 holds `tokenizers.vocabulary_fingerprint` alone, which does not tell all of a tokenizer.
+        An entry of a run's cache is named by the files of its tokenizer, so there it is known. The data keep the name
+        that such a file gives them, under which teacher columns and checkpoints of that cache know them.
+        """
+        named_by = tokenizers.vocabulary_fingerprint(tokenizer)
+        return replace(self, tokenizer=tokenizers.fingerprint(tokenizer), named_by=named_by)
 
     def save(self, path: Path):
         """Writes an uncompressed npz archive."""
@@ -76,6 +89,7 @@ class Encoded:
             tokenizer=self.tokenizer,
             overlong=self.overlong,
             control_words=self.control_words,
+            named_by=self.named_by,
         )
 
     @classmethod
@@ -95,6 +109,7 @@ class Encoded:
             tuple(arrays["dropped"].tolist()),
             str(arrays["tokenizer"]),
             *(int(arrays.get(name, 0)) for name in ("overlong", "control_words")),  # archives of older code lack them
+            str(arrays.get("named_by", "")),
         )
 
 
@@ -189,7 +204,7 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         ids=tuple(ids),
         truncated=int(fitted.cut[kept].sum()),
         dropped=tuple(dropped),
-        tokenizer=tokenizer_fingerprint(tokenizer),
+        tokenizer=tokenizers.fingerprint(tokenizer),
         overlong=int(fitted.overlong[kept].sum()),
         control_words=sum(bool(words.within(e.prompt) or words.within(e.target)) for e in examples),
     )

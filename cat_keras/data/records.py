@@ -92,8 +92,8 @@ class Prediction:
         option_logprobs: log-likelihood of each option (nats), in the order of the options; empty for generation.
         n_prompt: prompt tokens read.
         n_answer: answer tokens; for classification, those of all options.
-        flops: forward floating-point operations (see `costs`).
-        seconds: this example's share, by FLOPs, of the wall time of the call that answered it.
+        flops: forward floating-point operations (see `costs`); NaN for a model whose architecture is not known.
+        seconds: this example's share, by FLOPs (else by tokens), of the wall time of the call that answered it.
 
     The last three are of generated answers, and only filled on request:
         token_entropies: entropy of the distribution of each answer token (nats).

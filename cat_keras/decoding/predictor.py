@@ -35,6 +35,7 @@ class Predictor:
     Attributes:
         truncated: prompts cut so far. overlong: of these, prompts that lost more than `Example.cut` allows.
         control_words: examples so far that hold the word of a control token, such as `<eos>`; it was read as text.
+        flops: of the model; of an architecture that `costs` does not know all NaN, and so those of its predictions.
     """
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
@@ -46,7 +47,7 @@ class Predictor:
                 f"max_length={max_length}"
             )
         self.max_length, self.max_new_tokens = max_length, max_new_tokens
-        self.flops = costs.count(model)
+        self.flops = costs.count_if_known(model)
         self.truncated = self.overlong = self.control_words = 0
         self._end = models.special_id(self.tokenizer, "end")
         self._generator, self._scorer = _engines(model, self._end, batch_size, sampler, measures, beams)
@@ -76,7 +77,7 @@ class Predictor:
         seconds = time.perf_counter() - started
         flops = [float(self.flops.classify(len(p), [len(o) for o in choices]))
                  for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
-        shares = _shares(seconds, flops)
+        shares = _shares(seconds, flops, [len(p) + sum(map(len, c)) for p, c in zip(prompts, options, strict=True)])
         return [
             _best_option(e, len(p), lp, f, s)
             for e, p, lp, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
@@ -126,7 +127,7 @@ class Predictor:
         answers = self._generator(prompts, self.max_new_tokens, progress)
         seconds = time.perf_counter() - started
         flops = [float(self.flops.forward(len(p), len(a.tokens))) for p, a in zip(prompts, answers, strict=True)]
-        shares = _shares(seconds, flops)
+        shares = _shares(seconds, flops, [len(p) + len(a.tokens) for p, a in zip(prompts, answers, strict=True)])
         return [
             Prediction(
                 id=e.id,
@@ -150,9 +151,10 @@ class Predictor:
         return str(self.tokenizer.detokenize(content)) if content else ""
 
 
-def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
-    """The seconds of a call, divided among its answers in proportion to their FLOPs."""
-    return (seconds * np.asarray(flops) / sum(flops)).tolist()
+def _shares(seconds: float, flops: Sequence[float], tokens: Sequence[int]) -> list[float]:
+    """The seconds of a call, divided among its answers by their FLOPs, or by their tokens where those are unknown."""
+    work = np.asarray(tokens if np.isnan(flops).any() else flops, np.float64)
+    return (seconds * work / work.sum()).tolist()
 
 
 def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:

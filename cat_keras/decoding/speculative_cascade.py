@@ -49,7 +49,7 @@ class SpeculativeCascade:
         self.tokenizer = models.tokenizer_of(large)
         self.end = models.special_id(self.tokenizer, "end")
         self.truncated = 0
-        self.flops_of = costs.count(small), costs.count(large)
+        self.flops_of = costs.count_if_known(small), costs.count_if_known(large)
         self.models = small, large = CachedModel(small, tight=True), CachedModel(large, tight=True)
         # Models of one family may pad their embedding tables to different sizes.
         self._size = min(model.model.backbone.get_config()["vocabulary_size"] for model in self.models)

@@ -29,7 +29,8 @@ def draw(source: Source):
             mean, look = part.row(method).curve, look | {"markersize": 3}
             if mean is None or method not in bands[scope]:
                 continue
-            cost, band = 100 * np.interp(GRID, mean.deferral_rate, mean.cost) / part.large_cost, bands[scope][method]
+            cost = 100 * costs.share(np.interp(GRID, mean.deferral_rate, mean.cost), part.large_cost)
+            band = bands[scope][method]
             unsure = chance.hollow(levels[scope], band)
             chance.curve(left, cost, 100 * band.estimate, look, unsure, label=method)
             if method in gains[scope]:
@@ -68,7 +69,7 @@ def _references(panel, part):
     """Deferring the baseline's queries at random, and the large model alone."""
     row = next((row for row in part.references if row.name.endswith("random")), None)
     if row and (random := row.curve):
-        x = 100 * random.cost / part.large_cost
+        x = 100 * costs.share(random.cost, part.large_cost)
         panel.plot(x, 100 * random.quality, color=style.GREY, linestyle="--", linewidth=0.9, label=row.name)
     star = {"marker": "*", "markersize": 8, "markeredgecolor": "black", "markerfacecolor": "none", "linestyle": ""}
     panel.plot([100], [100 * part.large_quality], label="large alone", **star)

@@ -229,6 +229,6 @@ def _first_difference(run: Run, model: str, other: Run, other_model: str) -> str
         one, two = run.cell(model, name), other.cell(other_model, name)
         if one is None or two is None:
             continue
-        if not all(np.array_equal(one[column], two[column]) for column in ("quality", "flops")):
+        if not all(np.array_equal(one[column], two[column], equal_nan=True) for column in ("quality", "flops")):
             return name
     return None

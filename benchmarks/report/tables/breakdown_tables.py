@@ -196,7 +196,7 @@ def _cost_text(curves: Curves, scope: Scope, kind: str, value: float) -> str:
         return number(math.nan)
     whole = curves.large(scope, kind)
     size, unit = curves.kinds[kind].unit(whole)
-    return f"{value / size:.4g} {unit} ({value / whole:.0%})".replace("  ", " ")
+    return f"{value / size:.4g} {unit}".strip() + costs.share_text(value, whole)
 
 
 def ablation_table(summary: Summary) -> Table | None:
