@@ -45,7 +45,7 @@ def test_stated_changes_are_measured_ones(name):
 
 
 def test_claims_are_found_in_text():
-    text = "s_d +0.15 [+0.10, +0.20], cost −11.5 % [−19.5, −4.0] and +1\n  point [-2,\n  +3]; not 3 [4, 5] or [+1, +2]"
-    assert stated(text) == [("+0.15", "+0.10", "+0.20"), ("-11.5", "-19.5", "-4.0"), ("+1", "-2", "+3")]
-    assert ("+0.15", "+0.10", "+0.20") in measured(2) and ("-11.5", "-19.5", "-4.0") in measured(1)
+    text = "s_d +0.15 [+0.10, +0.20], cost −11.5 % [−19.5, −4.2] and +1\n  point [-2,\n  +3]; not 3 [4, 5] or [+1, +2]"
+    assert stated(text) == [("+0.15", "+0.10", "+0.20"), ("-11.5", "-19.5", "-4.2"), ("+1", "-2", "+3")]
+    assert ("+0.15", "+0.10", "+0.20") in measured(2) and ("-11.5", "-19.5", "-4.2") in measured(1)
     assert ("+0.15", "+0.16", "+0.17") not in measured(2)  # an estimate lies within its interval
