@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cat_keras.data.records import Example
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling.models import special_id, tokenizer_fingerprint
 from cat_keras.storage.untrusted import read_npz
 
@@ -90,9 +90,10 @@ class Encoded:
 
 def tokenize(tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, without special tokens."""
-    if not len(texts):
+    texts = list(check_list("texts", texts, str))
+    if not texts:
         return []
-    ids = tokenizer(list(texts))
+    ids = tokenizer(texts)
     return ids.to_list() if hasattr(ids, "to_list") else [list(map(int, row)) for row in ids]
 
 
@@ -142,7 +143,8 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         CatKerasError: there are no examples; a target is empty; a target does not fit, under "error"; a prompt is
             empty and the tokenizer has no start token.
     """
-    if not examples:
+    examples = check_list("examples", examples, Example)
+    if not len(examples):
         raise CatKerasError("Training data holds at least one example. Received: none")
     prompts = tokenize(tokenizer, [e.prompt for e in examples])
     targets = tokenize(tokenizer, [e.target for e in examples])

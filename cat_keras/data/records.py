@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, is_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Example:
         try:
             # JSON and Parquet return lists; a frozen record holds tuples.
             for name in ("options", "references"):
-                if isinstance(getattr(self, name), str):
-                    raise TypeError(f"{name} is a text, not a list of texts")
+                if not is_list(getattr(self, name)):
+                    raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}, not a list of texts")
                 object.__setattr__(self, name, tuple(getattr(self, name)))
             texts = (self.id, self.prompt, self.target, self.task, self.group, *self.options, *self.references)
             "".join(texts).encode()

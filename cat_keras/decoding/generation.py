@@ -9,7 +9,7 @@ from keras import ops
 
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.sampling import GREEDY, Sampler, confidence
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 
 MEASURES = ("entropy", "margin", "hidden")
 
@@ -56,7 +56,7 @@ class Generator:
 
     def __init__(self, model, stop: Iterable[int], sampler: Sampler = GREEDY, rows: int = 256,
                  measures: Sequence[str] = ()):  # fmt: skip
-        if rows < 1 or not set(measures) <= set(MEASURES):
+        if rows < 1 or not set(check_list("measures", measures)) <= set(MEASURES):
             raise CatKerasError(
                 f"rows is at least 1 and measures are of {', '.join(MEASURES)}. Received: rows={rows}, "
                 f"measures={list(measures)}"
@@ -88,9 +88,7 @@ class Generator:
         Raises:
             CatKerasError: an empty prompt.
         """
-        empty = [i for i, p in enumerate(prompts) if not len(p)]
-        if empty:
-            raise CatKerasError(f"A prompt has at least one token. Received: none in prompt {empty[0]}")
+        prompts = check_prompts(prompts)
         limits = np.broadcast_to(np.asarray(max_new_tokens), len(prompts))
         answers = [Generated() for _ in prompts]
         uniforms = [self.sampler.uniforms(i, n) if not self.sampler.greedy else np.zeros(n, np.float32)
@@ -147,6 +145,19 @@ class Generator:
         if finished and answer.hidden is not None:
             answer.hidden /= len(answer.tokens)
         return finished
+
+
+def check_prompts(prompts) -> list[list[int]]:
+    """Returns prompts as lists of token ids.
+
+    Raises:
+        CatKerasError: they are no list, or one of them is no list of ids, or empty.
+    """
+    prompts = [list(check_list("token ids of a prompt", p)) for p in check_list("prompts", prompts)]
+    empty = [i for i, p in enumerate(prompts) if not p]
+    if empty:
+        raise CatKerasError(f"A prompt has at least one token. Received: none in prompt {empty[0]}")
+    return prompts
 
 
 class _Batch:

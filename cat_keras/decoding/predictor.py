@@ -11,7 +11,7 @@ from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.generation import MEASURES, Generator
 from cat_keras.decoding.options import OptionScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling import costs, models
 
 
@@ -50,6 +50,7 @@ class Predictor:
 
     def __call__(self, examples: Sequence[Example], progress: Callable[[int], None] | None = None) -> list[Prediction]:
         """Predictions in the order of the examples; `progress` gets the number of examples newly done."""
+        examples = check_list("examples", examples, Example)
         empty = [f"{e.task}/{e.id}" for e in examples if not e.prompt]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: an empty prompt in example {empty[0]}")

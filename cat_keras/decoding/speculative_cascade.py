@@ -8,9 +8,10 @@ from keras import ops
 from cat_keras.data.encoding import prompts_within
 from cat_keras.decoding import speculative
 from cat_keras.decoding.cache import CachedModel
+from cat_keras.decoding.generation import check_prompts
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.decoding.speculative_rounds import Rounds, Speculated
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling import costs, models
 
 
@@ -93,7 +94,14 @@ class SpeculativeCascade:
 
     def _encode(self, prompts, max_new_tokens):
         """Token ids of the prompts; texts are cut to the room that the answer leaves."""
-        empty = [i for i, p in enumerate(prompts) if not len(p)]
+        prompts = check_list("prompts", prompts)
+        texts = [isinstance(p, str) for p in prompts]
+        if any(texts) and not all(texts):
+            raise CatKerasError(
+                f"Prompts are all texts or all token ids. Received: a text as prompt {texts.index(True)}, none as "
+                f"prompt {texts.index(False)}"
+            )
+        empty = [i for i, p in enumerate(prompts) if isinstance(p, str) and not p]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: nothing in prompt {empty[0]}")
         room = self.max_length - max_new_tokens
@@ -102,8 +110,8 @@ class SpeculativeCascade:
                 f"An answer has at least one token and leaves room for its prompt. Received: max_new_tokens="
                 f"{max_new_tokens}, max_length={self.max_length}"
             )
-        if not all(isinstance(p, str) for p in prompts):
-            return [list(map(int, p)) for p in prompts]
+        if not all(texts):
+            return check_prompts(prompts)
         encoded, cut = prompts_within(prompts, self.tokenizer, room)
         self.truncated += cut
         return encoded

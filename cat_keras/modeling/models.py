@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.storage import store, untrusted
 
 
@@ -29,7 +29,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
 
     if vocabulary_size < 300:
         raise CatKerasError(f"vocabulary_size is at least 300: 256 bytes and specials. Received: {vocabulary_size}")
-    texts = [line for text in texts for line in text.splitlines() if line]
+    texts = [line for text in check_list("texts", texts, str) for line in text.splitlines() if line]
     if not texts:
         raise CatKerasError("A tokenizer is trained on text. Received: no non-empty line")
     proto = io.BytesIO()
