@@ -19,7 +19,7 @@ from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
 # The version of a stage is raised when its code changes what it writes.
-STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 3, "teacher": 2, "predict": 2}
+STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 3, "teacher": 2, "predict": 3}
 
 Model = tuple[str, int]  # method and seed of a model that answers the test examples
 LARGE: Model = ("", -1)
@@ -95,6 +95,7 @@ class Plan:
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
+            **({"stop": data.stop} if data.stop else {}),  # keys of profiles without it stay as they were
         )
 
     def made_from(self) -> list[tuple[str, str]]:

@@ -55,6 +55,7 @@ class Data(Section):
     evaluate: Literal["test", "validation"] = "test"  # the split that models answer; choices are made on validation
     max_length: Positive  # context in tokens, start and end included
     max_new_tokens: Positive
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()  # texts that end a generated answer
     vocabulary_size: Annotated[int, Field(ge=300, lt=LARGEST)] = 4096
     template: Count | Literal["mixture"] = 0  # of the training prompts; test prompts have the canonical one
     seed: Count = 0

@@ -60,7 +60,9 @@ def evaluate(folder: Path, cache: Path, progress, methods: Sequence[str] = (), s
 
     small, large, weights = _models(run, cache, methods, run.seeds[: seeds or None])
     limits, rows = settings["data"], []
-    cascade = SpeculativeCascade(small, large, gamma=gamma, max_length=limits["max_length"], rows=ROWS)
+    cascade = SpeculativeCascade(
+        small, large, gamma=gamma, max_length=limits["max_length"], rows=ROWS, stop=limits.get("stop", ())
+    )
     for rule in rules:
         progress.start(f"tokens, {rule}", len(ALPHAS[rule]) * len(weights) * len(examples), "answers")
         for (method, seed), values in weights.items():

@@ -266,7 +266,7 @@ class Workbench:
         if role not in self._predictors:
             data = self.profile.data
             self._predictors[role] = ck.Predictor(
-                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens
+                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens, stop=data.stop
             )
         return self._predictors[role]
 

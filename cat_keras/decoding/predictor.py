@@ -8,6 +8,7 @@ import numpy as np
 from cat_keras.data.encoding import join, prompts_within, tokenize
 from cat_keras.data.records import Example, Prediction
 from cat_keras.decoding.cache import CachedModel, supported
+from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import MEASURES, Generator
 from cat_keras.decoding.options import OptionScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
@@ -28,6 +29,8 @@ class Predictor:
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
         measures: further facts of generated answers, of `generation.MEASURES`.
+        stop: texts that end a generated answer besides the tokens at which the model's own `generate` stops, e.g.
+            ["\\n\\n"]. The answer is its text before the first of them, with the tokens that hold this text.
         beams: more than 1 for beam search, by KerasHub.
 
     Attributes:
@@ -35,7 +38,7 @@ class Predictor:
     """
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
-                 measures: Sequence[str] = (), beams: int = 1):  # fmt: skip
+                 measures: Sequence[str] = (), beams: int = 1, stop: Sequence[str] = ()):  # fmt: skip
         self.model, self.tokenizer = model, models.tokenizer_of(model)
         if max_new_tokens >= max_length:
             raise CatKerasError(
@@ -46,7 +49,8 @@ class Predictor:
         self.flops = costs.count(model)
         self.truncated = 0
         self._end = models.special_id(self.tokenizer, "end")
-        self._generator, self._scorer = _engines(model, self._end, batch_size, sampler, measures, beams)
+        self._endings = Endings.of(model, stop)
+        self._generator, self._scorer = _engines(model, self._endings, batch_size, sampler, measures, beams)
 
     def __call__(self, examples: Sequence[Example], progress: Callable[[int], None] | None = None) -> list[Prediction]:
         """Predictions in the order of the examples; `progress` gets the number of examples newly done."""
@@ -116,13 +120,13 @@ class Predictor:
         started = time.perf_counter()
         answers = self._generator(prompts, self.max_new_tokens, progress)
         seconds = time.perf_counter() - started
-        flops = [float(self.flops.forward(len(p), len(a.tokens))) for p, a in zip(prompts, answers, strict=True)]
+        flops = [float(self.flops.forward(len(p), a.computed)) for p, a in zip(prompts, answers, strict=True)]
         shares = _shares(seconds, flops)
         return [
             Prediction(
                 id=e.id,
                 task=e.task,
-                text=self._text(a.tokens),
+                text=a.text if self._endings.strings else self._endings.text(a.tokens),
                 token_logprobs=tuple(a.logprobs),
                 n_prompt=len(p),
                 n_answer=len(a.tokens),
@@ -134,11 +138,6 @@ class Predictor:
             )
             for e, p, a, f, s in zip(examples, prompts, answers, flops, shares, strict=True)
         ]
-
-    def _text(self, tokens):
-        """The text of generated tokens, without the end token."""
-        content = [t for t in tokens if t != self._end]
-        return str(self.tokenizer.detokenize(content)) if content else ""
 
 
 def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
@@ -163,11 +162,11 @@ def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:
     )
 
 
-def _engines(model, end, batch_size, sampler, measures, beams):
+def _engines(model, endings, batch_size, sampler, measures, beams):
     """The generator and the option scorer: with a cache of ours where the model allows it, else KerasHub's own way."""
     if supported(model) and beams == 1:
         cached = CachedModel(model, tight=True)
-        return Generator(cached, [end], sampler, batch_size, measures), OptionScorer(cached, batch_size)
+        return Generator(cached, endings, sampler, batch_size, measures), OptionScorer(cached, batch_size)
     if not sampler.greedy or measures:
         raise CatKerasError(
             "Sampling and measures need a model whose cache can be written at a position, and no beams. Received: "
@@ -176,4 +175,4 @@ def _engines(model, end, batch_size, sampler, measures, beams):
     from cat_keras.decoding import uncached
 
     scorer = uncached.WholeScorer(model, batch_size)
-    return uncached.WholeGenerator(model, end, scorer, batch_size, beams), scorer.options
+    return uncached.WholeGenerator(model, endings, scorer, batch_size, beams), scorer.options

@@ -8,6 +8,7 @@ from keras import ops
 from cat_keras.data.encoding import prompts_within
 from cat_keras.decoding import speculative
 from cat_keras.decoding.cache import CachedModel
+from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import check_prompts
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.decoding.speculative_rounds import Rounds, Speculated
@@ -31,6 +32,8 @@ class SpeculativeCascade:
         sampler: how tokens are drawn from either model; the rule looks at the models' own distributions regardless.
         max_length: context, tokens; longer prompts lose their beginning, see `truncated`. Models with learned positions
             must have γ more of them, as drafts may exceed the context.
+        stop: texts that end an answer, besides the tokens at which the large model's own `generate` stops; see
+            `Predictor`.
         rows: at most so many answers at a time; bounds the memory of the caches.
 
     Attributes:
@@ -41,13 +44,14 @@ class SpeculativeCascade:
     """
 
     def __init__(self, small, large, rule: str = "lossless", alpha: float = 0.0, gamma: int = 4,
-                 sampler: Sampler = GREEDY, max_length: int = 512, rows: int = 64):  # fmt: skip
+                 sampler: Sampler = GREEDY, max_length: int = 512, rows: int = 64,
+                 stop: Sequence[str] = ()):  # fmt: skip
         models.check_same_tokenizer(small, large)
         if gamma < 1 or rows < 1:
             raise CatKerasError(f"gamma and rows are at least 1. Received: gamma={gamma}, rows={rows}")
         self.gamma, self.sampler, self.max_length, self.limit = gamma, sampler, max_length, rows
         self.tokenizer = models.tokenizer_of(large)
-        self.end = models.special_id(self.tokenizer, "end")
+        self.endings = Endings.of(large, stop)
         self.truncated = 0
         self.flops_of = costs.count(small), costs.count(large)
         self.models = small, large = CachedModel(small, tight=True), CachedModel(large, tight=True)
@@ -89,7 +93,8 @@ class SpeculativeCascade:
         while rounds.open:
             rounds.advance()
         for answer in answers:
-            answer.text = str(self.tokenizer.detokenize([t for t in answer.tokens if t != self.end]))
+            kept, answer.text = self.endings.cut(answer.tokens)
+            del answer.tokens[kept:]
         return answers
 
     def _encode(self, prompts, max_new_tokens):

@@ -9,6 +9,7 @@ from keras import ops
 
 from cat_keras.data.encoding import Encoded
 from cat_keras.data.padding import bucket_lengths, windows
+from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import Generated
 from cat_keras.training import distribution, losses
 
@@ -64,27 +65,31 @@ class WholeScorer:
 class WholeGenerator:
     """As `generation.Generator`, by the model's own `generate`: greedy, or the best of `beams`."""
 
-    def __init__(self, model, end: int, scorer: WholeScorer, batch_size: int = 64, beams: int = 1):
-        self.model, self.end, self.scorer, self.batch_size, self.beams = model, end, scorer, batch_size, beams
+    def __init__(self, model, endings: Endings, scorer: WholeScorer, batch_size: int = 64, beams: int = 1):
+        self.model, self.endings, self.scorer, self.batch_size, self.beams = model, endings, scorer, batch_size, beams
         self.edges = _Edges()
 
     def __call__(self, prompts, max_new_tokens: int, progress=None) -> list[Generated]:
         generate, lengths = _generate_function(self.model, self.beams), np.array([len(p) for p in prompts])
         answers = [[] for _ in prompts]
+        stop = sorted(self.endings.ids) or None
         for rows, edge in self._batches(lengths):
             filled = [prompts[row] for row in rows] + [prompts[rows[0]]] * (self.batch_size - len(rows))
             width = int(edge) + max_new_tokens
             tokens = np.array([p + [0] * (width - len(p)) for p in filled], np.int32)
             mask = np.arange(width)[None] < np.array([len(p) for p in filled])[:, None]
             inputs = {"token_ids": ops.convert_to_tensor(tokens), "padding_mask": ops.convert_to_tensor(mask)}
-            generated = ops.convert_to_numpy(generate(inputs, stop_token_ids=[self.end])["token_ids"])
+            generated = ops.convert_to_numpy(generate(inputs, stop_token_ids=stop)["token_ids"])
             for row, sequence in zip(rows, generated, strict=False):
                 new = sequence[lengths[row] : lengths[row] + max_new_tokens].tolist()
-                answers[row] = new[: new.index(self.end) + 1] if self.end in new else new
+                answers[row] = new[: self.endings.reached(new, 0)]
             if progress:
                 progress(len(rows))
         logprobs = self.scorer([(p + a, len(p)) for p, a in zip(prompts, answers, strict=True)])
-        return [Generated(a, lp.tolist()) for a, lp in zip(answers, logprobs, strict=True)]
+        generated = [Generated(a, lp.tolist(), computed=len(a)) for a, lp in zip(answers, logprobs, strict=True)]
+        for answer in generated if self.endings.strings else ():
+            answer.cut(*self.endings.cut(answer.tokens))
+        return generated
 
     def _batches(self, lengths):
         """Numbers of the prompts of each batch, and the length that they are padded to."""

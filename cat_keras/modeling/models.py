@@ -1,5 +1,6 @@
 """Language models as KerasHub presets: build a small one, load and save any, hash its weights and its tokenizer."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -200,6 +201,50 @@ def tokenizer_fingerprint(tokenizer) -> str:
 def special_id(tokenizer, kind: str) -> int | None:
     """Id of the "start", "end" or "pad" token; None where the family has none (Qwen3 has no start token)."""
     return getattr(tokenizer, f"{kind}_token_id", None)
+
+
+def end_ids(model) -> tuple[int, ...]:
+    """Ids of all tokens that end an answer of a `CausalLM`: those at which its own `generate` stops.
+
+    Every family has its own: the end token of the tokenizer, a second one (Llama 3: `<|eot_id|>`), the end of a turn
+    (Gemma 3: `<end_of_turn>`). They are named nowhere but in `generate`, so this calls it, up to the point where it
+    would run the model.
+
+    Raises:
+        CatKerasError: the model has no tokenizer.
+    """
+    ids = [special_id(tokenizer_of(model), "end")]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(replaced(model, "make_generate_function", lambda: _ask))
+        stack.enter_context(replaced(model, "_normalize_generate_inputs", lambda inputs: ([inputs], False)))
+        stack.enter_context(replaced(model.preprocessor, "generate_preprocess", lambda x, **_: x))
+        try:
+            model.generate({}, max_length=1)
+        except _Asked as asked:
+            ids = asked.stop_token_ids or ()
+    return tuple(dict.fromkeys(int(i) for i in ids if i is not None))
+
+
+class _Asked(Exception):
+    """Leaves a model's `generate` with the ids that it stops at."""
+
+    def __init__(self, stop_token_ids):
+        super().__init__()
+        self.stop_token_ids = stop_token_ids
+
+
+def _ask(inputs, stop_token_ids=None):
+    raise _Asked(stop_token_ids)
+
+
+@contextlib.contextmanager
+def replaced(layer, name: str, method):
+    """Within the context, the layer has another method of that name."""
+    vars(layer)[name] = method  # past Keras, which would track it
+    try:
+        yield
+    finally:
+        del vars(layer)[name]
 
 
 def check_same_tokenizer(small, large):
