@@ -149,7 +149,9 @@ class Workbench:
         """A model of a role as it is before any training."""
         spec = getattr(self.profile, role)
         if spec.preset:
-            return models.load(spec.preset)
+            model, length = models.load(spec.preset), self.profile.data.max_length
+            models.check_positions(model, length, f"data.max_length={length}", "Set data.max_length={} or less")
+            return model
         return models.build(self._vocabulary(), layers=spec.layers, width=spec.width, heads=spec.heads,
                             feedforward=spec.feedforward, dropout=spec.dropout, seed=seed)  # fmt: skip
 

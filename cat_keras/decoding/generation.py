@@ -100,10 +100,15 @@ class Generator:
                 or one per prompt. progress: gets the number of prompts newly finished.
 
         Raises:
-            CatKerasError: an empty prompt.
+            CatKerasError: an empty prompt, or one that leaves no room for its answer in the positions of the model.
         """
         prompts = check_prompts(prompts)
         limits = np.broadcast_to(np.asarray(max_new_tokens), len(prompts))
+        for i, prompt in enumerate(prompts):  # the last token of an answer is not read
+            models.check_positions(
+                self.cached.model, len(prompt) + int(limits[i]) - 1,
+                f"prompt {i} of {len(prompt)} tokens and max_new_tokens={limits[i]}", "Give at most {} in all",
+            )  # fmt: skip
         answers = [Generated() for _ in prompts]
         uniforms = [self.sampler.uniforms(i, n) if not self.sampler.greedy else np.zeros(n, np.float32)
                     for i, n in enumerate(limits)]  # fmt: skip

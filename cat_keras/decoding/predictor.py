@@ -24,7 +24,8 @@ class Predictor:
 
     Args:
         model: a KerasHub `CausalLM` with its preprocessor.
-        max_length: context, tokens; longer prompts lose their beginning, see `truncated`.
+        max_length: context, tokens; longer prompts lose their beginning, see `truncated`. At most as many as the model
+            has positions, if they are learned (GPT-2, OPT).
         max_new_tokens: at most so many tokens per generated answer, the end token included.
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
@@ -45,6 +46,7 @@ class Predictor:
                 f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
                 f"max_length={max_length}"
             )
+        models.check_positions(model, max_length, f"max_length={max_length}", "Give max_length={} or less")
         self.max_length, self.max_new_tokens = max_length, max_new_tokens
         self.flops = costs.count(model)
         self.truncated = 0

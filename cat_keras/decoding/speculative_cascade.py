@@ -30,8 +30,8 @@ class SpeculativeCascade:
         alpha: trust in the small model, see `speculative.check`.
         gamma: drafts per round.
         sampler: how tokens are drawn from either model; the rule looks at the models' own distributions regardless.
-        max_length: context, tokens; longer prompts lose their beginning, see `truncated`. Models with learned positions
-            must have γ more of them, as drafts may exceed the context.
+        max_length: context, tokens; longer texts lose their beginning, see `truncated`, and longer token ids are an
+            error. Models with learned positions must have γ more of them, as drafts may exceed the context.
         stop: texts that end an answer, besides the tokens at which the large model's own `generate` stops; see
             `Predictor`.
         rows: at most so many answers at a time; bounds the memory of the caches.
@@ -40,7 +40,8 @@ class SpeculativeCascade:
         truncated: prompts cut so far.
 
     Raises:
-        CatKerasError: different tokenizers, an unknown rule, or α, γ or rows outside their range.
+        CatKerasError: different tokenizers, an unknown rule, α, γ or rows outside their range, or a context that is
+            longer than the models have positions.
     """
 
     def __init__(self, small, large, rule: str = "lossless", alpha: float = 0.0, gamma: int = 4,
@@ -49,6 +50,10 @@ class SpeculativeCascade:
         models.check_same_tokenizer(small, large)
         if gamma < 1 or rows < 1:
             raise CatKerasError(f"gamma and rows are at least 1. Received: gamma={gamma}, rows={rows}")
+        for model in (small, large):
+            models.check_positions(
+                model, max_length + gamma, f"max_length={max_length} and gamma={gamma}", "Give at most {} in all"
+            )
         self.gamma, self.sampler, self.max_length, self.limit = gamma, sampler, max_length, rows
         self.tokenizer = models.tokenizer_of(large)
         self.endings = Endings.of(large, stop)
@@ -116,7 +121,14 @@ class SpeculativeCascade:
                 f"{max_new_tokens}, max_length={self.max_length}"
             )
         if not all(texts):
-            return check_prompts(prompts)
+            encoded = check_prompts(prompts)
+            if too_long := [i for i, p in enumerate(encoded) if len(p) > room]:
+                raise CatKerasError(
+                    f"Token ids of a prompt fit beside the answer; texts are cut, ids are not. Received: "
+                    f"{len(encoded[too_long[0]])} as prompt {too_long[0]}, max_length={self.max_length}, "
+                    f"max_new_tokens={max_new_tokens}. Cut them to {room}"
+                )
+            return encoded
         encoded, cut = prompts_within(prompts, self.tokenizer, room)
         self.truncated += cut
         return encoded

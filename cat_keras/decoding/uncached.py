@@ -11,6 +11,7 @@ from cat_keras.data.encoding import Encoded
 from cat_keras.data.padding import bucket_lengths, windows
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import Generated
+from cat_keras.modeling import models
 from cat_keras.training import distribution, losses
 
 
@@ -32,7 +33,7 @@ class WholeScorer:
     def __init__(self, model, batch_size: int = 64):
         self.model, self.batch_size = LabelLogprob(model), batch_size
         self.model.compile(jit_compile=False)  # one pass per shape: XLA would compile longer than it runs
-        self.edges = _Edges()
+        self.edges = _Edges(models.positions(model))
 
     def __call__(self, sequences, progress=None) -> list[np.ndarray]:
         """Log-probabilities of what follows each prompt, (tokens,) float32, per (all tokens, length of the prompt)."""
@@ -67,7 +68,7 @@ class WholeGenerator:
 
     def __init__(self, model, endings: Endings, scorer: WholeScorer, batch_size: int = 64, beams: int = 1):
         self.model, self.endings, self.scorer, self.batch_size, self.beams = model, endings, scorer, batch_size, beams
-        self.edges = _Edges()
+        self.edges = _Edges(models.positions(model))
 
     def __call__(self, prompts, max_new_tokens: int, progress=None) -> list[Generated]:
         generate, lengths = _generate_function(self.model, self.beams), np.array([len(p) for p in prompts])
@@ -75,7 +76,7 @@ class WholeGenerator:
         stop = sorted(self.endings.ids) or None
         for rows, edge in self._batches(lengths):
             filled = [prompts[row] for row in rows] + [prompts[rows[0]]] * (self.batch_size - len(rows))
-            width = int(edge) + max_new_tokens
+            width = min(int(edge) + max_new_tokens, self.edges.limit)
             tokens = np.array([p + [0] * (width - len(p)) for p in filled], np.int32)
             mask = np.arange(width)[None] < np.array([len(p) for p in filled])[:, None]
             inputs = {"token_ids": ops.convert_to_tensor(tokens), "padding_mask": ops.convert_to_tensor(mask)}
@@ -105,12 +106,12 @@ class WholeGenerator:
 class _Edges:
     """Lengths to pad to; those of an earlier call are reused while they cover the next, to spare compilations."""
 
-    def __init__(self):
-        self.edges = np.zeros(1, np.int64)
+    def __init__(self, positions: int | None):
+        self.edges, self.limit = np.zeros(1, np.int64), positions or 1 << 30
 
     def __call__(self, lengths, count=3):
         if lengths.max() > self.edges[-1]:
-            self.edges = np.asarray(bucket_lengths(lengths, count))
+            self.edges = np.minimum(bucket_lengths(lengths, count), self.limit)
         return self.edges
 
 

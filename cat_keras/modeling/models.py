@@ -203,6 +203,30 @@ def special_id(tokenizer, kind: str) -> int | None:
     return getattr(tokenizer, f"{kind}_token_id", None)
 
 
+def positions(model) -> int | None:
+    """How many tokens a model can read, by its learned embeddings of positions; None for a model without such."""
+    from keras_hub.layers import PositionEmbedding
+
+    layers = getattr(model.backbone, "_flatten_layers", tuple)()
+    return min((layer.sequence_length for layer in layers if isinstance(layer, PositionEmbedding)), default=None)
+
+
+def check_positions(model, tokens: int, received: str, remedy: str):
+    """Raises CatKerasError if a model is to read more tokens than it has positions.
+
+    Beyond them TensorFlow stops with an error of its own, and JAX reads the last position again and again.
+
+    Args:
+        tokens: to be read. received: what asks for so many. remedy: what to do, with `{}` for the positions.
+    """
+    limit = positions(model)
+    if limit is not None and tokens > limit:
+        raise CatKerasError(
+            f"A model reads at most as many tokens as it has positions. Received: {received} for {model.name}, which "
+            f"has {limit}. {remedy.format(limit)}"
+        )
+
+
 def end_ids(model) -> tuple[int, ...]:
     """Ids of all tokens that end an answer of a `CausalLM`: those at which its own `generate` stops.
 
