@@ -7,6 +7,7 @@ import numpy as np
 
 from cat_keras.data.encoding import join, prompts_within, tokenize
 from cat_keras.data.records import Example, Prediction
+from cat_keras.decoding.beams import BeamSearch
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import MEASURES, Generator
@@ -32,7 +33,7 @@ class Predictor:
         measures: further facts of generated answers, of `generation.MEASURES`.
         stop: texts that end a generated answer besides the tokens at which the model's own `generate` stops, e.g.
             ["\\n\\n"]. The answer is its text before the first of them, with the tokens that hold this text.
-        beams: more than 1 for beam search, by KerasHub.
+        beams: more than 1 for beam search, see `beams.BeamSearch`; no answer is less probable than the greedy one.
 
     Attributes:
         truncated: prompts cut so far.
@@ -48,7 +49,7 @@ class Predictor:
             )
         models.check_positions(model, max_length, f"max_length={max_length}", "Give max_length={} or less")
         self.max_length, self.max_new_tokens = max_length, max_new_tokens
-        self.flops = costs.count(model)
+        self.flops, self.beams = costs.count(model), beams
         self.truncated = 0
         self._end = models.special_id(self.tokenizer, "end")
         self._endings = Endings.of(model, stop)
@@ -122,7 +123,7 @@ class Predictor:
         started = time.perf_counter()
         answers = self._generator(prompts, self.max_new_tokens, progress)
         seconds = time.perf_counter() - started
-        flops = [float(self.flops.forward(len(p), a.computed)) for p, a in zip(prompts, answers, strict=True)]
+        flops = [self._generation_flops(len(p), a.computed) for p, a in zip(prompts, answers, strict=True)]
         shares = _shares(seconds, flops)
         return [
             Prediction(
@@ -140,6 +141,11 @@ class Predictor:
             )
             for e, p, a, f, s in zip(examples, prompts, answers, flops, shares, strict=True)
         ]
+
+    def _generation_flops(self, n_prompt, computed) -> float:
+        """FLOPs of one answer; beams share the prompt."""
+        alone = self.flops.forward(n_prompt, computed)
+        return float(alone + (self.beams - 1) * (alone - self.flops.forward(n_prompt, 0)))
 
 
 def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
@@ -166,15 +172,20 @@ def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:
 
 def _engines(model, endings, batch_size, sampler, measures, beams):
     """The generator and the option scorer: with a cache of ours where the model allows it, else KerasHub's own way."""
-    if supported(model) and beams == 1:
-        cached = CachedModel(model, tight=True)
-        return Generator(cached, endings, sampler, batch_size, measures), OptionScorer(cached, batch_size)
-    if not sampler.greedy or measures:
+    if beams < 1:
+        raise CatKerasError(f"An answer is searched with at least 1 beam. Received: beams={beams}")
+    has_cache = supported(model)
+    if not (sampler.greedy and not measures) and not (has_cache and beams == 1):
         raise CatKerasError(
             "Sampling and measures need a model whose cache can be written at a position, and no beams. Received: "
             f"{type(model).__name__}, beams={beams}, {sampler}, measures={list(measures)} of {', '.join(MEASURES)}"
         )
-    from cat_keras.decoding import uncached
+    if has_cache:
+        model = CachedModel(model, tight=True)
+        generator, score = Generator(model, endings, sampler, batch_size, measures), OptionScorer(model, batch_size)
+    else:
+        from cat_keras.decoding import uncached
 
-    scorer = uncached.WholeScorer(model, batch_size)
-    return uncached.WholeGenerator(model, endings, scorer, batch_size, beams), scorer.options
+        scorer = uncached.WholeScorer(model, batch_size)
+        generator, score = uncached.WholeGenerator(model, endings, scorer, batch_size), scorer.options
+    return BeamSearch(model, endings, generator, beams, batch_size) if beams > 1 else generator, score

@@ -1,6 +1,6 @@
 """Decoding by a model's own `generate`, and scoring by passes over whole sequences.
 
-Used for beam search, and for models whose cache `cache.CachedModel` cannot write.
+Used for models whose cache `cache.CachedModel` cannot write.
 """
 
 import keras
@@ -64,14 +64,14 @@ class WholeScorer:
 
 
 class WholeGenerator:
-    """As `generation.Generator`, by the model's own `generate`: greedy, or the best of `beams`."""
+    """As `generation.Generator`, by the model's own `generate`, greedy."""
 
-    def __init__(self, model, endings: Endings, scorer: WholeScorer, batch_size: int = 64, beams: int = 1):
-        self.model, self.endings, self.scorer, self.batch_size, self.beams = model, endings, scorer, batch_size, beams
+    def __init__(self, model, endings: Endings, scorer: WholeScorer, batch_size: int = 64):
+        self.model, self.endings, self.scorer, self.batch_size = model, endings, scorer, batch_size
         self.edges = _Edges(models.positions(model))
 
     def __call__(self, prompts, max_new_tokens: int, progress=None) -> list[Generated]:
-        generate, lengths = _generate_function(self.model, self.beams), np.array([len(p) for p in prompts])
+        generate, lengths = _generate_function(self.model), np.array([len(p) for p in prompts])
         answers = [[] for _ in prompts]
         stop = sorted(self.endings.ids) or None
         for rows, edge in self._batches(lengths):
@@ -115,14 +115,12 @@ class _Edges:
         return self.edges
 
 
-def _generate_function(model, beams):
-    """The model's own compiled generation function, set to greedy decoding or beam search under XLA."""
-    from keras_hub.samplers import BeamSampler, GreedySampler
+def _generate_function(model):
+    """The model's own compiled generation function, set to greedy decoding under XLA."""
+    from keras_hub.samplers import GreedySampler
 
-    kind = GreedySampler if beams == 1 else BeamSampler
-    current = getattr(model, "sampler", None)
-    if not isinstance(current, kind) or getattr(current, "num_beams", 1) != beams:
-        model.sampler = GreedySampler() if beams == 1 else BeamSampler(num_beams=beams)
+    if not isinstance(getattr(model, "sampler", None), GreedySampler):
+        model.sampler = GreedySampler()
         distribution.force_jit(model)
         model.generate_function = None
     return model.make_generate_function()
