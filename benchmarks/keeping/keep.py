@@ -21,7 +21,7 @@ from benchmarks.metrics.metric import code
 from benchmarks.report.numbers import cells
 from benchmarks.report.reading import histories, load
 from benchmarks.report.reading.columns import Columns
-from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
+from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, SCORES
 from benchmarks.report.reading.load import Run
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
@@ -148,7 +148,7 @@ def _examples(run: Run) -> bytes:
 
 def _predictions(run: Run) -> list[pyarrow.Table]:
     """All complete cells, a table per task."""
-    narrow = {name: _exact_in_float32(run, name) for name in LISTS}
+    narrow = {name: _exact_in_float32(run, name) for name in (*LISTS, *SCORES)}
     answered = {*run.large, *(name for _, _, name in run.small)}
     return [_of_task(run, name, narrow) for name in run.tasks if name in answered]
 
@@ -164,7 +164,7 @@ def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str], n
     n = len(ids)
     rows = {"model": [model[0]] * n, "method": [model[1]] * n, "seed": np.full(n, model[2], np.int32)}
     rows |= {"task": [name] * n, "id": ids}
-    for column in LISTS:
+    for column in (*LISTS, *(name for name in SCORES if name in answers)):
         ragged = answers[column]
         values = ragged.values.astype(np.float32 if narrow[column] else np.float64)
         rows[column] = pyarrow.ListArray.from_arrays(ragged.offsets.astype(np.int32), values)
@@ -176,7 +176,7 @@ def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str], n
 
 def _exact_in_float32(run: Run, name: str) -> bool:
     """Whether these are numbers of single precision, as models write them: half of the bytes then say the same."""
-    every = (cell[name].values for cell in (*run.large.values(), *run.small.values()))
+    every = (cell[name].values for cell in (*run.large.values(), *run.small.values()) if name in cell)
     return all(np.array_equal(values.astype(np.float32), values) for values in every)
 
 
@@ -196,9 +196,9 @@ def _parquet(tables: Iterable[pyarrow.Table]) -> bytes:
     sink, writer = io.BytesIO(), None
     for table in tables:
         if writer is None:
-            leaves = {name: f"{name}.list.element" for name in (*LISTS, *KEPT)}
-            split = [leaves[name] for name in LISTS]
-            others = [leaves.get(name, name) for name in table.column_names if name not in LISTS]
+            leaves = {name: f"{name}.list.element" for name in (*LISTS, *SCORES, *KEPT)}
+            split = [leaves[name] for name in (*LISTS, *SCORES) if name in LISTS or name in table.column_names]
+            others = [leaves.get(name, name) for name in table.column_names if leaves.get(name) not in split]
             writer = pyarrow.parquet.ParquetWriter(
                 sink, table.schema, compression="zstd", compression_level=19,
                 use_dictionary=others, use_byte_stream_split=split,

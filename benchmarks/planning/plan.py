@@ -95,7 +95,9 @@ class Plan:
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
-            **({"stop": data.stop} if data.stop else {}),  # keys of profiles without it stay as they were
+            # Keys of profiles without these stay as they were.
+            **({"stop": data.stop} if data.stop else {}),
+            **({"compare": data.compare} if data.compare != "sum" else {}),
         )
 
     def made_from(self) -> list[tuple[str, str]]:

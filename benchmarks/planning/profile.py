@@ -56,6 +56,7 @@ class Data(Section):
     max_length: Positive  # context in tokens, start and end included
     max_new_tokens: Positive
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()  # texts that end a generated answer
+    compare: Literal["sum", "token", "character", "byte"] = "sum"  # options, by log-likelihood or that per …
     vocabulary_size: Annotated[int, Field(ge=300, lt=LARGEST)] = 4096
     template: Count | Literal["mixture"] = 0  # of the training prompts; test prompts have the canonical one
     seed: Count = 0

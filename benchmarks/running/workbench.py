@@ -268,8 +268,9 @@ class Workbench:
         if role not in self._predictors:
             data = self.profile.data
             self._predictors[role] = ck.Predictor(
-                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens, stop=data.stop
-            )
+                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens, stop=data.stop,
+                compare=data.compare,
+            )  # fmt: skip
         return self._predictors[role]
 
     def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:

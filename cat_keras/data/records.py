@@ -65,7 +65,8 @@ class Prediction:
         task: task of the example.
         text: the answer; for classification the chosen option.
         token_logprobs: natural-log probability of each answer token, the end token included if it was emitted.
-        option_logprobs: log-likelihood of each option (nats), in the order of the options; empty for generation.
+        option_logprobs: log-likelihood of each option (nats), in the order of the options, whatever they were compared
+            by; empty for generation.
         n_prompt: prompt tokens read.
         n_answer: answer tokens; for classification, those of all options.
         flops: forward floating-point operations (see `costs`).
@@ -75,6 +76,10 @@ class Prediction:
         token_entropies: entropy of the distribution of each answer token (nats).
         token_margins: difference of the two largest probabilities at each answer token.
         embedding: mean last hidden state over the answer tokens.
+
+    And of classifications:
+        option_scores: what the options were compared by, where that is not `option_logprobs`: these per token,
+            character or byte, see `Predictor`. Deferral rules of options read them in its place.
     """
 
     id: str
@@ -89,6 +94,7 @@ class Prediction:
     token_entropies: tuple[float, ...] = field(default=())
     token_margins: tuple[float, ...] = field(default=())
     embedding: tuple[float, ...] = field(default=())
+    option_scores: tuple[float, ...] = field(default=())
 
     def asdict(self) -> dict:
         return asdict(self)

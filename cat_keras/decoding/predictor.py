@@ -11,9 +11,9 @@ from cat_keras.decoding.beams import BeamSearch
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import MEASURES, Generator
-from cat_keras.decoding.options import OptionScorer
+from cat_keras.decoding.options import COMPARISONS, OptionScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
-from cat_keras.errors import CatKerasError, check_list
+from cat_keras.errors import CatKerasError, check_list, unknown_name
 from cat_keras.modeling import costs, models
 
 
@@ -21,7 +21,8 @@ class Predictor:
     """Answers examples with one `CausalLM`; keeps its compiled functions, so reuse it.
 
     Classification (examples with options): every option is scored by its log-likelihood after the prompt, end token
-    included, without length normalisation (as FLAN does); the best is the answer. Everything else is generated.
+    included; the best is the answer, by default without length normalisation (as FLAN does). Everything else is
+    generated.
 
     Args:
         model: a KerasHub `CausalLM` with its preprocessor.
@@ -33,6 +34,8 @@ class Predictor:
         measures: further facts of generated answers, of `generation.MEASURES`.
         stop: texts that end a generated answer besides the tokens at which the model's own `generate` stops, e.g.
             ["\\n\\n"]. The answer is its text before the first of them, with the tokens that hold this text.
+        compare: how options are compared, of `options.COMPARISONS`: "sum", or the log-likelihood per "token",
+            "character" or "byte" of the option.
         beams: more than 1 for beam search, see `beams.BeamSearch`; no answer is less probable than the greedy one.
 
     Attributes:
@@ -40,7 +43,8 @@ class Predictor:
     """
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
-                 measures: Sequence[str] = (), beams: int = 1, stop: Sequence[str] = ()):  # fmt: skip
+                 measures: Sequence[str] = (), beams: int = 1, stop: Sequence[str] = (),
+                 compare: str = "sum"):  # fmt: skip
         self.model, self.tokenizer = model, models.tokenizer_of(model)
         if max_new_tokens >= max_length:
             raise CatKerasError(
@@ -49,6 +53,9 @@ class Predictor:
             )
         models.check_positions(model, max_length, f"max_length={max_length}", "Give max_length={} or less")
         self.max_length, self.max_new_tokens = max_length, max_new_tokens
+        if compare not in COMPARISONS:
+            raise unknown_name("way to compare options", compare, COMPARISONS)
+        self.compare = compare
         self.flops, self.beams = costs.count(model), beams
         self.truncated = 0
         self._end = models.special_id(self.tokenizer, "end")
@@ -81,7 +88,7 @@ class Predictor:
                  for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
         shares = _shares(seconds, flops)
         return [
-            _best_option(e, len(p), lp, f, s)
+            _best_option(e, len(p), lp, f, s, self.compare)
             for e, p, lp, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
         ]
 
@@ -153,10 +160,11 @@ def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
     return (seconds * np.asarray(flops) / sum(flops)).tolist()
 
 
-def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:
+def _best_option(example, n_prompt, logprobs, flops, seconds, compare) -> Prediction:
     """The prediction of a classification from the token log-probabilities of each option."""
-    totals = [float(lp.sum()) for lp in logprobs]
-    best = int(np.argmax(totals))
+    totals, length = [float(lp.sum()) for lp in logprobs], COMPARISONS[compare]
+    scores = [t / length(o, len(lp)) for t, o, lp in zip(totals, example.options, logprobs, strict=True)]
+    best = int(np.argmax(scores))
     return Prediction(
         id=example.id,
         task=example.task,
@@ -167,6 +175,7 @@ def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:
         n_answer=sum(map(len, logprobs)),
         flops=flops,
         seconds=seconds,
+        option_scores=() if compare == "sum" else tuple(scores),
     )
 
 

@@ -142,7 +142,9 @@ COLUMNS = {
     ),
     **dict.fromkeys(("flops", "seconds", "quality", "loss", "live"), (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
-    **dict.fromkeys(("token_logprobs", "option_logprobs", "statistics"), (_list_of(_number), "lists of numbers")),
+    **dict.fromkeys(
+        ("token_logprobs", "option_logprobs", "option_scores", "statistics"), (_list_of(_number), "lists of numbers")
+    ),
 }
 
 
