@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cat_keras.data.chat import Chat, Turn, turn_of
 from cat_keras.data.records import Example
+from cat_keras.data.tokens import tokenize as tokenize  # it is part of this module's subject
 from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling.models import special_id, tokenizer_fingerprint
 from cat_keras.storage.untrusted import read_npz
@@ -88,49 +90,58 @@ class Encoded:
         )
 
 
-def tokenize(tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, without special tokens."""
-    texts = list(check_list("texts", texts, str))
-    if not texts:
-        return []
-    ids = tokenizer(texts)
-    return ids.to_list() if hasattr(ids, "to_list") else [list(map(int, row)) for row in ids]
-
-
-def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: bool = True):
+def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: bool = True, turn: Turn | None = None):
     """One sequence `start, prompt, target, end` of at most `max_length` tokens.
 
     A prompt that is too long loses its *beginning*; the target and its end token are never cut.
 
     Args:
-        prompt, target: token ids without special tokens.
+        prompt: token ids from `turn.ids`. target: token ids without special tokens.
         tokenizer: says the ids of the special tokens.
         max_length: tokens, special ones included.
         end: whether to append the end token.
+        turn: in a chat, the ids around the prompt and at the end.
 
     Returns:
         (tokens, n_prompt, was_cut), or None if the target alone does not fit.
     """
-    start = special_id(tokenizer, "start")
-    head = [] if start is None else [start]
-    tail = target + ([special_id(tokenizer, "end")] if end else [])
-    room = max_length - len(head) - len(tail)
+    turn, start = turn or turn_of(None, tokenizer), special_id(tokenizer, "start")
+    head = ([] if start is None else [start]) + list(turn.head)
+    tail = target + ([turn.end] if end else [])
+    room = max_length - len(head) - len(turn.tail) - len(tail)
     # A causal model predicts from at least one token: without a start token, one prompt token has to stay.
     if room < (0 if head else 1):
         return None
     was_cut = len(prompt) > room
     if was_cut:
-        prompt = prompt[len(prompt) - room :]
-    return head + prompt + tail, len(head) + len(prompt), was_cut
+        lead = turn.lead_ids
+        room -= len(lead)
+        if room < 0:
+            return None
+        prompt = lead + prompt[len(prompt) - room :]
+    prompt = head + prompt + list(turn.tail)
+    return prompt + tail, len(prompt), was_cut
 
 
-def prompts_within(texts: Sequence[str], tokenizer, room: int) -> tuple[list[list[int]], int]:
-    """Token ids of prompts for decoding, start token first, at most `room` each; and how many lost their beginning."""
-    prompts = [join(ids, [], tokenizer, room, end=False) for ids in tokenize(tokenizer, texts)]
+def prompts_within(texts: Sequence[str], tokenizer, room: int,
+                   turn: Turn | None = None) -> tuple[list[list[int]], int]:  # fmt: skip
+    """Token ids of prompts for decoding, start token first, at most `room` each; and how many lost their beginning.
+
+    Raises:
+        CatKerasError: there is no room for what a chat has around a prompt.
+    """
+    turn = turn or turn_of(None, tokenizer)
+    prompts = [join(ids, [], tokenizer, room, False, turn) for ids in turn.ids(check_list("texts", texts, str))]
+    if None in prompts:
+        raise CatKerasError(
+            f"A context has room for the answer and for what stands around a prompt. Received: {room} tokens for a "
+            f"start, a system prompt and turns of {len(turn.head) + len(turn.lead_ids) + len(turn.tail) + 1}. Raise max_length"
+        )
     return [tokens for tokens, _, _ in prompts], sum(was_cut for _, _, was_cut in prompts)
 
 
-def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error") -> Encoded:
+def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error",
+           chat: Chat | None = None) -> Encoded:  # fmt: skip
     """Tokenizes examples for training.
 
     Args:
@@ -138,6 +149,7 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         tokenizer: a KerasHub tokenizer.
         max_length: the context, in tokens, special ones included.
         long_targets: what to do with a target that does not fit the context: "error", or "drop" the example.
+        chat: for an instruct model, how it is asked; a target then ends as the model ends its turn.
 
     Raises:
         CatKerasError: there are no examples; a target is empty; a target does not fit, under "error"; a prompt is
@@ -146,8 +158,9 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
     examples = check_list("examples", examples, Example)
     if not len(examples):
         raise CatKerasError("Training data holds at least one example. Received: none")
-    prompts = tokenize(tokenizer, [e.prompt for e in examples])
-    targets = tokenize(tokenizer, [e.target for e in examples])
+    turn = turn_of(chat, tokenizer)
+    prompts = turn.ids([e.prompt for e in examples])
+    targets = turn.data([e.target for e in examples])
     sequences, n_prompt, ids, dropped, truncated = [], [], [], [], 0
     for example, prompt, target in zip(examples, prompts, targets, strict=True):
         name = f"{example.task}/{example.id}"
@@ -158,7 +171,7 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
                 "Without a start token, which this tokenizer does not have, a prompt has at least one token. "
                 f"Received: an empty prompt in example {name}"
             )
-        sequence = join(prompt, target, tokenizer, max_length)
+        sequence = join(prompt, target, tokenizer, max_length, turn=turn)
         if sequence is None and long_targets == "error":
             raise CatKerasError(
                 f"A target fits the context. Received: {len(target)} tokens in example {name}, context {max_length}. "

@@ -31,9 +31,10 @@ class Endings:
             )
 
     @classmethod
-    def of(cls, model, strings: Sequence[str] = ()) -> "Endings":
-        """Those of a model, see `models.end_ids`, and further strings."""
-        return cls(models.end_ids(model), strings, models.tokenizer_of(model))
+    def of(cls, model, strings: Sequence[str] = (), end: int | None = None) -> "Endings":
+        """Those of a model, see `models.end_ids`, and further strings; and the end of a turn in a chat."""
+        ids = {*models.end_ids(model), *(() if end is None else (end,))}
+        return cls(ids, strings, models.tokenizer_of(model))
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without those that end an answer."""

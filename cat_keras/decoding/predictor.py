@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cat_keras.data.encoding import join, prompts_within, tokenize
+from cat_keras.data.chat import Chat, turn_of
+from cat_keras.data.encoding import join, prompts_within
 from cat_keras.data.records import Example, Prediction
 from cat_keras.decoding.beams import BeamSearch
 from cat_keras.decoding.cache import CachedModel, supported
@@ -36,6 +37,7 @@ class Predictor:
             ["\\n\\n"]. The answer is its text before the first of them, with the tokens that hold this text.
         compare: how options are compared, of `options.COMPARISONS`: "sum", or the log-likelihood per "token",
             "character" or "byte" of the option.
+        chat: for an instruct model, how it is asked: prompts are then turns of a conversation, see `Chat`.
         beams: more than 1 for beam search, see `beams.BeamSearch`; no answer is less probable than the greedy one.
 
     Attributes:
@@ -44,7 +46,7 @@ class Predictor:
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
                  measures: Sequence[str] = (), beams: int = 1, stop: Sequence[str] = (),
-                 compare: str = "sum"):  # fmt: skip
+                 compare: str = "sum", chat: Chat | None = None):  # fmt: skip
         self.model, self.tokenizer = model, models.tokenizer_of(model)
         if max_new_tokens >= max_length:
             raise CatKerasError(
@@ -58,8 +60,8 @@ class Predictor:
         self.compare = compare
         self.flops, self.beams = costs.count(model), beams
         self.truncated = 0
-        self._end = models.special_id(self.tokenizer, "end")
-        self._endings = Endings.of(model, stop)
+        self._turn = turn_of(chat, self.tokenizer)
+        self._endings = Endings.of(model, stop, self._turn.end)
         self._generator, self._scorer = _engines(model, self._endings, batch_size, sampler, measures, beams)
 
     def __call__(self, examples: Sequence[Example], progress: Callable[[int], None] | None = None) -> list[Prediction]:
@@ -99,8 +101,8 @@ class Predictor:
         token.
         """
         prompts, options = [], []
-        tokenized_options = iter(tokenize(self.tokenizer, [o for e in examples for o in e.options]))
-        for example, prompt in zip(examples, tokenize(self.tokenizer, [e.prompt for e in examples]), strict=True):
+        tokenized_options = iter(self._turn.data([o for e in examples for o in e.options]))
+        for example, prompt in zip(examples, self._turn.ids([e.prompt for e in examples]), strict=True):
             choices = [next(tokenized_options) for _ in example.options]
             if len({tuple(o) for o in choices}) < len(choices) or not all(choices):
                 raise CatKerasError(
@@ -109,7 +111,7 @@ class Predictor:
                 )
             # The prompt is cut alike for all options of an example, or they would be scored after different contexts.
             longest = max(choices, key=len)
-            joined = join(prompt, longest, self.tokenizer, self.max_length)
+            joined = join(prompt, longest, self.tokenizer, self.max_length, turn=self._turn)
             if joined is None:
                 raise CatKerasError(
                     f"An option fits the context. Received: {len(longest)} tokens in {example.task}/{example.id}, "
@@ -118,14 +120,14 @@ class Predictor:
             tokens, n_prompt, was_cut = joined
             self.truncated += was_cut
             prompts.append(tokens[:n_prompt])
-            options.append([o + [self._end] for o in choices])
+            options.append([o + [self._turn.end] for o in choices])
         return prompts, options
 
     # -- generation ----------------------------------------------------------------------------------------------
 
     def _generate(self, examples, progress):
         room = self.max_length - self.max_new_tokens
-        prompts, cut = prompts_within([e.prompt for e in examples], self.tokenizer, room)
+        prompts, cut = prompts_within([e.prompt for e in examples], self.tokenizer, room, self._turn)
         self.truncated += cut
         started = time.perf_counter()
         answers = self._generator(prompts, self.max_new_tokens, progress)

@@ -5,6 +5,7 @@ from functools import partial
 
 from keras import ops
 
+from cat_keras.data.chat import Chat, turn_of
 from cat_keras.data.encoding import prompts_within
 from cat_keras.decoding import speculative
 from cat_keras.decoding.cache import CachedModel
@@ -34,6 +35,7 @@ class SpeculativeCascade:
             error. Models with learned positions must have γ more of them, as drafts may exceed the context.
         stop: texts that end an answer, besides the tokens at which the large model's own `generate` stops; see
             `Predictor`.
+        chat: for instruct models, how they are asked, see `Predictor`; of texts, not of token ids.
         rows: at most so many answers at a time; bounds the memory of the caches.
 
     Attributes:
@@ -46,7 +48,7 @@ class SpeculativeCascade:
 
     def __init__(self, small, large, rule: str = "lossless", alpha: float = 0.0, gamma: int = 4,
                  sampler: Sampler = GREEDY, max_length: int = 512, rows: int = 64,
-                 stop: Sequence[str] = ()):  # fmt: skip
+                 stop: Sequence[str] = (), chat: Chat | None = None):  # fmt: skip
         models.check_same_tokenizer(small, large)
         if gamma < 1 or rows < 1:
             raise CatKerasError(f"gamma and rows are at least 1. Received: gamma={gamma}, rows={rows}")
@@ -56,7 +58,8 @@ class SpeculativeCascade:
             )
         self.gamma, self.sampler, self.max_length, self.limit = gamma, sampler, max_length, rows
         self.tokenizer = models.tokenizer_of(large)
-        self.endings = Endings.of(large, stop)
+        self.turn = turn_of(chat, self.tokenizer)
+        self.endings = Endings.of(large, stop, self.turn.end)
         self.truncated = 0
         self.flops_of = costs.count(small), costs.count(large)
         self.models = small, large = CachedModel(small, tight=True), CachedModel(large, tight=True)
@@ -129,7 +132,7 @@ class SpeculativeCascade:
                     f"max_new_tokens={max_new_tokens}. Cut them to {room}"
                 )
             return encoded
-        encoded, cut = prompts_within(prompts, self.tokenizer, room)
+        encoded, cut = prompts_within(prompts, self.tokenizer, room, self.turn)
         self.truncated += cut
         return encoded
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from cat_keras.errors import CatKerasError, check_list
 from cat_keras.storage import store, untrusted
 
+TEMPLATE = "chat_template.jinja"
+
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters: Iterable[str] = ()) -> bytes:
     """Trains a lossless SentencePiece unigram model and returns its proto.
@@ -121,7 +123,10 @@ def load(preset: str | Path, dtype=None):
     import keras_hub
 
     try:
-        return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
+        model = keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
+        if model.preprocessor is not None and (template := _chat_template(Path(preset))):
+            vars(model.preprocessor.tokenizer)["chat_template"] = template
+        return model
     except Exception as error:  # damage has as many exceptions as there are bytes
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 
@@ -134,13 +139,26 @@ def _loading_policy(preset):
     import keras
 
     current, config = keras.config.dtype_policy(), Path(preset) / "config.json"
-    stored = json.loads(config.read_text())["config"].get("dtype") if config.exists() else None
+    stored = json.loads(config.read_text()).get("config", {}).get("dtype") if config.exists() else None
     stored_is_mixed = isinstance(stored, dict) and "mixed" in stored.get("config", {}).get("name", "")
     return current if stored_is_mixed or "mixed" in current.name else None
 
 
+def _chat_template(folder: Path) -> str:
+    """The chat template that lies in the folder of a preset, as Hugging Face stores it; "" for none."""
+    if (folder / TEMPLATE).is_file():
+        return (folder / TEMPLATE).read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    stored = store.read_json(config).get("chat_template") if config.is_file() else None
+    if isinstance(stored, list):  # several, by name
+        stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
+    return stored or ""
+
+
 def save(model, directory: Path):
     """Writes a `CausalLM` as a KerasHub preset, whole or not at all; replaces what was there.
+
+    A chat template that the model was loaded with is written beside it.
 
     Raises:
         CatKerasError: the disk has no room for it.
@@ -148,6 +166,8 @@ def save(model, directory: Path):
     with store.replaced(directory) as temporary:
         _check_room(temporary, 4 * model.count_params())
         model.save_to_preset(str(temporary))
+        if template := getattr(getattr(model.preprocessor, "tokenizer", None), "chat_template", ""):
+            (temporary / TEMPLATE).write_text(template, encoding="utf-8")
 
 
 def _check_room(folder: Path, weight_bytes: int):
@@ -201,6 +221,15 @@ def tokenizer_fingerprint(tokenizer) -> str:
 def special_id(tokenizer, kind: str) -> int | None:
     """Id of the "start", "end" or "pad" token; None where the family has none (Qwen3 has no start token)."""
     return getattr(tokenizer, f"{kind}_token_id", None)
+
+
+def token_id(tokenizer, word: str) -> int | None:
+    """Id of the token that is this word; None where there is none."""
+    try:
+        i = int(tokenizer.token_to_id(word))
+        return i if tokenizer.id_to_token(i) == word else None
+    except (KeyError, ValueError):
+        return None
 
 
 def positions(model) -> int | None:
