@@ -1,7 +1,7 @@
 """The one error a user sees: the rule that was broken, the value received, the remedy."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MAX_CHARACTERS = 1500  # of a message
 
@@ -41,6 +41,37 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> CatKerasError:
     else:
         hint = f"valid: {', '.join(valid[:12]) or 'there is none'}"
     return CatKerasError(f"Unknown {kind} {name!r}; {hint}")
+
+
+def is_list(values) -> bool:
+    """Whether this is several things. A text is one thing, although Python iterates over its characters."""
+    return isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+
+
+def check_list(kind: str, values, of: type | None = None):
+    """Returns the values, as a list where they have no order or no length yet.
+
+    Args:
+        kind: what they are, in the plural, for the message.
+        values: what was received.
+        of: the type of each; None for any.
+
+    Raises:
+        CatKerasError: one text, or another single thing, instead of several; see `is_list`. Or one is of another type.
+    """
+    if not is_list(values):
+        raise CatKerasError(
+            f"{kind[0].upper()}{kind[1:]} come as a list. Received: {type(values).__name__} {values!r:.60}. "
+            "Give a list, also of a single one"
+        )
+    values = values if hasattr(values, "__getitem__") else list(values)
+    for place, value in enumerate(values) if of else ():
+        if not isinstance(value, of):
+            raise CatKerasError(
+                f"Each of the {kind} is of type {of.__name__}. Received: {type(value).__name__} {value!r:.60} at place "
+                f"{place}. Give {of.__name__} objects"
+            )
+    return values
 
 
 class Stopped(BaseException):

@@ -21,7 +21,7 @@ from benchmarks.metrics.metric import code
 from benchmarks.report.numbers import cells
 from benchmarks.report.reading import histories, load
 from benchmarks.report.reading.columns import Columns
-from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
+from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, SCORES
 from benchmarks.report.reading.load import Run
 from benchmarks.report.reading.schema import GIVEN
 from benchmarks.tasks import task
@@ -137,7 +137,7 @@ def _again(path: Path) -> bytes:
     file, tables = pyarrow.parquet.ParquetFile(path), []
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
-        for column in LISTS:
+        for column in (*LISTS, *(name for name in SCORES if name in table.column_names)):
             lists = table[column].combine_chunks()
             values = _log_probabilities(lists.values.to_numpy(), lists.offsets.to_numpy())
             table = table.set_column(table.column_names.index(column), column, values)
@@ -181,7 +181,7 @@ def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str]) -
     n = len(ids)
     rows = {"model": [model[0]] * n, "method": [model[1]] * n, "seed": np.full(n, model[2], np.int32)}
     rows |= {"task": [name] * n, "id": ids}
-    for column in LISTS:
+    for column in (*LISTS, *(name for name in SCORES if name in answers)):
         rows[column] = _log_probabilities(answers[column].values, answers[column].offsets)
     rows |= {column: answers[column].astype(np.int32) for column in COUNTS if column in answers}
     rows |= {column: answers[column] for column in GIVEN if column in answers}
@@ -211,9 +211,9 @@ def _parquet(tables: Iterable[pyarrow.Table]) -> bytes:
     sink, writer = io.BytesIO(), None
     for table in tables:
         if writer is None:
-            leaves = {name: f"{name}.list.element" for name in (*LISTS, *KEPT)}
-            split = [leaves[name] for name in LISTS]
-            others = [leaves.get(name, name) for name in table.column_names if name not in LISTS]
+            leaves = {name: f"{name}.list.element" for name in (*LISTS, *SCORES, *KEPT)}
+            split = [leaves[name] for name in (*LISTS, *SCORES) if name in LISTS or name in table.column_names]
+            others = [leaves.get(name, name) for name in table.column_names if leaves.get(name) not in split]
             writer = pyarrow.parquet.ParquetWriter(
                 sink, table.schema, compression="zstd", compression_level=19,
                 use_dictionary=others, use_byte_stream_split=split,

@@ -3,6 +3,7 @@
 A long study is made in pieces, on machines that come and go; what is committed of it is where the next piece begins.
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from benchmarks.planning.profile import Data
 from benchmarks.report.reading import histories
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
@@ -42,7 +44,10 @@ def beside(kept: Path, manifest: dict, tables: Iterable[pyarrow.Table]) -> tuple
 
 def _check(kept: Path, before: dict, manifest: dict):
     def settings(each):
-        return {key: value for key, value in each["settings"].items() if key not in MODELS}
+        alike = {key: value for key, value in each["settings"].items() if key not in MODELS}
+        # Results may be older than a setting, and have then been made as its default says.
+        added = {name: f.get_default() for name, f in Data.model_fields.items() if not f.is_required()}
+        return json.loads(json.dumps(alike | {"data": added | (alike.get("data") or {})}))
 
     same = {
         "tasks": lambda each: each["tasks"],

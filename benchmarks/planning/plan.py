@@ -20,7 +20,7 @@ from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
 # The version of a stage is raised when its code changes what it writes.
-STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 3}
+STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 4}
 
 Model = tuple[str, int]  # method and seed of a model that answers the test examples
 LARGE: Model = ("", -1)
@@ -96,6 +96,10 @@ class Plan:
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
+            # Keys of profiles without these stay as they were.
+            **({"stop": data.stop} if data.stop else {}),
+            **({"compare": data.compare} if data.compare != "sum" else {}),
+            **_chat(self.profile),
             **_experts(getattr(self.profile, "large" if model_key == self.large_key else "small")),
         )
 
@@ -148,7 +152,7 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
         tokenizer = _key("tokenizer", preset=origin["small"] if profile.small.preset else origin["large"])
     else:
         tokenizer = _key("tokenizer", data=rows, vocabulary_size=profile.data.vocabulary_size)
-    encoded = _key("encoded", data=rows, tokenizer=tokenizer, max_length=profile.data.max_length)
+    encoded = _key("encoded", data=rows, tokenizer=tokenizer, max_length=profile.data.max_length, **_chat(profile))
     large = _start_cell(profile, "large", profile.large.seed, encoded, origin["large"])
     large_key = large.key if large else _key("train", origin=origin["large"])
     teacher = _key(
@@ -326,6 +330,11 @@ def _tokenizer_files(preset: str, origin: dict) -> dict:
         return {}
     config = {k: v for k, v in (settings.get("config") or {}).items() if k not in ("name", "dtype", "trainable")}
     return files | {"class": settings.get("class_name"), "config": config}
+
+
+def _chat(profile) -> dict:
+    """What a chat adds to the keys of what depends on prompts."""
+    return {"chat": profile.data.chat.model_dump()} if profile.data.chat else {}
 
 
 def _key(stage: str, **parts) -> str:

@@ -43,6 +43,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Chat(Section):
+    """How instruct models are asked, see `cat_keras.Chat`."""
+
+    system: str = ""
+    template: str = ""  # jinja2; "" for that of the preset or of its family
+
+
 class Data(Section):
     """Which tasks, and of each at most how many examples (a seeded sample of what there is), or "all"."""
 
@@ -55,6 +62,9 @@ class Data(Section):
     evaluate: Literal["test", "validation"] = "test"  # the split that models answer; choices are made on validation
     max_length: Positive  # context in tokens, start and end included
     max_new_tokens: Positive
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()  # texts that end a generated answer
+    compare: Literal["sum", "token", "character", "byte"] = "sum"  # options, by log-likelihood or that per …
+    chat: Chat | None = None  # for instruct models; prompts of training and of the test are then turns
     vocabulary_size: Annotated[int, Field(ge=300, lt=LARGEST)] = 4096
     template: Count | Literal["mixture"] = 0  # of the training prompts; test prompts have the canonical one
     seed: Count = 0

@@ -51,7 +51,7 @@ class Sample:
         examples = [example for of_task in by_task.values() for example in of_task]
         self.generated = {t.name for t in plan.tasks if "embedded" in t.suites}
         self.tokenizer = models.tokenizer_of(bench.model("small"))
-        self.data = ck.encode(examples, self.tokenizer, plan.profile.data.max_length, long_targets="drop")
+        self.data = ck.encode(examples, self.tokenizer, plan.profile.data.max_length, "drop", bench.chat)
         encoded_ids = set(self.data.ids)
         self.examples = [e for e in examples if f"{e.task}/{e.id}" in encoded_ids]
         self.starts = np.concatenate([[0], np.cumsum(self.data.n_target)])

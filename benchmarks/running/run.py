@@ -14,7 +14,8 @@ from cat_keras.errors import unknown_name
 from cat_keras.storage import store
 
 LOGS = ("csv", "tensorboard")
-OPTIONAL_MEASURES = ("token_entropies", "token_margins", "embedding")  # stored only where a prediction has them
+# Columns that are stored only where a prediction of the model has them.
+OPTIONAL_MEASURES = ("token_entropies", "token_margins", "embedding", "option_scores")
 
 
 def run(
@@ -196,9 +197,10 @@ def _predict(todo, cache, bench, model):
     def build(folder):
         predictions = bench.predict("large" if model == plan.LARGE else "small", todo.last(model), todo.label(model))
         metric_of = {t.name: metrics.of(t) for t in todo.tasks}
+        absent = [name for name in OPTIONAL_MEASURES if not any(getattr(p, name) for p in predictions)]
         rows = []
         for example, prediction in zip(todo.test, predictions, strict=True):
-            row = {k: v for k, v in prediction.asdict().items() if v or k not in OPTIONAL_MEASURES}
+            row = {k: v for k, v in prediction.asdict().items() if k not in absent}
             rows.append(row | {"quality": metric_of[example.task].per_example(prediction.text, example)})
         store.write_bytes(folder / run_folder.PREDICTIONS, run_folder.parquet(pyarrow.Table.from_pylist(rows)))
 

@@ -56,11 +56,20 @@ def evaluate(folder: Path, cache: Path, progress, methods: Sequence[str] = (), s
         raise CatKerasError(f"Models of a run are found by its manifest; that of {folder} names none. Run it again")
     methods, rules = _methods_and_rules(run, methods, rules)
     examples = _examples(run, limit)
+    from cat_keras.data.chat import Chat
     from cat_keras.decoding.speculative_cascade import SpeculativeCascade  # late: bad input loads no TensorFlow
 
     small, large, weights = _models(run, cache, methods, run.seeds[: seeds or None])
     limits, rows = settings["data"], []
-    cascade = SpeculativeCascade(small, large, gamma=gamma, max_length=limits["max_length"], rows=ROWS)
+    cascade = SpeculativeCascade(
+        small,
+        large,
+        gamma=gamma,
+        max_length=limits["max_length"],
+        rows=ROWS,
+        stop=limits.get("stop", ()),
+        chat=Chat(**limits["chat"]) if limits.get("chat") else None,
+    )
     for rule in rules:
         progress.start(f"tokens, {rule}", len(ALPHAS[rule]) * len(weights) * len(examples), "answers")
         for (method, seed), values in weights.items():

@@ -55,6 +55,12 @@ class Workbench:
             self._models.pop("large", None)
             self._predictors.pop("large", None)
 
+    @property
+    def chat(self) -> ck.Chat | None:
+        """How the profile asks instruct models."""
+        chat = self.profile.data.chat
+        return ck.Chat(**chat.model_dump()) if chat else None
+
     # -- data ----------------------------------------------------------------------------------------------------
 
     def tokenizer(self) -> bytes:
@@ -75,7 +81,7 @@ class Workbench:
 
         def build(folder):
             self.progress.start("encode", 1, "")
-            data = _encode(self.plan.train, tokenizer, self.profile.data.max_length)
+            data = _encode(self.plan.train, tokenizer, self.profile.data.max_length, self.chat)
             data.save(folder / "encoded.npz")
             facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
                      "prompts_cut": data.truncated, "prompts_overlong": data.overlong,
@@ -153,7 +159,9 @@ class Workbench:
         """A model of a role as it is before any training."""
         spec = getattr(self.profile, role)
         if spec.preset:
-            return models.load(spec.preset)
+            model, length = models.load(spec.preset), self.profile.data.max_length
+            models.check_positions(model, length, f"data.max_length={length}", "Set data.max_length={} or less")
+            return model
         return models.build(self._vocabulary(), layers=spec.layers, width=spec.width, heads=spec.heads,
                             feedforward=spec.feedforward, dropout=spec.dropout, seed=seed)  # fmt: skip
 
@@ -270,8 +278,9 @@ class Workbench:
         if role not in self._predictors:
             data = self.profile.data
             self._predictors[role] = ck.Predictor(
-                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens
-            )
+                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens, stop=data.stop,
+                compare=data.compare, chat=self.chat,
+            )  # fmt: skip
         return self._predictors[role]
 
     def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
@@ -320,11 +329,11 @@ class _StepReport:
             log(p)
 
 
-def _encode(examples: Iterable[ck.Example], tokenizer, max_length: int, size: int = 20_000) -> ck.Encoded:
+def _encode(examples: Iterable[ck.Example], tokenizer, max_length: int, chat=None, size: int = 20_000) -> ck.Encoded:
     """`ck.encode` for `size` examples at a time: its lists of numbers take ten times the memory of its arrays."""
     rows = iter(examples)
     chunks = iter(lambda: list(itertools.islice(rows, size)), [])
-    parts = [ck.encode(chunk, tokenizer, max_length, long_targets="drop") for chunk in chunks]
+    parts = [ck.encode(chunk, tokenizer, max_length, long_targets="drop", chat=chat) for chunk in chunks]
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
     return ck.Encoded(
         tokens=np.concatenate([part.tokens for part in parts]),

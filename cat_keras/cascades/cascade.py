@@ -10,7 +10,7 @@ from cat_keras.cascades import calibration, deferral, saved
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.data.records import Example, Prediction
 from cat_keras.decoding.predictor import Predictor
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.evaluation.grid import as_threshold, on_grid
 from cat_keras.modeling import models
 
@@ -56,6 +56,7 @@ class Cascade:
     """
 
     def __init__(self, models, rule="chow-average", thresholds: Sequence[float] | None = None, **arguments):
+        models = list(check_list("models of a cascade", models))
         if len(models) < 2:
             raise CatKerasError(f"A cascade has at least two models. Received: {len(models)}")
         self.rule = deferral.get(rule) if isinstance(rule, str) else rule
@@ -66,7 +67,8 @@ class Cascade:
         # The names of presets that lie elsewhere, which `save` need not copy; None for other models.
         self.references = [m if isinstance(m, str) and not Path(m).is_dir() else None for m in models]
         self.arguments = arguments
-        measures = {*arguments.get("measures", ()), *(MEASURES[c] for c in self.rule.needs if c in MEASURES)}
+        measures = set(check_list("measures", arguments.get("measures", ())))
+        measures |= {MEASURES[c] for c in self.rule.needs if c in MEASURES}
         self.predictors = [Predictor(_loaded(m), **arguments | {"measures": sorted(measures)}) for m in models]
         self.calibration: calibration.Calibration | None = None
         self.calibrated_on: frozenset[str] = frozenset()  # digests of examples
@@ -121,7 +123,7 @@ class Cascade:
         if cost is calibration.flops:
             unpriced = [predictor.model.name for predictor in self.predictors if not predictor.flops.known]
             calibration.check_price(limit, guarantee, unpriced)
-        examples = calibration.shuffled(examples)
+        examples = calibration.shuffled(check_list("examples", examples, Example))
         predictions = [predictor(examples) for predictor in self.predictors]
         self.rules, self.calibration = calibration.calibrate(
             self.rule, examples, predictions, limit, guarantee, quality, cost
@@ -136,6 +138,7 @@ class Cascade:
         Raises:
             CatKerasError: no thresholds yet, or an example that the thresholds were calibrated on.
         """
+        examples = check_list("examples", examples, Example)
         calibrated = [e for e in examples if calibration.digest(e) in self.calibrated_on]
         if calibrated:
             raise CatKerasError(
@@ -146,11 +149,14 @@ class Cascade:
 
     def generate(self, prompts: Sequence[str]) -> list[Answer]:
         """Free answers to prompts."""
-        return self._answer([Example(f"query-{i}", p, "") for i, p in enumerate(prompts)])
+        return self._answer([Example(f"query-{i}", p, "") for i, p in enumerate(check_list("prompts", prompts, str))])
 
     def classify(self, prompts: Sequence[str], options: Sequence[str]) -> list[Answer]:
         """The best of `options` for each prompt."""
-        return self._answer([Example(f"query-{i}", p, "", options=tuple(options)) for i, p in enumerate(prompts)])
+        prompts, options = check_list("prompts", prompts, str), tuple(check_list("options", options, str))
+        if not options:
+            raise CatKerasError("A classification chooses among options. Received: none")
+        return self._answer([Example(f"query-{i}", p, "", options=options) for i, p in enumerate(prompts)])
 
     def save(self, directory: str | Path):
         """Writes models, rule, thresholds, arguments and calibration to a folder, all or nothing; see `saved`."""
@@ -194,6 +200,7 @@ class Cascade:
 
 
 def _checked(thresholds, stages):
+    thresholds = check_list("thresholds", thresholds)
     if len(thresholds) != stages - 1 or np.isnan(np.asarray(thresholds, float)).any():
         raise CatKerasError(
             f"A cascade of {stages} models has {stages - 1} thresholds, all of them numbers. "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cat_keras.cascades import deferral
 from cat_keras.cascades.calibration import Calibration
+from cat_keras.data.chat import Chat
 from cat_keras.decoding.sampling import Sampler
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
@@ -48,7 +49,7 @@ def _facts(cascade) -> dict:
             name and {"preset": name, **_hashes(predictor.model)}
             for predictor, name in zip(cascade.predictors, cascade.references, strict=True)
         ],
-        "arguments": {k: asdict(v) if isinstance(v, Sampler) else v for k, v in cascade.arguments.items()},
+        "arguments": {k: asdict(v) if isinstance(v, Sampler | Chat) else v for k, v in cascade.arguments.items()},
         "rule": cascade.rule.config(),
         "rules": [rule.config() for rule in cascade.rules],
         "thresholds": thresholds,
@@ -94,6 +95,8 @@ def load(directory: Path, make: Callable):
     arguments = facts["arguments"]
     if "sampler" in arguments:
         arguments["sampler"] = Sampler(**arguments["sampler"])
+    if arguments.get("chat") is not None:
+        arguments["chat"] = Chat(**arguments["chat"])
     cascade = make(stages, deferral.from_config(facts["rule"]), thresholds, **arguments)
     for predictor, model in zip(cascade.predictors, facts["models"], strict=True):
         if model and model != {"preset": model["preset"], **_hashes(predictor.model)}:

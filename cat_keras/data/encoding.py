@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cat_keras.data.chat import Chat, Turn, turn_of
 from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example
-from cat_keras.data.tokens import control_words, tokenize
-from cat_keras.errors import CatKerasError
+from cat_keras.data.tokens import tokenize as tokenize  # it is part of this module's subject
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling import tokenizers
-from cat_keras.modeling.tokenizers import special_id
 from cat_keras.storage.untrusted import read_npz
 
 
@@ -113,48 +113,58 @@ class Encoded:
         )
 
 
-def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: bool = True):
+def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: bool = True, turn: Turn | None = None):
     """One sequence `start, prompt, target, end` of at most `max_length` tokens.
 
     A prompt that is too long loses its *beginning*; the target and its end token are never cut. `fit` shortens a prompt
     before that where its example says what may be cut.
 
     Args:
-        prompt, target: token ids without special tokens.
+        prompt: token ids from `turn.ids`. target: token ids without special tokens.
         tokenizer: says the ids of the special tokens.
         max_length: tokens, special ones included.
         end: whether to append the end token.
+        turn: in a chat, the ids around the prompt and at the end.
 
     Returns:
         (tokens, n_prompt, was_cut), or None if the target alone does not fit.
     """
-    start = special_id(tokenizer, "start")
-    head = [] if start is None else [start]
-    tail = target + ([special_id(tokenizer, "end")] if end else [])
-    room = max_length - len(head) - len(tail)
-    # A causal model predicts from at least one token: without a start token, one prompt token has to stay.
-    if room < (0 if head else 1):
+    turn = turn or turn_of(None, tokenizer)
+    answer = target + ([turn.end] if end else [])
+    room = turn.room(max_length - len(answer))
+    if room < turn.least:
         return None
-    was_cut = len(prompt) > room
-    if was_cut:
-        prompt = prompt[len(prompt) - room :]
-    return head + prompt + tail, len(head) + len(prompt), was_cut
+    asked = [*turn.before, *turn.last(prompt, room), *turn.tail]
+    return asked + answer, len(asked), len(prompt) > room
 
 
-def prompts_within(queries: Sequence[str | Example], tokenizer, room: int) -> tuple[list[list[int]], Fit]:
+def prompts_within(queries: Sequence[str | Example], tokenizer, room: int,
+                   turn: Turn | None = None) -> tuple[list[list[int]], Fit]:  # fmt: skip
     """Token ids of prompts for decoding, start token first, at most `room` each; and what was cut.
 
     Args:
         queries: prompts, or examples, which also say what of a prompt may be cut.
+        tokenizer: a KerasHub tokenizer.
+        room: tokens, special ones included.
+        turn: in a chat, what stands around each prompt.
+
+    Raises:
+        CatKerasError: there is no room for what stands around a prompt.
     """
-    examples = [Example("", query, "") if isinstance(query, str) else query for query in queries]
-    head = special_id(tokenizer, "start") is not None
-    fitted = fit(examples, [room - head] * len(examples), tokenizer)
-    prompts = [join(ids, [], tokenizer, room, end=False) for ids in fitted.prompts]
-    return [tokens for tokens, _, _ in prompts], fitted
+    turn = turn or turn_of(None, tokenizer)
+    queries = [Example("", q, "") if isinstance(q, str) else q for q in check_list("prompts", queries)]
+    examples = check_list("prompts", queries, Example)
+    if turn.room(room) < turn.least:
+        raise CatKerasError(
+            f"A context has room for the answer and for what stands around a prompt. Received: {room} tokens for a "
+            f"start, a system prompt and turns of {room - turn.room(room) + turn.least}. Raise max_length"
+        )
+    fitted = fit(examples, [turn.room(room)] * len(examples), turn)
+    return [[*turn.before, *ids, *turn.tail] for ids in fitted.prompts], fitted
 
 
-def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error") -> Encoded:
+def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error",
+           chat: Chat | None = None) -> Encoded:  # fmt: skip
     """Tokenizes examples for training.
 
     Args:
@@ -162,28 +172,30 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         tokenizer: a KerasHub tokenizer.
         max_length: the context, in tokens, special ones included.
         long_targets: what to do with a target that does not fit the context: "error", or "drop" the example.
+        chat: for an instruct model, how it is asked; a target then ends as the model ends its turn.
 
     Raises:
         CatKerasError: there are no examples; a target is empty; a target does not fit, under "error"; a prompt is
             empty and the tokenizer has no start token.
     """
-    if not examples:
+    examples = check_list("examples", examples, Example)
+    if not len(examples):
         raise CatKerasError("Training data holds at least one example. Received: none")
-    targets = tokenize(tokenizer, [e.target for e in examples])
-    specials = 1 + (special_id(tokenizer, "start") is not None)
-    fitted = fit(examples, [max_length - specials - len(target) for target in targets], tokenizer)
-    words = control_words(tokenizer)
+    turn = turn_of(chat, tokenizer)
+    targets = turn.data([e.target for e in examples])
+    fitted = fit(examples, [turn.room(max_length - len(target) - 1) for target in targets], turn)
+    words = turn.control
     sequences, n_prompt, ids, dropped, kept = [], [], [], [], []
     for row, (example, prompt, target) in enumerate(zip(examples, fitted.prompts, targets, strict=True)):
         name = f"{example.task}/{example.id}"
         if not target:
             raise CatKerasError(f"A target has at least one token. Received: {example.target!r} in example {name}")
-        if not prompt and special_id(tokenizer, "start") is None:
+        if not prompt and not fitted.cut[row] and not turn.before:
             raise CatKerasError(
                 "Without a start token, which this tokenizer does not have, a prompt has at least one token. "
                 f"Received: an empty prompt in example {name}"
             )
-        sequence = join(prompt, target, tokenizer, max_length)
+        sequence = join(prompt, target, tokenizer, max_length, turn=turn)
         if sequence is None and long_targets == "error":
             raise CatKerasError(
                 f"A target fits the context. Received: {len(target)} tokens in example {name}, context {max_length}. "

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cat_keras.data.chat import Turn
 from cat_keras.data.records import Example
-from cat_keras.data.tokens import tokenize
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +14,7 @@ class Fit:
     """Prompts as tokens, and what became of them.
 
     Attributes:
-        prompts: token ids of each, without special tokens, at most as many as there is room for.
+        prompts: token ids of each, as from `Turn.ids`, at most as many as there is room for.
         cut: (n,) bool, whether a prompt was cut.
         overlong: (n,) bool, whether it lost more than `Example.cut` allows: the rest alone is too long.
     """
@@ -24,26 +24,27 @@ class Fit:
     overlong: np.ndarray
 
 
-def fit(examples: Sequence[Example], rooms: Sequence[int], tokenizer) -> Fit:
+def fit(examples: Sequence[Example], rooms: Sequence[int], turn: Turn) -> Fit:
     """Token ids of prompts, each cut to the tokens that it has room for.
 
     A prompt loses of what `Example.cut` names as few characters as it must. It loses its beginning where its example
-    names nothing, or where the rest alone is still too long.
+    names nothing, or where the rest alone is still too long. What stands around a prompt in a chat is never cut, if
+    there is room for `turn.least` tokens.
 
     Args:
-        examples: whose prompts. rooms: tokens for each prompt, without special tokens.
-        tokenizer: a KerasHub tokenizer.
+        examples: whose prompts. rooms: tokens for each prompt, see `Turn.room`.
+        turn: makes token ids of prompts.
     """
-    prompts = tokenize(tokenizer, [e.prompt for e in examples])
+    prompts = turn.ids([e.prompt for e in examples])
     cut = np.array([len(ids) > room for ids, room in zip(prompts, rooms, strict=True)], bool)
     rows = [i for i in np.flatnonzero(cut).tolist() if examples[i].cut]
-    shortened = _shortened([examples[i] for i in rows], [prompts[i] for i in rows], [rooms[i] for i in rows], tokenizer)
+    shortened = _shortened([examples[i] for i in rows], [prompts[i] for i in rows], [rooms[i] for i in rows], turn)
     for i, ids in zip(rows, shortened, strict=True):
         prompts[i] = ids
     overlong = np.zeros(len(prompts), bool)
     for i, (ids, room) in enumerate(zip(prompts, rooms, strict=True)):
         if len(ids) > room:
-            prompts[i], overlong[i] = ids[len(ids) - max(room, 0) :], bool(examples[i].cut)
+            prompts[i], overlong[i] = turn.last(ids, room), bool(examples[i].cut)
     return Fit(prompts, cut, overlong)
 
 
@@ -60,7 +61,7 @@ def shorten(example: Example, limit: int) -> str:
     return "".join(pieces) + example.prompt[place:]
 
 
-def _shortened(examples, prompts, rooms, tokenizer) -> list[list[int]]:
+def _shortened(examples, prompts, rooms, turn) -> list[list[int]]:
     """Token ids of prompts that are too long, with as much as fits of what may be cut; without it where nothing does.
 
     The limit of characters is searched for all prompts at once, since a tokenizer is fast on many texts. The number of
@@ -72,15 +73,15 @@ def _shortened(examples, prompts, rooms, tokenizer) -> list[list[int]]:
     """
     low = [0] * len(examples)
     high = [max(abs(keep - lose) for keep, lose in e.cut) for e in examples]
-    best = tokenize(tokenizer, [shorten(e, 0) for e in examples])
-    above, turn = list(map(len, prompts)), 0
+    best = turn.ids([shorten(e, 0) for e in examples])
+    above, step = list(map(len, prompts)), 0
     while search := [i for i, ids in enumerate(best) if len(ids) < rooms[i] and high[i] - low[i] > 1]:
-        turn += 1
+        step += 1
         limits = []
         for i in search:
-            share = (rooms[i] - len(best[i])) / (above[i] - len(best[i])) if turn % 3 else 0.5
+            share = (rooms[i] - len(best[i])) / (above[i] - len(best[i])) if step % 3 else 0.5
             limits.append(min(max(low[i] + int((high[i] - low[i]) * share), low[i] + 1), high[i] - 1))
-        tried = tokenize(tokenizer, [shorten(examples[i], limit) for i, limit in zip(search, limits, strict=True)])
+        tried = turn.ids([shorten(examples[i], limit) for i, limit in zip(search, limits, strict=True)])
         for i, limit, ids in zip(search, limits, tried, strict=True):
             if len(ids) <= rooms[i]:
                 low[i], best[i] = limit, ids

@@ -3,7 +3,7 @@
 import operator
 from dataclasses import asdict, dataclass, field
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, is_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Example:
         try:
             # JSON and Parquet return lists; a frozen record holds tuples.
             for name in ("options", "references"):
-                if isinstance(getattr(self, name), str):
-                    raise TypeError(f"{name} is a text, not a list of texts")
+                if not is_list(getattr(self, name)):
+                    raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}, not a list of texts")
                 object.__setattr__(self, name, tuple(getattr(self, name)))
             texts = (self.id, self.prompt, self.target, self.task, self.group, *self.options, *self.references)
             "".join(texts).encode()
@@ -89,7 +89,8 @@ class Prediction:
         task: task of the example.
         text: the answer; for classification the chosen option.
         token_logprobs: natural-log probability of each answer token, the end token included if it was emitted.
-        option_logprobs: log-likelihood of each option (nats), in the order of the options; empty for generation.
+        option_logprobs: log-likelihood of each option (nats), in the order of the options, whatever they were compared
+            by; empty for generation.
         n_prompt: prompt tokens read.
         n_answer: answer tokens; for classification, those of all options.
         flops: forward floating-point operations (see `costs`); NaN for a model whose architecture is not known.
@@ -99,6 +100,10 @@ class Prediction:
         token_entropies: entropy of the distribution of each answer token (nats).
         token_margins: difference of the two largest probabilities at each answer token.
         embedding: mean last hidden state over the answer tokens.
+
+    And of classifications:
+        option_scores: what the options were compared by, where that is not `option_logprobs`: these per token,
+            character or byte, see `Predictor`. Deferral rules of options read them in its place.
     """
 
     id: str
@@ -113,6 +118,7 @@ class Prediction:
     token_entropies: tuple[float, ...] = field(default=())
     token_margins: tuple[float, ...] = field(default=())
     embedding: tuple[float, ...] = field(default=())
+    option_scores: tuple[float, ...] = field(default=())
 
     def asdict(self) -> dict:
         return asdict(self)

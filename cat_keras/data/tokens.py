@@ -2,11 +2,11 @@
 
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 
 # SentencePiece keeps a symbol that its trainer was given in one piece wherever a text holds it. Those in brackets, such
 # as Gemma's <start_of_turn>, steer a model; others, such as a line feed, are text.
@@ -25,6 +25,12 @@ class ControlWords:
 
     words: tuple[str, ...]
     ids: frozenset[int]
+
+    @classmethod
+    def of(cls, tokenizer, words: Iterable[str]) -> "ControlWords":
+        """Those of a tokenizer that are tokens by these words."""
+        words = tuple(sorted(set(words)))
+        return cls(words, frozenset(int(tokenizer.token_to_id(word)) for word in words))
 
     @cached_property
     def _pattern(self) -> re.Pattern:
@@ -62,22 +68,27 @@ def _find_words(tokenizer) -> ControlWords:
         pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
         words |= {p.piece for p in pieces if p.type in (CONTROL, USER_DEFINED) and BRACKETED.fullmatch(p.piece)}
     vocabulary = set(tokenizer.get_vocabulary()) if words else set()
-    words = tuple(sorted(word for word in words & vocabulary if len(word.strip()) > 1))
-    return ControlWords(words, frozenset(int(tokenizer.token_to_id(word)) for word in words))
+    return ControlWords.of(tokenizer, (word for word in words & vocabulary if len(word.strip()) > 1))
 
 
-def tokenize(tokenizer, texts: Sequence[str]) -> list[list[int]]:
+def tokenize(tokenizer, texts: Sequence[str], control: ControlWords | None = None) -> list[list[int]]:
     """Token ids of each text, without special tokens.
 
     A word of a control token in a text is encoded as the characters that it consists of.
 
+    Args:
+        tokenizer: a KerasHub tokenizer.
+        texts: any number of them.
+        control: the words of control tokens; by default those that the tokenizer says itself, see `control_words`.
+
     Raises:
-        CatKerasError: the tokenizer cannot write such a word as text.
+        CatKerasError: the texts are no list of texts; the tokenizer cannot write such a word as text.
     """
-    if not len(texts):
+    texts = list(check_list("texts", texts, str))
+    if not texts:
         return []
     ids = _token_ids(tokenizer, texts)
-    control = control_words(tokenizer)
+    control = control or control_words(tokenizer)
     # SentencePiece itself never takes text for a control token, so the ids decide, not the words.
     taken = [i for i, row in enumerate(ids) if control.ids and not control.ids.isdisjoint(row)]
     if taken:

@@ -9,6 +9,8 @@ import contextlib
 
 from keras import ops
 
+from cat_keras.modeling import models
+
 
 def layers(model) -> list:
     """The attention layers of a model that `read` serves; empty for every other model."""
@@ -45,7 +47,7 @@ def read(model, attentions, tokens, cache, index, tight):
     with contextlib.ExitStack() as stack:
         for i, layer in enumerate(attentions):
             of_layer = cache[i * size : (i + 1) * size]
-            stack.enter_context(_replaced(layer, _cached_call(layer, of_layer, tight, written)))
+            stack.enter_context(models.replaced(layer, "call", _cached_call(layer, of_layer, tight, written)))
         logits, hidden, _ = model.call_with_cache(tokens, hollow, index)
     return logits, hidden, written
 
@@ -56,15 +58,6 @@ def settle(cache) -> list:
     for settled, recent in zip(cache[::2], cache[1::2], strict=True):
         parts += [ops.concatenate([settled, recent], axis=2), recent[:, :, :0]]
     return parts
-
-
-@contextlib.contextmanager
-def _replaced(layer, call):
-    layer.call = call
-    try:
-        yield
-    finally:
-        del layer.call  # uncovers the method of the class
 
 
 def _cached_call(layer, of_layer, tight, written):

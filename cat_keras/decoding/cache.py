@@ -14,6 +14,7 @@ from keras import ops
 
 from cat_keras.decoding import attention
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling import models
 
 RECENT = 16  # tokens that the recent part of a tight cache holds before they are settled
 
@@ -50,8 +51,7 @@ class CachedModel:
         self.static = _needs_static_shapes() if static is None else static
         self.tight = tight and bool(self._attentions) and not self.static
         self._template, self._leaves = template, attention.leaves(model, self.tight) if self._attentions else leaves
-        # Positions beyond it have no embedding; rotary ones have no end.
-        self.context = getattr(model.backbone, "max_sequence_length", None) or 1 << 30
+        self.context = models.positions(model) or 1 << 30  # rotary positions have no end
         self.compilations = 0
 
     # -- caches --------------------------------------------------------------------------------------------------

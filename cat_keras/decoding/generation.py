@@ -8,8 +8,10 @@ import numpy as np
 from keras import ops
 
 from cat_keras.decoding.cache import CachedModel
+from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.sampling import GREEDY, Sampler, confidence
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
+from cat_keras.modeling import models
 
 MEASURES = ("entropy", "margin", "hidden")
 
@@ -23,10 +25,12 @@ class Generated:
     """One continuation. All measures are of the model's own distribution (temperature 1), however tokens were drawn.
 
     Attributes:
-        tokens: ids, the stop token included when one was emitted.
+        tokens: ids, the end token included when one was emitted; up to a stop string, see `endings.Endings.cut`.
         logprobs: log-probability of each token (nats).
         entropy: of the distribution that each token came from (nats). margin: difference of its two largest
             probabilities. Both are empty unless asked for.
+        text: of the tokens, up to a stop string; only where the generator has stop strings.
+        computed: tokens that were computed: more than `tokens` where a stop string was cut off.
         hidden: (width,) float32, mean over the tokens of the last hidden state that predicted each; None unless asked.
     """
 
@@ -35,17 +39,26 @@ class Generated:
     entropy: list[float] = field(default_factory=list)
     margin: list[float] = field(default_factory=list)
     hidden: np.ndarray | None = None
+    text: str = ""
+    computed: int = 0
+
+    def cut(self, tokens: int, text: str):
+        """Drops what comes after so many tokens, whose text is given."""
+        for name in ("tokens", "logprobs", "entropy", "margin"):
+            del getattr(self, name)[tokens:]
+        self.text = text
 
 
 class Generator:
     """Continues prompts with one model; keeps its compiled functions, so reuse it.
 
-    All rows at one position make a batch. A prompt joins when the batch reaches its last tokens, and leaves at its stop
-    token. So nearly every computed row gives a token of an answer, whatever the lengths of prompts and answers.
+    All rows at one position make a batch. A prompt joins when the batch reaches its last tokens, and leaves at the end
+    of its answer. So nearly every computed row gives a token of an answer, whatever the lengths of prompts and answers.
 
     Args:
         model: a `CausalLM` or a `CachedModel`.
-        stop: ids that end an answer.
+        stop: what ends an answer: ids and texts, or `Endings`; None for the ids at which the model's own `generate`
+            stops. Texts need the model's tokenizer.
         sampler: see `sampling.Sampler`.
         rows: at most so many answers at a time; bounds the memory of the cache.
         measures: further facts to return of each token, of `MEASURES`.
@@ -54,15 +67,16 @@ class Generator:
         steps, computed: forward passes of one token so far, and the rows in them, filled-up ones included.
     """
 
-    def __init__(self, model, stop: Iterable[int], sampler: Sampler = GREEDY, rows: int = 256,
-                 measures: Sequence[str] = ()):  # fmt: skip
-        if rows < 1 or not set(measures) <= set(MEASURES):
+    def __init__(self, model, stop: Iterable[int | str] | Endings | None = None, sampler: Sampler = GREEDY,
+                 rows: int = 256, measures: Sequence[str] = ()):  # fmt: skip
+        if rows < 1 or not set(check_list("measures", measures)) <= set(MEASURES):
             raise CatKerasError(
                 f"rows is at least 1 and measures are of {', '.join(MEASURES)}. Received: rows={rows}, "
                 f"measures={list(measures)}"
             )
         self.cached = model if isinstance(model, CachedModel) else CachedModel(model, tight=True)
-        self.stop, self.sampler, self.limit, self.measures = frozenset(stop), sampler, rows, tuple(measures)
+        self.endings = _endings(self.cached.model, stop)
+        self.sampler, self.limit, self.measures = sampler, rows, tuple(measures)
         self.steps = self.computed = 0
         specs = ((None,), "int32"), ((None,), "float32"), ((), "int32")
         self._step = self.cached.function(self._next, *specs)
@@ -82,16 +96,19 @@ class Generator:
         """Continuations in the order of the prompts.
 
         Args:
-            prompts: token ids, at least one each. max_new_tokens: at most so many each, stop token included; one number
+            prompts: token ids, at least one each. max_new_tokens: at most so many each, end token included; one number
                 or one per prompt. progress: gets the number of prompts newly finished.
 
         Raises:
-            CatKerasError: an empty prompt.
+            CatKerasError: an empty prompt, or one that leaves no room for its answer in the positions of the model.
         """
-        empty = [i for i, p in enumerate(prompts) if not len(p)]
-        if empty:
-            raise CatKerasError(f"A prompt has at least one token. Received: none in prompt {empty[0]}")
+        prompts = check_prompts(prompts)
         limits = np.broadcast_to(np.asarray(max_new_tokens), len(prompts))
+        for i, prompt in enumerate(prompts):  # the last token of an answer is not read
+            models.check_positions(
+                self.cached.model, len(prompt) + int(limits[i]) - 1,
+                f"prompt {i} of {len(prompt)} tokens and max_new_tokens={limits[i]}", "Give at most {} in all",
+            )  # fmt: skip
         answers = [Generated() for _ in prompts]
         uniforms = [self.sampler.uniforms(i, n) if not self.sampler.greedy else np.zeros(n, np.float32)
                     for i, n in enumerate(limits)]  # fmt: skip
@@ -112,13 +129,15 @@ class Generator:
                 batch.admit([(i, prompts[i]) for i in joining], position)
             tokens, measured = self._advance(batch, uniforms, answers, position)
             position += 1
-            finished = []
+            extended = []
             for slot, i in batch.active:
                 if position < len(prompts[i]):  # the prompt itself goes on
                     tokens[slot] = prompts[i][position]
-                elif self._extend(answers[i], int(tokens[slot]), measured, slot, limits[i]):
-                    finished.append(slot)
+                else:
+                    self._extend(answers[i], int(tokens[slot]), measured, slot)
+                    extended.append((slot, i))
             batch.tokens = tokens
+            finished = self._finish(extended, answers, limits)
             batch.release(finished)
             if progress and finished:
                 progress(len(finished))
@@ -134,19 +153,57 @@ class Generator:
         self.steps, self.computed = self.steps + 1, self.computed + len(batch.rows)
         return np.array(tokens), {name: ops.convert_to_numpy(values) for name, values in measured.items()}
 
-    def _extend(self, answer, token, measured, slot, limit) -> bool:
-        """Appends a token and its measures to an answer; returns whether the answer is finished."""
+    def _extend(self, answer, token, measured, slot):
+        """Appends a token and its measures to an answer."""
         answer.tokens.append(token)
         answer.logprobs.append(float(measured["logprob"][slot]))
         for name in ("entropy", "margin"):
             if name in measured:
                 getattr(answer, name).append(float(measured[name][slot]))
+        answer.computed += 1
         if "hidden" in measured:
-            answer.hidden = measured["hidden"][slot] + (0 if answer.hidden is None else answer.hidden)
-        finished = token in self.stop or len(answer.tokens) == limit
-        if finished and answer.hidden is not None:
-            answer.hidden /= len(answer.tokens)
+            answer.hidden = answer.hidden or []  # of each token, until it is known which are kept
+            answer.hidden.append(np.array(measured["hidden"][slot]))
+
+    def _finish(self, extended, answers, limits) -> list[int]:
+        """Closes those of the answers that are at their end, given as (slot, number); returns their slots."""
+        ended = self.endings.finished([answers[i].tokens for _, i in extended]) if extended else ()
+        finished = []
+        for (slot, i), is_ended in zip(extended, ended, strict=True):
+            answer = answers[i]
+            if not is_ended and len(answer.tokens) < limits[i]:
+                continue
+            if self.endings.strings:
+                answer.cut(*self.endings.cut(answer.tokens))
+            if answer.hidden is not None:
+                answer.hidden = np.mean(answer.hidden[: len(answer.tokens)], axis=0)
+            finished.append(slot)
         return finished
+
+
+def _endings(model, stop) -> Endings:
+    """What ends the answers of a generator, from its argument `stop`."""
+    if isinstance(stop, Endings):
+        return stop
+    if stop is None:
+        return Endings.of(model)
+    stop = list(check_list("ids and texts to stop at", stop))
+    strings = [s for s in stop if isinstance(s, str)]
+    tokenizer = models.tokenizer_of(model) if strings else None
+    return Endings([s for s in stop if not isinstance(s, str)], strings, tokenizer)
+
+
+def check_prompts(prompts) -> list[list[int]]:
+    """Returns prompts as lists of token ids.
+
+    Raises:
+        CatKerasError: they are no list, or one of them is no list of ids, or empty.
+    """
+    prompts = [list(check_list("token ids of a prompt", p)) for p in check_list("prompts", prompts)]
+    empty = [i for i, p in enumerate(prompts) if not p]
+    if empty:
+        raise CatKerasError(f"A prompt has at least one token. Received: none in prompt {empty[0]}")
+    return prompts
 
 
 class _Batch:

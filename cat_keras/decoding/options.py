@@ -12,6 +12,17 @@ from cat_keras.training.losses import label_logprob
 SPREAD = 4
 
 
+# How options are compared: name → the length that the log-likelihood of an option is divided by, from its text and the
+# number of its tokens, end token included. In lm-evaluation-harness "sum" is acc, "character" acc_norm and "byte"
+# acc_bytes; there the end token is not scored.
+COMPARISONS: dict[str, Callable[[str, int], int]] = {
+    "sum": lambda text, tokens: 1,
+    "token": lambda text, tokens: tokens,
+    "character": lambda text, tokens: len(text),
+    "byte": lambda text, tokens: len(text.encode()),
+}
+
+
 class OptionScorer:
     """Scores continuations of a prompt; keeps its compiled functions, so reuse it.
 

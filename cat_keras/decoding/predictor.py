@@ -5,15 +5,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cat_keras.data.chat import Chat, turn_of
 from cat_keras.data.encoding import prompts_within
 from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example, Prediction
-from cat_keras.data.tokens import control_words, tokenize
+from cat_keras.decoding.beams import BeamSearch
 from cat_keras.decoding.cache import CachedModel, supported
+from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import MEASURES, Generator
-from cat_keras.decoding.options import OptionScorer
+from cat_keras.decoding.options import COMPARISONS, OptionScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list, unknown_name
+from cat_keras.evaluation.grid import on_grid
 from cat_keras.modeling import costs, models
 
 
@@ -21,16 +24,23 @@ class Predictor:
     """Answers examples with one `CausalLM`; keeps its compiled functions, so reuse it.
 
     Classification (examples with options): every option is scored by its log-likelihood after the prompt, end token
-    included, without length normalisation (as FLAN does); the best is the answer. Everything else is generated.
+    included; the best is the answer, by default without length normalisation (as FLAN does). Everything else is
+    generated.
 
     Args:
         model: a KerasHub `CausalLM` with its preprocessor.
         max_length: context, tokens; longer prompts lose what `Example.cut` says, or their beginning, see `truncated`.
+            At most as many as the model has positions, if they are learned (GPT-2, OPT).
         max_new_tokens: at most so many tokens per generated answer, the end token included.
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
         measures: further facts of generated answers, of `generation.MEASURES`.
-        beams: more than 1 for beam search, by KerasHub.
+        stop: texts that end a generated answer besides the tokens at which the model's own `generate` stops, e.g.
+            ["\\n\\n"]. The answer is its text before the first of them, with the tokens that hold this text.
+        compare: how options are compared, of `options.COMPARISONS`: "sum", or the log-likelihood per "token",
+            "character" or "byte" of the option.
+        chat: for an instruct model, how it is asked: prompts are then turns of a conversation, see `Chat`.
+        beams: more than 1 for beam search, see `beams.BeamSearch`; no answer is less probable than the greedy one.
 
     Attributes:
         truncated: prompts cut so far. overlong: of these, prompts that lost more than `Example.cut` allows.
@@ -39,26 +49,33 @@ class Predictor:
     """
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
-                 measures: Sequence[str] = (), beams: int = 1):  # fmt: skip
+                 measures: Sequence[str] = (), beams: int = 1, stop: Sequence[str] = (),
+                 compare: str = "sum", chat: Chat | None = None):  # fmt: skip
         self.model, self.tokenizer = model, models.tokenizer_of(model)
         if max_new_tokens >= max_length:
             raise CatKerasError(
                 f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
                 f"max_length={max_length}"
             )
+        models.check_positions(model, max_length, f"max_length={max_length}", "Give max_length={} or less")
         self.max_length, self.max_new_tokens = max_length, max_new_tokens
-        self.flops = costs.count_if_known(model)
+        if compare not in COMPARISONS:
+            raise unknown_name("way to compare options", compare, COMPARISONS)
+        self.compare = compare
+        self.flops, self.beams = costs.count_if_known(model), beams
         self.truncated = self.overlong = self.control_words = 0
-        self._end = models.special_id(self.tokenizer, "end")
-        self._generator, self._scorer = _engines(model, self._end, batch_size, sampler, measures, beams)
+        self._turn = turn_of(chat, self.tokenizer)
+        self._endings = Endings.of(model, stop, self._turn.end)
+        self._generator, self._scorer = _engines(model, self._endings, batch_size, sampler, measures, beams)
 
     def __call__(self, examples: Sequence[Example], progress: Callable[[int], None] | None = None) -> list[Prediction]:
         """Predictions in the order of the examples; `progress` gets the number of examples newly done."""
+        examples = check_list("examples", examples, Example)
         empty = [f"{e.task}/{e.id}" for e in examples if not e.prompt]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: an empty prompt in example {empty[0]}")
-        words = control_words(self.tokenizer)
-        self.control_words += sum(any(map(words.within, (e.prompt, *e.options))) for e in examples)
+        within = self._turn.control.within
+        self.control_words += sum(any(map(within, (e.prompt, *e.options))) for e in examples)
         with_options = [i for i, e in enumerate(examples) if e.options]
         without = [i for i, e in enumerate(examples) if not e.options]
         predictions: list[Prediction | None] = [None] * len(examples)
@@ -71,7 +88,7 @@ class Predictor:
     # -- classification ------------------------------------------------------------------------------------------
 
     def _classify(self, examples, progress):
-        prompts, options = self._tokenized(examples)
+        prompts, options = self._option_inputs(examples)
         started = time.perf_counter()
         logprobs = self._scorer(prompts, options, progress)
         seconds = time.perf_counter() - started
@@ -79,19 +96,18 @@ class Predictor:
                  for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
         shares = _shares(seconds, flops, [len(p) + sum(map(len, c)) for p, c in zip(prompts, options, strict=True)])
         return [
-            _best_option(e, len(p), lp, f, s)
+            _best_option(e, len(p), lp, f, s, self.compare)
             for e, p, lp, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
         ]
 
-    def _tokenized(self, examples):
+    def _option_inputs(self, examples):
         """Token ids of prompts and of each one's options.
 
         A prompt starts with the start token and is cut to fit beside the longest option; options end with the end
         token.
         """
-        tokenized_options = iter(tokenize(self.tokenizer, [o for e in examples for o in e.options]))
-        head = [] if (start := models.special_id(self.tokenizer, "start")) is None else [start]
-        options, rooms = [], []
+        turn, options, rooms = self._turn, [], []
+        tokenized_options = iter(turn.data([o for e in examples for o in e.options]))
         for example in examples:
             choices = [next(tokenized_options) for _ in example.options]
             if len({tuple(o) for o in choices}) < len(choices) or not all(choices):
@@ -101,17 +117,16 @@ class Predictor:
                 )
             # The prompt is cut alike for all options of an example, or they would be scored after different contexts.
             longest = max(map(len, choices))
-            rooms.append(self.max_length - len(head) - longest - 1)
-            # A causal model predicts from at least one token: without a start token, one prompt token has to stay.
-            if rooms[-1] < (0 if head else 1):
+            rooms.append(turn.room(self.max_length - longest - 1))
+            if rooms[-1] < turn.least:
                 raise CatKerasError(
                     f"An option fits the context. Received: {longest} tokens in {example.task}/{example.id}, "
                     f"context {self.max_length}"
                 )
-            options.append([o + [self._end] for o in choices])
-        fitted = fit(examples, rooms, self.tokenizer)
+            options.append([o + [turn.end] for o in choices])
+        fitted = fit(examples, rooms, turn)
         self._note(fitted)
-        return [head + ids for ids in fitted.prompts], options
+        return [[*turn.before, *ids, *turn.tail] for ids in fitted.prompts], options
 
     def _note(self, fitted: Fit):
         self.truncated += int(fitted.cut.sum())
@@ -121,18 +136,18 @@ class Predictor:
 
     def _generate(self, examples, progress):
         room = self.max_length - self.max_new_tokens
-        prompts, fitted = prompts_within(examples, self.tokenizer, room)
+        prompts, fitted = prompts_within(examples, self.tokenizer, room, self._turn)
         self._note(fitted)
         started = time.perf_counter()
         answers = self._generator(prompts, self.max_new_tokens, progress)
         seconds = time.perf_counter() - started
-        flops = [float(self.flops.forward(len(p), len(a.tokens))) for p, a in zip(prompts, answers, strict=True)]
+        flops = [self._generation_flops(len(p), a.computed) for p, a in zip(prompts, answers, strict=True)]
         shares = _shares(seconds, flops, [len(p) + len(a.tokens) for p, a in zip(prompts, answers, strict=True)])
         return [
             Prediction(
                 id=e.id,
                 task=e.task,
-                text=self._text(a.tokens),
+                text=a.text if self._endings.strings else self._endings.text(a.tokens),
                 token_logprobs=tuple(a.logprobs),
                 n_prompt=len(p),
                 n_answer=len(a.tokens),
@@ -145,10 +160,10 @@ class Predictor:
             for e, p, a, f, s in zip(examples, prompts, answers, flops, shares, strict=True)
         ]
 
-    def _text(self, tokens):
-        """The text of generated tokens, without the end token."""
-        content = [t for t in tokens if t != self._end]
-        return str(self.tokenizer.detokenize(content)) if content else ""
+    def _generation_flops(self, n_prompt, computed) -> float:
+        """FLOPs of one answer; beams share the prompt."""
+        alone = self.flops.forward(n_prompt, computed)
+        return float(alone + (self.beams - 1) * (alone - self.flops.forward(n_prompt, 0)))
 
 
 def _shares(seconds: float, flops: Sequence[float], tokens: Sequence[int]) -> list[float]:
@@ -157,10 +172,11 @@ def _shares(seconds: float, flops: Sequence[float], tokens: Sequence[int]) -> li
     return (seconds * work / work.sum()).tolist()
 
 
-def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:
+def _best_option(example, n_prompt, logprobs, flops, seconds, compare) -> Prediction:
     """The prediction of a classification from the token log-probabilities of each option."""
-    totals = [float(lp.sum()) for lp in logprobs]
-    best = int(np.argmax(totals))
+    totals, length = [float(lp.sum()) for lp in logprobs], COMPARISONS[compare]
+    scores = [t / length(o, len(lp)) for t, o, lp in zip(totals, example.options, logprobs, strict=True)]
+    best = int(np.argmax(on_grid(scores)))  # the first of equal ones, in every batch
     return Prediction(
         id=example.id,
         task=example.task,
@@ -171,20 +187,26 @@ def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:
         n_answer=sum(map(len, logprobs)),
         flops=flops,
         seconds=seconds,
+        option_scores=() if compare == "sum" else tuple(scores),
     )
 
 
-def _engines(model, end, batch_size, sampler, measures, beams):
+def _engines(model, endings, batch_size, sampler, measures, beams):
     """The generator and the option scorer: with a cache of ours where the model allows it, else KerasHub's own way."""
-    if supported(model) and beams == 1:
-        cached = CachedModel(model, tight=True)
-        return Generator(cached, [end], sampler, batch_size, measures), OptionScorer(cached, batch_size)
-    if not sampler.greedy or measures:
+    if beams < 1:
+        raise CatKerasError(f"An answer is searched with at least 1 beam. Received: beams={beams}")
+    has_cache = supported(model)
+    if not (sampler.greedy and not measures) and not (has_cache and beams == 1):
         raise CatKerasError(
             "Sampling and measures need a model whose cache can be written at a position, and no beams. Received: "
             f"{type(model).__name__}, beams={beams}, {sampler}, measures={list(measures)} of {', '.join(MEASURES)}"
         )
-    from cat_keras.decoding import uncached
+    if has_cache:
+        model = CachedModel(model, tight=True)
+        generator, score = Generator(model, endings, sampler, batch_size, measures), OptionScorer(model, batch_size)
+    else:
+        from cat_keras.decoding import uncached
 
-    scorer = uncached.WholeScorer(model, batch_size)
-    return uncached.WholeGenerator(model, end, scorer, batch_size, beams), scorer.options
+        scorer = uncached.WholeScorer(model, batch_size)
+        generator, score = uncached.WholeGenerator(model, endings, scorer, batch_size), scorer.options
+    return BeamSearch(model, endings, generator, beams, batch_size) if beams > 1 else generator, score

@@ -5,13 +5,16 @@ from functools import partial
 
 from keras import ops
 
+from cat_keras.data.chat import Chat, turn_of
 from cat_keras.data.encoding import prompts_within
 from cat_keras.data.records import Example
 from cat_keras.decoding import speculative
 from cat_keras.decoding.cache import CachedModel
+from cat_keras.decoding.endings import Endings
+from cat_keras.decoding.generation import check_prompts
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.decoding.speculative_rounds import Rounds, Speculated
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling import costs, models
 
 
@@ -29,25 +32,36 @@ class SpeculativeCascade:
         alpha: trust in the small model, see `speculative.check`.
         gamma: drafts per round.
         sampler: how tokens are drawn from either model; the rule looks at the models' own distributions regardless.
-        max_length: context, tokens; longer prompts lose what `Example.cut` says, or their beginning, see `truncated`.
-            Models with learned positions must have γ more of them, as drafts may exceed the context.
+        max_length: context, tokens; longer prompts lose what `Example.cut` says, or their beginning, see `truncated`;
+            longer token ids are an error. Models with learned positions must have γ more of them, as drafts may exceed
+            the context.
+        stop: texts that end an answer, besides the tokens at which the large model's own `generate` stops; see
+            `Predictor`.
+        chat: for instruct models, how they are asked, see `Predictor`; of texts and examples, not of token ids.
         rows: at most so many answers at a time; bounds the memory of the caches.
 
     Attributes:
         truncated: prompts cut so far.
 
     Raises:
-        CatKerasError: different tokenizers, an unknown rule, or α, γ or rows outside their range.
+        CatKerasError: different tokenizers, an unknown rule, α, γ or rows outside their range, or a context that is
+            longer than the models have positions.
     """
 
     def __init__(self, small, large, rule: str = "lossless", alpha: float = 0.0, gamma: int = 4,
-                 sampler: Sampler = GREEDY, max_length: int = 512, rows: int = 64):  # fmt: skip
+                 sampler: Sampler = GREEDY, max_length: int = 512, rows: int = 64,
+                 stop: Sequence[str] = (), chat: Chat | None = None):  # fmt: skip
         models.check_same_tokenizer(small, large)
         if gamma < 1 or rows < 1:
             raise CatKerasError(f"gamma and rows are at least 1. Received: gamma={gamma}, rows={rows}")
+        for model in (small, large):
+            models.check_positions(
+                model, max_length + gamma, f"max_length={max_length} and gamma={gamma}", "Give at most {} in all"
+            )
         self.gamma, self.sampler, self.max_length, self.limit = gamma, sampler, max_length, rows
         self.tokenizer = models.tokenizer_of(large)
-        self.end = models.special_id(self.tokenizer, "end")
+        self.turn = turn_of(chat, self.tokenizer)
+        self.endings = Endings.of(large, stop, self.turn.end)
         self.truncated = 0
         self.flops_of = costs.count_if_known(small), costs.count_if_known(large)
         self.models = small, large = CachedModel(small, tight=True), CachedModel(large, tight=True)
@@ -89,12 +103,20 @@ class SpeculativeCascade:
         while rounds.open:
             rounds.advance()
         for answer in answers:
-            answer.text = str(self.tokenizer.detokenize([t for t in answer.tokens if t != self.end]))
+            kept, answer.text = self.endings.cut(answer.tokens)
+            del answer.tokens[kept:]
         return answers
 
     def _encode(self, prompts, max_new_tokens):
         """Token ids of the prompts; texts are cut to the room that the answer leaves."""
-        empty = [i for i, p in enumerate(prompts) if not len(p.prompt if isinstance(p, Example) else p)]
+        prompts = check_list("prompts", prompts)
+        texts = [isinstance(p, str | Example) for p in prompts]
+        if any(texts) and not all(texts):
+            raise CatKerasError(
+                f"Prompts are all texts or all token ids. Received: a text as prompt {texts.index(True)}, none as "
+                f"prompt {texts.index(False)}"
+            )
+        empty = [i for i, p in enumerate(prompts) if texts[i] and not (p.prompt if isinstance(p, Example) else p)]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: nothing in prompt {empty[0]}")
         room = self.max_length - max_new_tokens
@@ -103,9 +125,16 @@ class SpeculativeCascade:
                 f"An answer has at least one token and leaves room for its prompt. Received: max_new_tokens="
                 f"{max_new_tokens}, max_length={self.max_length}"
             )
-        if not all(isinstance(p, str | Example) for p in prompts):
-            return [list(map(int, p)) for p in prompts]
-        encoded, fitted = prompts_within(prompts, self.tokenizer, room)
+        if not all(texts):
+            encoded = check_prompts(prompts)
+            if too_long := [i for i, p in enumerate(encoded) if len(p) > room]:
+                raise CatKerasError(
+                    f"Token ids of a prompt fit beside the answer; texts are cut, ids are not. Received: "
+                    f"{len(encoded[too_long[0]])} as prompt {too_long[0]}, max_length={self.max_length}, "
+                    f"max_new_tokens={max_new_tokens}. Cut them to {room}"
+                )
+            return encoded
+        encoded, fitted = prompts_within(prompts, self.tokenizer, room, self.turn)
         self.truncated += int(fitted.cut.sum())
         return encoded
 

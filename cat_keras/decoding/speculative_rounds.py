@@ -15,7 +15,8 @@ class Speculated:
     """One answer and what it took.
 
     Attributes:
-        tokens: ids, the end token included when one was emitted. text: of them, specials left out.
+        tokens: ids, the end token included when one was emitted; up to a stop string. text: of them, without the end
+            token and from a stop string on.
         n_prompt: prompt tokens read.
         large_calls: passes of the large model, one after the other; the pass over the prompt is not counted.
         drafted: tokens that the small model proposed. accepted: those of them that are in the answer.
@@ -135,18 +136,18 @@ class Rounds:
         return *map(ops.convert_to_numpy, (drafts, accepted, token)), (small, large)
 
     def _extend(self, answer, drafts, token) -> bool:
-        """Appends accepted drafts and the token up to the end token or the limit; says whether the answer goes on."""
-        room = self.max_new_tokens - len(answer.tokens)
-        new = [*drafts, token][:room]
-        if self.cascade.end in new:
-            new = new[: new.index(self.cascade.end) + 1]
+        """Appends accepted drafts and the token up to the end or the limit; says whether the answer goes on."""
+        before = len(answer.tokens)
+        tokens = [*answer.tokens, *drafts, token][: self.max_new_tokens]
+        end = self.cascade.endings.reached(tokens, before)
+        new = tokens[before:end]
         judged = len(new) > len(drafts)  # else the answer ended among the accepted drafts, and no rejection matters
         answer.large_calls += 1
         answer.drafted += self.cascade.gamma
         answer.accepted += min(len(new), len(drafts))
         answer.rejected += judged and len(drafts) < self.cascade.gamma
         answer.tokens += new
-        return new[-1] != self.cascade.end and len(answer.tokens) < self.max_new_tokens
+        return end is None and len(answer.tokens) < self.max_new_tokens
 
     def _room(self, position):
         """Width of the caches at a position, from which a round reads γ + 1 tokens."""

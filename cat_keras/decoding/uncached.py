@@ -1,6 +1,6 @@
 """Decoding by a model's own `generate`, and scoring by passes over whole sequences.
 
-Used for beam search, and for models whose cache `cache.CachedModel` cannot write.
+Used for models whose cache `cache.CachedModel` cannot write.
 """
 
 import keras
@@ -9,7 +9,9 @@ from keras import ops
 
 from cat_keras.data.encoding import Encoded
 from cat_keras.data.padding import bucket_lengths, windows
+from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import Generated
+from cat_keras.modeling import models
 from cat_keras.training import distribution, losses
 
 
@@ -31,7 +33,7 @@ class WholeScorer:
     def __init__(self, model, batch_size: int = 64):
         self.model, self.batch_size = LabelLogprob(model), batch_size
         self.model.compile(jit_compile=False)  # one pass per shape: XLA would compile longer than it runs
-        self.edges = _Edges()
+        self.edges = _Edges(models.positions(model))
 
     def __call__(self, sequences, progress=None) -> list[np.ndarray]:
         """Log-probabilities of what follows each prompt, (tokens,) float32, per (all tokens, length of the prompt)."""
@@ -62,29 +64,33 @@ class WholeScorer:
 
 
 class WholeGenerator:
-    """As `generation.Generator`, by the model's own `generate`: greedy, or the best of `beams`."""
+    """As `generation.Generator`, by the model's own `generate`, greedy."""
 
-    def __init__(self, model, end: int, scorer: WholeScorer, batch_size: int = 64, beams: int = 1):
-        self.model, self.end, self.scorer, self.batch_size, self.beams = model, end, scorer, batch_size, beams
-        self.edges = _Edges()
+    def __init__(self, model, endings: Endings, scorer: WholeScorer, batch_size: int = 64):
+        self.model, self.endings, self.scorer, self.batch_size = model, endings, scorer, batch_size
+        self.edges = _Edges(models.positions(model))
 
     def __call__(self, prompts, max_new_tokens: int, progress=None) -> list[Generated]:
-        generate, lengths = _generate_function(self.model, self.beams), np.array([len(p) for p in prompts])
+        generate, lengths = _generate_function(self.model), np.array([len(p) for p in prompts])
         answers = [[] for _ in prompts]
+        stop = sorted(self.endings.ids) or None
         for rows, edge in self._batches(lengths):
             filled = [prompts[row] for row in rows] + [prompts[rows[0]]] * (self.batch_size - len(rows))
-            width = int(edge) + max_new_tokens
+            width = min(int(edge) + max_new_tokens, self.edges.limit)
             tokens = np.array([p + [0] * (width - len(p)) for p in filled], np.int32)
             mask = np.arange(width)[None] < np.array([len(p) for p in filled])[:, None]
             inputs = {"token_ids": ops.convert_to_tensor(tokens), "padding_mask": ops.convert_to_tensor(mask)}
-            generated = ops.convert_to_numpy(generate(inputs, stop_token_ids=[self.end])["token_ids"])
+            generated = ops.convert_to_numpy(generate(inputs, stop_token_ids=stop)["token_ids"])
             for row, sequence in zip(rows, generated, strict=False):
                 new = sequence[lengths[row] : lengths[row] + max_new_tokens].tolist()
-                answers[row] = new[: new.index(self.end) + 1] if self.end in new else new
+                answers[row] = new[: self.endings.reached(new, 0)]
             if progress:
                 progress(len(rows))
         logprobs = self.scorer([(p + a, len(p)) for p, a in zip(prompts, answers, strict=True)])
-        return [Generated(a, lp.tolist()) for a, lp in zip(answers, logprobs, strict=True)]
+        generated = [Generated(a, lp.tolist(), computed=len(a)) for a, lp in zip(answers, logprobs, strict=True)]
+        for answer in generated if self.endings.strings else ():
+            answer.cut(*self.endings.cut(answer.tokens))
+        return generated
 
     def _batches(self, lengths):
         """Numbers of the prompts of each batch, and the length that they are padded to."""
@@ -100,23 +106,21 @@ class WholeGenerator:
 class _Edges:
     """Lengths to pad to; those of an earlier call are reused while they cover the next, to spare compilations."""
 
-    def __init__(self):
-        self.edges = np.zeros(1, np.int64)
+    def __init__(self, positions: int | None):
+        self.edges, self.limit = np.zeros(1, np.int64), positions or 1 << 30
 
     def __call__(self, lengths, count=3):
         if lengths.max() > self.edges[-1]:
-            self.edges = np.asarray(bucket_lengths(lengths, count))
+            self.edges = np.minimum(bucket_lengths(lengths, count), self.limit)
         return self.edges
 
 
-def _generate_function(model, beams):
-    """The model's own compiled generation function, set to greedy decoding or beam search under XLA."""
-    from keras_hub.samplers import BeamSampler, GreedySampler
+def _generate_function(model):
+    """The model's own compiled generation function, set to greedy decoding under XLA."""
+    from keras_hub.samplers import GreedySampler
 
-    kind = GreedySampler if beams == 1 else BeamSampler
-    current = getattr(model, "sampler", None)
-    if not isinstance(current, kind) or getattr(current, "num_beams", 1) != beams:
-        model.sampler = GreedySampler() if beams == 1 else BeamSampler(num_beams=beams)
+    if not isinstance(getattr(model, "sampler", None), GreedySampler):
+        model.sampler = GreedySampler()
         distribution.force_jit(model)
         model.generate_function = None
     return model.make_generate_function()

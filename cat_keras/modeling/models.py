@@ -1,5 +1,6 @@
 """Language models as KerasHub presets: build a small one, load and save any, hash its weights and its tokenizer."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -7,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling import tokenizers
 from cat_keras.modeling.tokenizers import fingerprint as tokenizer_fingerprint
 from cat_keras.modeling.tokenizers import special_id
@@ -15,15 +16,21 @@ from cat_keras.storage import store, untrusted
 
 __all__ = [
     "build",
+    "check_positions",
     "check_same_tokenizer",
+    "end_ids",
     "load",
+    "positions",
     "save",
     "special_id",
+    "token_id",
     "tokenizer_fingerprint",
     "tokenizer_of",
     "train_tokenizer",
     "weights_fingerprint",
 ]
+
+TEMPLATE = "chat_template.jinja"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters: Iterable[str] = ()) -> bytes:
@@ -44,7 +51,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
 
     if vocabulary_size < 300:
         raise CatKerasError(f"vocabulary_size is at least 300: 256 bytes and specials. Received: {vocabulary_size}")
-    texts = [line for text in texts for line in text.splitlines() if line]
+    texts = [line for text in check_list("texts", texts, str) for line in text.splitlines() if line]
     if not texts:
         raise CatKerasError("A tokenizer is trained on text. Received: no non-empty line")
     proto = io.BytesIO()
@@ -135,7 +142,10 @@ def load(preset: str | Path, dtype=None):
     import keras_hub
 
     try:
-        return keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
+        model = keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
+        if model.preprocessor is not None and (template := _chat_template(Path(preset))):
+            vars(model.preprocessor.tokenizer)["chat_template"] = template
+        return model
     except Exception as error:  # damage has as many exceptions as there are bytes
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 
@@ -148,13 +158,26 @@ def _loading_policy(preset):
     import keras
 
     current, config = keras.config.dtype_policy(), Path(preset) / "config.json"
-    stored = json.loads(config.read_text())["config"].get("dtype") if config.exists() else None
+    stored = json.loads(config.read_text()).get("config", {}).get("dtype") if config.exists() else None
     stored_is_mixed = isinstance(stored, dict) and "mixed" in stored.get("config", {}).get("name", "")
     return current if stored_is_mixed or "mixed" in current.name else None
 
 
+def _chat_template(folder: Path) -> str:
+    """The chat template that lies in the folder of a preset, as Hugging Face stores it; "" for none."""
+    if (folder / TEMPLATE).is_file():
+        return (folder / TEMPLATE).read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    stored = store.read_json(config).get("chat_template") if config.is_file() else None
+    if isinstance(stored, list):  # several, by name
+        stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
+    return stored or ""
+
+
 def save(model, directory: Path):
     """Writes a `CausalLM` as a KerasHub preset, whole or not at all; replaces what was there.
+
+    A chat template that the model was loaded with is written beside it.
 
     Raises:
         CatKerasError: the disk has no room for it.
@@ -162,6 +185,8 @@ def save(model, directory: Path):
     with store.replaced(directory) as temporary:
         _check_room(temporary, 4 * model.count_params())
         model.save_to_preset(str(temporary))
+        if template := getattr(getattr(model.preprocessor, "tokenizer", None), "chat_template", ""):
+            (temporary / TEMPLATE).write_text(template, encoding="utf-8")
 
 
 def _check_room(folder: Path, weight_bytes: int):
@@ -208,6 +233,83 @@ def _is_setting(value) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_setting, value))
     return isinstance(value, int | float | str | bool)
+
+
+def token_id(tokenizer, word: str) -> int | None:
+    """Id of the token that is this word; None where there is none."""
+    try:
+        i = int(tokenizer.token_to_id(word))
+        return i if tokenizer.id_to_token(i) == word else None
+    except (KeyError, ValueError):
+        return None
+
+
+def positions(model) -> int | None:
+    """How many tokens a model can read, by its learned embeddings of positions; None for a model without such."""
+    from keras_hub.layers import PositionEmbedding
+
+    layers = getattr(model.backbone, "_flatten_layers", tuple)()
+    return min((layer.sequence_length for layer in layers if isinstance(layer, PositionEmbedding)), default=None)
+
+
+def check_positions(model, tokens: int, received: str, remedy: str):
+    """Raises CatKerasError if a model is to read more tokens than it has positions.
+
+    Beyond them TensorFlow stops with an error of its own, and JAX reads the last position again and again.
+
+    Args:
+        tokens: to be read. received: what asks for so many. remedy: what to do, with `{}` for the positions.
+    """
+    limit = positions(model)
+    if limit is not None and tokens > limit:
+        raise CatKerasError(
+            f"A model reads at most as many tokens as it has positions. Received: {received} for {model.name}, which "
+            f"has {limit}. {remedy.format(limit)}"
+        )
+
+
+def end_ids(model) -> tuple[int, ...]:
+    """Ids of all tokens that end an answer of a `CausalLM`: those at which its own `generate` stops.
+
+    Every family has its own: the end token of the tokenizer, a second one (Llama 3: `<|eot_id|>`), the end of a turn
+    (Gemma 3: `<end_of_turn>`). They are named nowhere but in `generate`, so this calls it, up to the point where it
+    would run the model.
+
+    Raises:
+        CatKerasError: the model has no tokenizer.
+    """
+    ids = [special_id(tokenizer_of(model), "end")]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(replaced(model, "make_generate_function", lambda: _ask))
+        stack.enter_context(replaced(model, "_normalize_generate_inputs", lambda inputs: ([inputs], False)))
+        stack.enter_context(replaced(model.preprocessor, "generate_preprocess", lambda x, **_: x))
+        try:
+            model.generate({}, max_length=1)
+        except _Asked as asked:
+            ids = asked.stop_token_ids or ()
+    return tuple(dict.fromkeys(int(i) for i in ids if i is not None))
+
+
+class _Asked(Exception):
+    """Leaves a model's `generate` with the ids that it stops at."""
+
+    def __init__(self, stop_token_ids):
+        super().__init__()
+        self.stop_token_ids = stop_token_ids
+
+
+def _ask(inputs, stop_token_ids=None):
+    raise _Asked(stop_token_ids)
+
+
+@contextlib.contextmanager
+def replaced(layer, name: str, method):
+    """Within the context, the layer has another method of that name."""
+    vars(layer)[name] = method  # past Keras, which would track it
+    try:
+        yield
+    finally:
+        del vars(layer)[name]
 
 
 def check_same_tokenizer(small, large):

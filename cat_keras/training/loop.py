@@ -108,9 +108,11 @@ def train(
 
     Raises:
         CatKerasError: the loss is not finite (the message names the step, and the checkpoint keeps the state before
-            it), a step does not fit in memory, another worker is gone, or the checkpoint belongs to another training.
+            it), a step does not fit in memory, another worker is gone, the checkpoint belongs to another training, or
+            an example is longer than the model has positions.
         Stopped: `stop` returned True.
     """
+    trainer.check_batches(batches)
     _build_optimizer(trainer)
     writes_files = checkpoint and distribution.is_chief(trainer)
     training = identity(trainer, batches, schedule)

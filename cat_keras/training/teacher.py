@@ -73,11 +73,17 @@ class TeacherCache:
             report: called with one line when a damaged shard is found and built again.
 
         Raises:
-            CatKerasError: the distribution is unknown, or the data was encoded by another tokenizer.
+            CatKerasError: the distribution is unknown, the data was encoded by another tokenizer, or an example is
+                longer than the model has positions.
         """
         if distribution not in DISTRIBUTIONS:
             raise unknown_name("teacher distribution", distribution, DISTRIBUTIONS)
         _check_tokenizer(model, data)
+        if len(data):
+            longest = int(data.lengths.max())
+            models.check_positions(
+                model, longest, f"data whose longest example has {longest} inputs", "Encode with max_length={} or less"
+            )
         header = {
             "format": FORMAT,
             "weights": models.weights_fingerprint(model),
@@ -246,7 +252,8 @@ class _ShardWriter:
         self.k = min(k, self.vocabulary) if kind == "topk" else k  # there may be more draws than tokens
         self.forward = Forward(model, self.k if kind == "topk" else 0, kind == "sampled", header["temperature"])
         self.forward.compile(jit_compile=False)  # for a single pass, XLA would compile longer than it saves
-        self.edges = np.asarray(bucket_lengths(data.lengths, 4))
+        # An edge is rounded up, which no example needs.
+        self.edges = np.minimum(bucket_lengths(data.lengths, 4), models.positions(model) or 1 << 30)
         self.n_done = 0
 
     def columns(self, number: int, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -50,6 +50,21 @@ class CascadeAware(keras.Model):
             distribution.force_jit(self)
         self._steps = {}  # accumulate → Step
 
+    def check_batches(self, batches):
+        """Raises CatKerasError if a model reads fewer tokens than the batches are long."""
+        for model in (self.model, self.teacher) if self.live_teacher else (self.model,):
+            longest, limit = max(batches.edges), models.positions(model)
+            models.check_positions(
+                model, longest, f"batches of {longest} inputs (the longest example has {batches.data.lengths.max()})",
+                f"Encode with max_length={(limit or 0) // 8 * 8 + 1} or less",
+            )  # fmt: skip
+
+    def fit(self, x=None, *args, **kwargs):
+        """As `keras.Model.fit`."""
+        if hasattr(x, "edges"):
+            self.check_batches(x)
+        return super().fit(x, *args, **kwargs)
+
     # -- fit: what Keras calls ---------------------------------------------------------------------------------------
 
     def call(self, inputs, training=None):

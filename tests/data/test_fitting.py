@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.tasks import sample_rows, task
+from cat_keras.data.chat import turn_of
 from cat_keras.data.encoding import encode, prompts_within
 from cat_keras.data.fitting import fit, shorten
 from cat_keras.data.records import Example
@@ -40,6 +41,9 @@ class Letters(SimpleNamespace):
         return "".join(chr(i) if i < 10**6 else 2 * chr(i - 10**6) for i in ids)
 
 
+LETTERS = turn_of(None, Letters())
+
+
 def example(*parts, target="t", options=()):
     """An example whose prompt is made of texts; a pair (text, side) may be cut from that side."""
     prompt, cut = "", []
@@ -52,7 +56,7 @@ def example(*parts, target="t", options=()):
 
 
 def fitted(one, room):
-    result = fit([one], [room], Letters())
+    result = fit([one], [room], LETTERS)
     return Letters.detokenize(result.prompts[0]), bool(result.cut[0]), bool(result.overlong[0])
 
 
@@ -103,7 +107,7 @@ def test_what_may_not_be_cut_stays(parts, room):
 @given(st.text("abcdefgh ", max_size=300), st.sampled_from(["start", "end"]), st.integers(0, 300))
 def test_no_more_is_cut_than_must_be(text, side, room):
     one = example("Read: ", (text, side), " Why?")
-    ids = fit([one], [room], Letters()).prompts[0]
+    ids = fit([one], [room], LETTERS).prompts[0]
     most = max((len(Letters.ids(shorten(one, n))) for n in range(len(text) + 1)
                 if len(Letters.ids(shorten(one, n))) <= room), default=room)  # fmt: skip
     assert most - 2 <= len(ids) <= room  # two letters that are the same make one token
@@ -112,8 +116,8 @@ def test_no_more_is_cut_than_must_be(text, side, room):
 def test_others_do_not_change_how_a_prompt_is_cut():
     many = [example("Read: ", ("ab cd" * n, "end"), "?") for n in range(1, 40)]
     rooms = list(range(10, 49))
-    together = fit(many, rooms, Letters()).prompts
-    assert together == [fit([one], [room], Letters()).prompts[0] for one, room in zip(many, rooms, strict=True)]
+    together = fit(many, rooms, LETTERS).prompts
+    assert together == [fit([one], [room], LETTERS).prompts[0] for one, room in zip(many, rooms, strict=True)]
 
 
 @pytest.mark.parametrize("cut", [((0, 9),), ((-1, 2),), ((0, 4), (3, 6)), ((6, 3), (0, 4)), ((0.5, 2),), (3, 4), "ab"])
@@ -144,7 +148,7 @@ def test_training_and_answering_cut_alike(small):
         prompt.startswith("Read.\nThe mill") and prompt.endswith("\nWhat colour was it?\n") and len(data.tokens) <= room
     )
     predictor = Predictor(small, max_length=room, max_new_tokens=8)
-    (ids,), _ = predictor._tokenized([one])
+    (ids,), _ = predictor._option_inputs([one])
     answer = tokenizer.detokenize(ids[1:])
     assert answer.startswith("Read.\nThe mill") and answer.endswith("\nWhat colour was it?\n")
     (ids,), _ = prompts_within([one], tokenizer, room - 8)
@@ -170,8 +174,9 @@ def test_instruction_question_and_options_survive(name, template, tokenizer):
     rows = [(id, row) for id, row in sample_rows.rows(declared) if declared.keeps(row)]
     examples = [declared.example(row, id, template) for id, row in rows]
     kept = [keep_only(e) for e in examples]
-    rooms = [len(ids) + 3 for ids in fit(kept, [10**6] * len(kept), tokenizer).prompts]
-    result = fit(examples, rooms, tokenizer)
+    turn = turn_of(None, tokenizer)
+    rooms = [len(ids) + 3 for ids in turn.ids([e.prompt for e in kept])]
+    result = fit(examples, rooms, turn)
     assert not result.overlong.any()
     for one, ids, room, was_cut in zip(examples, result.prompts, rooms, result.cut, strict=True):
         text = tokenizer.detokenize(ids)

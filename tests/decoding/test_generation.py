@@ -7,6 +7,7 @@ from keras import ops
 from scipy import stats
 
 from cat_keras.decoding.cache import CachedModel, supported
+from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import MEASURES, SPREAD, Generator
 from cat_keras.decoding.options import OptionScorer
 from cat_keras.decoding.predictor import Predictor
@@ -101,7 +102,7 @@ def test_greedy_answers_are_those_of_keras_hub(family):
     model = sharpened(family())
     assert supported(model)
     found = Generator(model, [END])(PROMPTS, 7)
-    expected = WholeGenerator(model, END, WholeScorer(model, 16), batch_size=16)(PROMPTS, 7)
+    expected = WholeGenerator(model, Endings([END]), WholeScorer(model, 16), batch_size=16)(PROMPTS, 7)
     assert [a.tokens for a in found] == [a.tokens for a in expected]
     assert len({t for a in found for t in a.tokens}) > 5
     for a, b in zip(found, expected, strict=True):

@@ -20,6 +20,7 @@ MANIFEST = ("profile", "methods", "seeds", "tasks", "rule")
 CELL = ("model", "method", "seed", "task")
 ANSWER = ("id", "flops", "seconds", "quality")
 LISTS = ("token_logprobs", "option_logprobs")
+SCORES = ("option_scores",)  # what options were compared by, of runs that compare by others than option_logprobs
 COUNTS = ("n_prompt", "n_answer")  # tokens read and written; folders of early runs lack them
 # Columns of the examples in every folder; those that a full folder has besides; and what a kept one has in their place.
 EXAMPLE, EXAMPLE_TEXT, EXAMPLE_KEPT = (
@@ -98,7 +99,8 @@ def predictions(
         path: of the file. content: of it. by_task: task → its examples. kept: whether the folder holds kept results.
     """
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
-    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=(*COUNTS, *schema.GIVEN), later=file.wide)
+    optional = (*COUNTS, *SCORES, *schema.GIVEN)
+    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=optional, later=file.wide)
     table = columns.dictionary_encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
     small, large = {}, {}

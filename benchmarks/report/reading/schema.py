@@ -163,7 +163,9 @@ COLUMNS = {
     **dict.fromkeys(GIVEN, (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
     "cut": (_list_of(_list_of(types.is_integer)), "lists of pairs of whole numbers"),
-    **dict.fromkeys(("token_logprobs", "option_logprobs", "statistics"), (_list_of(_number), "lists of numbers")),
+    **dict.fromkeys(
+        ("token_logprobs", "option_logprobs", "option_scores", "statistics"), (_list_of(_number), "lists of numbers")
+    ),
 }
 
 

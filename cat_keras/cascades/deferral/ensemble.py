@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cat_keras.cascades.deferral.options import softmax
+from cat_keras.cascades.deferral.options import compared, softmax
 from cat_keras.cascades.deferral.rule import Rule, flatten, reduce_rows, row_lengths, row_means
 from cat_keras.errors import CatKerasError
 
@@ -32,7 +32,7 @@ def confidences(members: Sequence[Mapping[str, Sequence]]) -> np.ndarray:
         if not np.array_equal(row_lengths(other["option_logprobs"]), row_lengths(first["option_logprobs"])):
             raise CatKerasError("Members of an ensemble choose among the same options; their numbers differ")
     lengths = row_lengths(first["option_logprobs"])
-    chosen = _first_chosen(flatten(first["option_logprobs"]), lengths)
+    chosen = _first_chosen(flatten(compared(first)), lengths)
     return np.stack([_confidence(member, lengths, chosen) for member in members], axis=1)
 
 
@@ -50,7 +50,7 @@ def _confidence(member: Mapping[str, Sequence], lengths: np.ndarray, chosen: np.
     has_options = lengths > 0
     if has_options.any():
         starts = (np.cumsum(lengths) - lengths)[has_options]
-        probabilities = softmax(flatten(member["option_logprobs"]), starts, lengths[has_options])
+        probabilities = softmax(flatten(compared(member)), starts, lengths[has_options])
         confidence[has_options] = probabilities[chosen]
     return confidence
 

@@ -1,6 +1,7 @@
 """Deferral rules for classification: they read the likelihoods of all options; a row without options raises."""
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,26 @@ def softmax(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.n
         return odds / np.repeat(np.add.reduceat(odds, starts), lengths)
 
 
+def compared(columns: Mapping[str, Sequence]) -> Sequence[Sequence[float]]:
+    """The column that options were compared by: `option_scores` where the answers have them, else `option_logprobs`.
+
+    Raises:
+        CatKerasError: some rows have as many scores as options, and others have not.
+    """
+    logprobs = columns["option_logprobs"]
+    if "option_scores" not in columns or not row_lengths(columns["option_scores"]).any():
+        return logprobs
+    bad = np.flatnonzero(row_lengths(columns["option_scores"]) != row_lengths(logprobs))
+    if bad.size:
+        raise CatKerasError(
+            f"Options are compared alike in all rows. Received: option_scores of some rows, and another number than of "
+            f"option_logprobs for example {list(columns['id'])[bad[0]]!r}. Take answers of one setting of compare"
+        )
+    return columns["option_scores"]
+
+
 class _OptionRule(Rule):
-    """A score of the distribution `softmax(option_logprobs)` of each row."""
+    """A score of the distribution `softmax(compared(columns))` of each row, by default that of `option_logprobs`."""
 
     needs = ("option_logprobs",)
 
@@ -33,7 +52,7 @@ class _OptionRule(Rule):
         def score_rows(values, starts, lengths):
             return self.reduce(softmax(values, starts, lengths), starts, lengths)
 
-        return reduce_rows(columns["option_logprobs"], score_rows)
+        return reduce_rows(compared(columns), score_rows)
 
     @staticmethod
     @abstractmethod

@@ -13,7 +13,7 @@ import numpy as np
 
 from cat_keras.data.ragged import Ragged
 from cat_keras.data.records import Prediction
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_list
 from cat_keras.evaluation.grid import on_grid
 
 NO_ANSWER = float(np.finfo(np.float64).min)
@@ -36,7 +36,7 @@ def columns(predictions: Iterable[Prediction] | Mapping[str, Sequence], **extra:
         column name → sequence with one entry per prediction, in the order given.
     """
     if not hasattr(predictions, "keys"):
-        predictions = list(predictions)
+        predictions = check_list("predictions", predictions)
         names = [field.name for field in fields(Prediction)]
         predictions = {name: list(map(attrgetter(name), predictions)) for name in names}
     return {**predictions, **extra} if extra else predictions

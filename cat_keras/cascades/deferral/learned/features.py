@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cat_keras.cascades.deferral.options import Entropy, Margin, MaxProbability, softmax
+from cat_keras.cascades.deferral.options import Entropy, Margin, MaxProbability, compared, softmax
 from cat_keras.cascades.deferral.rule import flatten, reduce_rows, row_lengths
 from cat_keras.cascades.deferral.tokens import quantiles
 from cat_keras.errors import CatKerasError
@@ -26,7 +26,7 @@ def features(columns: Columns, embedding: bool = False) -> tuple[np.ndarray, np.
         number of the options, zeros for generation; and the embedding.
     """
     tokens = reduce_rows(columns["token_logprobs"], _token_features, 0.0, (len(DECILES) + 3,))
-    options = reduce_rows(columns["option_logprobs"], _option_features, 0.0, (4,))
+    options = reduce_rows(compared(columns), _option_features, 0.0, (4,))
     parts = [tokens, options]
     if embedding:
         parts.append(_embeddings(columns["embedding"], len(tokens)))
@@ -61,12 +61,12 @@ def reference_probability(predictions: Columns, references: Sequence[int]) -> np
         predictions: columns of one model's answers, with `option_logprobs`. references: (n,) index of the right option.
 
     Returns:
-        (n,) float64 in [0, 1], from `softmax(option_logprobs)`.
+        (n,) float64 in [0, 1], from `softmax` of what the options were compared by.
 
     Raises:
         CatKerasError: a row has no option of that index.
     """
-    column, places = predictions["option_logprobs"], np.asarray(references, dtype=np.int64)
+    column, places = compared(predictions), np.asarray(references, dtype=np.int64)
     lengths = row_lengths(column)
     bad = np.flatnonzero((places < 0) | (places >= lengths))
     if bad.size:
