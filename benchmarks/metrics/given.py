@@ -13,7 +13,7 @@ class Given(Metric):
     name = "given"
     per_example_name = "quality as given"
 
-    def per_example(self, text: str, example: Example) -> float:
+    def _quality(self, text: str, example: Example) -> float:
         raise CatKerasError(
             f"Imported answers keep the quality that they came with. Received: a new answer to {example.id!r}. "
             "Judge it where the others were judged, and import it"
