@@ -168,7 +168,7 @@ def _costs(run: Run, models, cells, asked: Asked) -> tuple[np.ndarray | None, st
                 "--cost MODEL=…"
             )
         found = [
-            np.concatenate([costs.column(cell, costs.PRICE, asked.prices[model]) for cell in row]) / 1e6
+            np.concatenate([costs.column(model, cell, costs.PRICE, asked.prices[model]) for cell in row]) / 1e6
             for model, row in zip(models, cells, strict=True)
         ]
         return np.array(found), "price per query"
