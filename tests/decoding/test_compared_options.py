@@ -7,6 +7,7 @@ import cat_keras as ck
 from cat_keras.cascades.deferral import ensemble
 from cat_keras.cascades.deferral.learned.features import features, reference_probability
 from cat_keras.data.encoding import tokenize
+from cat_keras.decoding import predictor
 from cat_keras.decoding.options import COMPARISONS
 from cat_keras.errors import CatKerasError
 
@@ -56,6 +57,14 @@ def test_rules_read_what_the_choice_was_made_by(answers, name):
 def test_answers_of_two_settings_are_not_mixed(answers):
     with pytest.raises(CatKerasError, match="Options are compared alike in all rows"):
         ck.deferral.get("margin")([answers["sum"][0], answers["byte"][1]])
+
+
+@pytest.mark.parametrize("compare", COMPARISONS)
+def test_the_batch_does_not_decide_between_equal_options(compare):
+    asked = ck.Example("1", "a", "", options=("ab", "cd"))
+    for second in (-3.0 - 1e-7, -3.0, -3.0 + 1e-7):  # as other batches would compute it
+        logprobs = [np.array([-3.0, 0.0]), np.array([second, 0.0])]
+        assert predictor._best_option(asked, 1, logprobs, 1.0, 1.0, compare).text == "ab"
 
 
 def test_a_cascade_compares_as_its_models_do(small, large, answers, asked):
