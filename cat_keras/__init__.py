@@ -15,6 +15,7 @@ _PUBLIC = {
     "models": "modeling.models:",
     "Example": "data.records:Example",
     "Prediction": "data.records:Prediction",
+    "read_jsonl": "data.jsonl:read_jsonl",
     "Encoded": "data.encoding:Encoded",
     "encode": "data.encoding:encode",
     "training": "training:",
