@@ -47,12 +47,10 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, dict]]:
     Raises:
         CatKerasError: there is no such file, or a line is no JSON object; file and line are named.
     """
-    try:
-        # The file is read as bytes, because in text mode a line separator inside a string (U+2028) could end a line.
-        lines = Path(path).open("rb")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise CatKerasError(f"Rows are read from a file that exists. Received: {path}. Name another") from error
-    with lines:
+    if not Path(path).is_file():
+        raise CatKerasError(f"Rows are read from a file that exists. Received: {path}. Name another")
+    # The file is read as bytes, because in text mode a line separator inside a string (U+2028) could end a line.
+    with Path(path).open("rb") as lines:
         for index, line in enumerate(lines):
             line = line.removeprefix(BYTE_ORDER_MARK) if index == 0 else line
             if line.strip():

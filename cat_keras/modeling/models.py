@@ -20,7 +20,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
     Args:
         texts: the training text of the run, and nothing else.
         vocabulary_size: an upper limit; a small corpus may support fewer pieces. At least 300 (256 bytes + specials).
-        seed_characters: has no effect.
+        seed_characters: characters that become tokens of their own although the text may lack them; all others that
+            are rare are spelled in bytes.
 
     Raises:
         CatKerasError: the vocabulary is too small for the bytes, or there is no text.
@@ -32,6 +33,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
     texts = [line for text in texts for line in text.splitlines() if line]
     if not texts:
         raise CatKerasError("A tokenizer is trained on text. Received: no non-empty line")
+    # Without the argument the proto is the same as ever: an empty text would be written into it.
+    required = {"required_chars": characters} if (characters := "".join(sorted(set("".join(seed_characters))))) else {}
     proto = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
@@ -40,6 +43,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
         hard_vocab_limit=False,
         model_type="unigram",
         character_coverage=0.9995,
+        **required,
         byte_fallback=True,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
