@@ -1,6 +1,5 @@
 """`list`, `show` and `prepare`: the registry and its data."""
 
-import json
 import re
 import shutil
 import sys
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli.options import DataOption, SourceOption, console
+from benchmarks.cli.printing import json_text
 
 
 def list_tasks(
@@ -30,7 +30,7 @@ def list_tasks(
     chosen = listing.choose(tasks or ["all"], kind, metric, cluster, suite)
     found = listing.here(listing.entries(chosen, data), source, here)
     if as_json:
-        typer.echo(json.dumps([entry.record() for entry in found], indent=1, ensure_ascii=False))
+        typer.echo(json_text([entry.record() for entry in found], indent=1))
     elif as_markdown:
         typer.echo(listing.markdown(found, source))
     else:
@@ -58,7 +58,7 @@ def show(
     for t in task.select(tasks):
         for example in loading.load(t, split, data, count, seed, wanted, source):
             if as_json:
-                typer.echo(json.dumps(example.asdict(), ensure_ascii=False))
+                typer.echo(json_text(example.asdict()))
             else:
                 drawn = loading.drawn_template(t, example.id, seed) if wanted == loading.MIXTURE else wanted
                 _print_example(example, f"{split} · {example.id} · template {drawn}")
