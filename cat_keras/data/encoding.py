@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cat_keras.data.records import Example
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import TOKENS, CatKerasError, check_number
 from cat_keras.modeling.models import special_id, tokenizer_fingerprint
 from cat_keras.storage.untrusted import read_npz
 
@@ -142,6 +142,7 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         CatKerasError: there are no examples; a target is empty; a target does not fit, under "error"; a prompt is
             empty and the tokenizer has no start token.
     """
+    check_number("max_length", max_length, TOKENS, whole=True)
     if not examples:
         raise CatKerasError("Training data holds at least one example. Received: none")
     prompts = tokenize(tokenizer, [e.prompt for e in examples])

@@ -9,7 +9,7 @@ from keras import ops
 
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.sampling import GREEDY, Sampler, confidence
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import ROWS, CatKerasError, check_number, check_numbers
 
 MEASURES = ("entropy", "margin", "hidden")
 
@@ -56,11 +56,9 @@ class Generator:
 
     def __init__(self, model, stop: Iterable[int], sampler: Sampler = GREEDY, rows: int = 256,
                  measures: Sequence[str] = ()):  # fmt: skip
-        if rows < 1 or not set(measures) <= set(MEASURES):
-            raise CatKerasError(
-                f"rows is at least 1 and measures are of {', '.join(MEASURES)}. Received: rows={rows}, "
-                f"measures={list(measures)}"
-            )
+        check_number("rows", rows, ROWS, whole=True)
+        if not set(measures) <= set(MEASURES):
+            raise CatKerasError(f"measures are of {', '.join(MEASURES)}. Received: measures={list(measures)}")
         self.cached = model if isinstance(model, CachedModel) else CachedModel(model, tight=True)
         self.stop, self.sampler, self.limit, self.measures = frozenset(stop), sampler, rows, tuple(measures)
         self.steps = self.computed = 0
@@ -91,7 +89,8 @@ class Generator:
         empty = [i for i, p in enumerate(prompts) if not len(p)]
         if empty:
             raise CatKerasError(f"A prompt has at least one token. Received: none in prompt {empty[0]}")
-        limits = np.broadcast_to(np.asarray(max_new_tokens), len(prompts))
+        limits = check_numbers("max_new_tokens", max_new_tokens, "[0, 16777216]", whole=True)
+        limits = np.broadcast_to(limits, len(prompts))
         answers = [Generated() for _ in prompts]
         uniforms = [self.sampler.uniforms(i, n) if not self.sampler.greedy else np.zeros(n, np.float32)
                     for i, n in enumerate(limits)]  # fmt: skip

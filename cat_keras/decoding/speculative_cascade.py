@@ -10,7 +10,7 @@ from cat_keras.decoding import speculative
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.decoding.speculative_rounds import Rounds, Speculated
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_number
 from cat_keras.modeling import costs, models
 
 
@@ -42,8 +42,10 @@ class SpeculativeCascade:
     def __init__(self, small, large, rule: str = "lossless", alpha: float = 0.0, gamma: int = 4,
                  sampler: Sampler = GREEDY, max_length: int = 512, rows: int = 64):  # fmt: skip
         models.check_same_tokenizer(small, large)
-        if gamma < 1 or rows < 1:
-            raise CatKerasError(f"gamma and rows are at least 1. Received: gamma={gamma}, rows={rows}")
+        speculative.check(rule, alpha)
+        check_number("gamma", gamma, speculative.DRAFTS, whole=True)
+        check_number("rows", rows, ROWS, whole=True)
+        check_number("max_length", max_length, TOKENS, whole=True)
         self.gamma, self.sampler, self.max_length, self.limit = gamma, sampler, max_length, rows
         self.tokenizer = models.tokenizer_of(large)
         self.end = models.special_id(self.tokenizer, "end")
@@ -96,11 +98,11 @@ class SpeculativeCascade:
         empty = [i for i, p in enumerate(prompts) if not len(p)]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: nothing in prompt {empty[0]}")
-        room = self.max_length - max_new_tokens
-        if max_new_tokens < 1 or room < 1:
+        room = self.max_length - check_number("max_new_tokens", max_new_tokens, TOKENS, whole=True)
+        if room < 1:
             raise CatKerasError(
-                f"An answer has at least one token and leaves room for its prompt. Received: max_new_tokens="
-                f"{max_new_tokens}, max_length={self.max_length}"
+                f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
+                f"max_length={self.max_length}"
             )
         if not all(isinstance(p, str) for p in prompts):
             return [list(map(int, p)) for p in prompts]

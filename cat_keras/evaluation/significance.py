@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_number
 from cat_keras.evaluation import vectors
 
 _ROUNDING = 1e-9
@@ -19,6 +19,7 @@ def two_sided(samples, scale: float = 1.0) -> float:
         scale: size of what was subtracted; a difference below 1e−9 of it is rounding and counts as 0.
     """
     samples = vectors.finite("samples", samples)
+    check_number("scale", scale, "(-inf, inf)")
     rounding = _ROUNDING * abs(scale)
     below, above = np.sum(samples <= rounding), np.sum(samples >= -rounding)
     return float(min(1.0, 2 * (1 + min(below, above)) / (1 + len(samples))))

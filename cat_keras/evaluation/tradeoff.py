@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers
 from cat_keras.evaluation import vectors
 
 ROUNDING = 1e-9  # relative: two orders of summing a column differ by far less, real differences are far larger
@@ -66,6 +66,7 @@ class DeferralCurve:
         Returns:
             1 = ideal, 0 = random, negative = worse than random; NaN when the ideal is no better than random.
         """
+        check_number("ideal_audc", ideal_audc, "(-inf, inf)")
         ideal_gain = ideal_audc - self.random_audc
         if ideal_gain <= ROUNDING * max(abs(ideal_audc), abs(self.random_audc)):
             return NAN
@@ -94,8 +95,7 @@ class DeferralCurve:
         Raises:
             CatKerasError: x outside [0, 1].
         """
-        if not 0 <= recovered <= 1:
-            raise CatKerasError(f"CPT(x) needs a share x of the gap in [0, 1]; received {recovered}. Try 0.5")
+        check_number("recovered, the x of CPT(x),", recovered, SHARE, remedy="Try 0.5")
         quality = self.quality[0] + recovered * self._gap() - ROUNDING * np.abs(self.quality).max()
         if np.isnan(quality):
             return NAN
@@ -116,8 +116,7 @@ class DeferralCurve:
         Raises:
             CatKerasError: a rate outside [0, 1].
         """
-        if not np.all((np.asarray(rate) >= 0) & (np.asarray(rate) <= 1)):
-            raise CatKerasError(f"A deferral rate must be in [0, 1]; received {rate}. Give a share, not a percentage")
+        check_numbers("rate", rate, SHARE, remedy="Give a share, not a percentage")
         return np.interp(rate, self.deferral_rate, self.quality)
 
     def upper_hull(self) -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +136,7 @@ class DeferralCurve:
         cheapest point's cost when that is good enough already, and NaN when no threshold reaches `quality` (equal up to
         rounding counts as reached).
         """
+        check_number("quality", quality, "(-inf, inf)")
         costs, qualities = self._frontier()
         # Without the tolerance, the last digit of a sum would decide the cost.
         enough = quality - ROUNDING * np.abs(qualities).max()
@@ -149,6 +149,7 @@ class DeferralCurve:
 
         NaN when the budget is below the small model's cost alone; the peak's quality when it is beyond the peak's cost.
         """
+        check_number("cost", cost, "[-inf, inf]")
         costs, qualities = self._frontier()
         if not _affords(cost, costs[0]):
             return NAN
@@ -170,8 +171,8 @@ class DeferralCurve:
             CatKerasError: `high` is not above `low`.
         """
         costs, qualities = self._frontier()
-        low = self.cost.min() if low is None else low
-        high = self.cost.max() if high is None else high
+        low = self.cost.min() if low is None else check_number("low", low, "(-inf, inf)")
+        high = self.cost.max() if high is None else check_number("high", high, "(-inf, inf)")
         if not high > low:
             raise CatKerasError(f"AIQ is a mean over budgets from low to a higher high; received {low} to {high}")
         if not _affords(low, costs[0]):

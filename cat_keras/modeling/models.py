@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_number
 from cat_keras.storage import store, untrusted
 
 
@@ -28,8 +28,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
     """
     import sentencepiece
 
-    if vocabulary_size < 300:
-        raise CatKerasError(f"vocabulary_size is at least 300: 256 bytes and specials. Received: {vocabulary_size}")
+    check_number("vocabulary_size (256 bytes, specials and more)", vocabulary_size, "[300, 16777216]", whole=True)
     texts = [line for text in texts for line in text.splitlines() if line]
     if not texts:
         raise CatKerasError("A tokenizer is trained on text. Received: no non-empty line")
@@ -82,6 +81,11 @@ def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedfo
     import keras
     import keras_hub
 
+    shape = {"layers": layers, "width": width, "heads": heads, "feedforward": feedforward}
+    for name, value in shape.items():
+        check_number(name, value, "[1, 1000]" if name == "layers" else "[1, 1048576]", whole=True)
+    check_number("dropout", dropout, "[0, 1)")
+    check_number("seed", seed, "[0, 4294967295]", whole=True)
     if width % heads:
         raise CatKerasError(f"width is a multiple of heads. Received: width={width}, heads={heads}")
     tokenizer = keras_hub.models.GemmaTokenizer(proto=tokenizer_proto)
