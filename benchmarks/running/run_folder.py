@@ -103,6 +103,8 @@ def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Pat
         },
         "cells": {label: {k: facts[k] for k in ("key", *TRAINING_FACTS)} for label, facts in cells.items()},
         "encoded": _facts_of(cache, "encoded", todo.encoded),
+        "left_out": todo.left_out,
+        "overlap": {name: overlap._asdict() for name, overlap in todo.overlap.items()},
         "predictions": {f"{m or 'large'}/{s}": path.name for (m, s), path in entries.items()},
         "packages": plan.packages(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",

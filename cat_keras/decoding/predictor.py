@@ -7,11 +7,12 @@ import numpy as np
 
 from cat_keras.data.encoding import join, prompts_within, tokenize
 from cat_keras.data.records import Example, Prediction
+from cat_keras.decoding.answerable import option_problem
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.generation import MEASURES, Generator
 from cat_keras.decoding.options import OptionScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_number
 from cat_keras.modeling import costs, models
 
 
@@ -37,6 +38,10 @@ class Predictor:
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
                  measures: Sequence[str] = (), beams: int = 1):  # fmt: skip
         self.model, self.tokenizer = model, models.tokenizer_of(model)
+        check_number("max_length", max_length, TOKENS, whole=True)
+        check_number("max_new_tokens", max_new_tokens, "[0, 16777216]", whole=True)
+        check_number("batch_size", batch_size, ROWS, whole=True)
+        check_number("beams", beams, "[1, 1024]", whole=True)
         if max_new_tokens >= max_length:
             raise CatKerasError(
                 f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
@@ -87,20 +92,11 @@ class Predictor:
         tokenized_options = iter(tokenize(self.tokenizer, [o for e in examples for o in e.options]))
         for example, prompt in zip(examples, tokenize(self.tokenizer, [e.prompt for e in examples]), strict=True):
             choices = [next(tokenized_options) for _ in example.options]
-            if len({tuple(o) for o in choices}) < len(choices) or not all(choices):
-                raise CatKerasError(
-                    "Options differ and are not empty, as tokens too. "
-                    f"Received: {list(example.options)} in {example.task}/{example.id}"
-                )
+            if problem := option_problem(example, choices, self.tokenizer, self.max_length):
+                raise CatKerasError(f"{problem} in {example.task}/{example.id}")
             # The prompt is cut alike for all options of an example, or they would be scored after different contexts.
             longest = max(choices, key=len)
-            joined = join(prompt, longest, self.tokenizer, self.max_length)
-            if joined is None:
-                raise CatKerasError(
-                    f"An option fits the context. Received: {len(longest)} tokens in {example.task}/{example.id}, "
-                    f"context {self.max_length}"
-                )
-            tokens, n_prompt, was_cut = joined
+            tokens, n_prompt, was_cut = join(prompt, longest, self.tokenizer, self.max_length)
             self.truncated += was_cut
             prompts.append(tokens[:n_prompt])
             options.append([o + [self._end] for o in choices])

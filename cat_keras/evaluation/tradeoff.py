@@ -134,8 +134,10 @@ class DeferralCurve:
 
         A point between two vertices is reached by choosing one of their thresholds at random per query. Returns the
         cheapest point's cost when that is good enough already, and NaN when no threshold reaches `quality` (equal up to
-        rounding counts as reached).
+        rounding counts as reached) or it is NaN itself.
         """
+        if isinstance(quality, float) and np.isnan(quality):  # an undefined quality: averages that miss a model have it
+            return NAN
         check_number("quality", quality, "(-inf, inf)")
         costs, qualities = self._frontier()
         # Without the tolerance, the last digit of a sum would decide the cost.
