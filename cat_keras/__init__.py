@@ -44,6 +44,8 @@ _PUBLIC = {
     "Calibration": "cascades.calibration:Calibration",
     "Cascade": "cascades.cascade:Cascade",
     "Guarantee": "cascades.guarantee:Guarantee",
+    "Policy": "cascades.policy:Policy",
+    "tune": "cascades.tuning:tune",
 }
 
 __all__ = [*_PUBLIC]

@@ -144,6 +144,7 @@ ARGUMENTS = {
         "per_token": lambda t, x: ck.costs.FlopCount(x, 0, 0),
         "per_logit": lambda t, x: ck.costs.FlopCount(0, x, 0),
         "per_context": lambda t, x: ck.costs.FlopCount(0, 0, x),
+        "idle_per_token": lambda t, x: ck.costs.FlopCount(0, 0, 0, x),
     },
     ck.costs.FlopCount.forward: {
         "n_prompt": lambda t, x: t["flops"].forward(x, 1),
@@ -190,17 +191,37 @@ ARGUMENTS = {
     ck.DeferralCurve.cost_at_quality: {"quality": lambda t, x: t["curve"].cost_at_quality(x)},
     ck.DeferralCurve.quality_at_cost: {"cost": lambda t, x: t["curve"].quality_at_cost(x)},
     ck.DeferralCurve.aiq: {"low": lambda t, x: t["curve"].aiq(x, 1e3), "high": lambda t, x: t["curve"].aiq(0, x)},
-    ck.significance.two_sided: {"scale": lambda t, x: ck.significance.two_sided([0.1, -0.1], x)},
+    ck.significance.two_sided: {
+        "scale": lambda t, x: ck.significance.two_sided([0.1, -0.1], x),
+        "examples": lambda t, x: ck.significance.two_sided([0.1, -0.1], examples=x),
+    },
+    ck.tune: {
+        name: lambda t, x, name=name: ck.tune(t["scores"], [t["right"], np.ones(12)], **{"max_cost": 1.0} | {name: x})
+        for name in ("max_cost", "held_out", "seed")
+    }
+    | {
+        name: lambda t, x, name=name: ck.tune(t["scores"], [t["right"], np.ones(12)], **{name: x})
+        for name in ("min_quality", "max_deferral")
+    },
+    ck.Policy: {"thresholds": lambda t, x: ck.Policy(("a", "b"), (ck.deferral.get("random"),), (x,))},
+    ck.Policy.keeps: {
+        "stage": lambda t, x: ck.Policy(("a", "b"), (ck.deferral.get("random"),), (0.5,)).keeps(x, t["predictions"])
+    },
 }  # fmt: skip
 CASES = [(where, name) for where, names in ARGUMENTS.items() for name in names]
 # Names that take None for "none of it" or "by default".
 OPTIONAL = {
     "batch_size", "batch_tokens", "chunk", "threads", "n_logits", "bound", "low", "high", "max_cost", "min_quality",
-    "max_deferral",
+    "max_deferral", "cost_small", "cost_large", "examples",
 }  # fmt: skip
 # Names of arrays: none of no entries is an error, and NumPy makes numbers of true and false beside numbers.
 ARRAYS = dict.fromkeys(("acceptance", "n_prompt", "n_answer", "n_logits", "rate", "max_new_tokens"), ([],))
 ARRAYS |= dict.fromkeys(("grid",), (True, False)) | {"weights": ()}
+# The cost of an undefined quality, NaN, is undefined, and a cost that is not known is NaN.
+MAY_BE_NAN = {(ck.DeferralCurve.cost_at_quality, "quality")} | {
+    (ck.costs.FlopCount, n) for n in ARGUMENTS[ck.costs.FlopCount]
+}
+MAY_BE_NAN |= {(w, n) for w, n in CASES if n in ("cost_small", "cost_large")}
 MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
 
 
@@ -221,8 +242,7 @@ def label(case):
 @pytest.mark.parametrize(("where", "name"), CASES, ids=label)
 def test_a_result_or_one_error(things, where, name):
     call = functools.partial(ARGUMENTS[where][name], things)
-    # The cost of an undefined quality, NaN, is undefined.
-    for value in NEVER[1:] if where is ck.DeferralCurve.cost_at_quality else NEVER:
+    for value in NEVER[(where, name) in MAY_BE_NAN :]:
         if (value is None and (where, name) in MAY_BE_NONE) or (value in ARRAYS.get(name, ()) and value == value):
             continue
         with pytest.raises(ck.CatKerasError) as raised:
@@ -242,6 +262,7 @@ NOT_ASKED = {
 
 # Arguments that the library gives to itself, or that are tensors of a compiled step.
 INTERNAL = {
+    "of_config": ("per_token", "idle_per_token", "more_per_logit"),
     "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
     "Sampler.uniforms": ("prompt", "count"),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import perf, results, run, tasks
+from benchmarks.cli import importing, perf, results, run, tasks, tune
 from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
@@ -39,6 +39,8 @@ app.command()(results.report)
 app.command()(results.keep)
 app.command()(results.verify)
 app.command()(results.compare)
+app.command()(tune.tune)
+app.command("import")(importing.import_answers)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
 app.add_typer(perf.app, name="perf")

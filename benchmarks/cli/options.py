@@ -10,6 +10,7 @@ DataOption = Annotated[
     Path | None, typer.Option(help="Folder of real data: <dataset>/<config>/<split>.jsonl.", show_default=False)
 ]
 SourceOption = Annotated[str, typer.Option(help="Where rows come from: local (--data), samples or tfds.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Print every table of the report and every warning.")]
 OutOption = Annotated[Path, typer.Option(help="Where runs and their cache lie.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import DataOption, OutOption, console
+from benchmarks.cli.options import DataOption, OutOption, VerboseOption, console
 from cat_keras.errors import CatKerasError, unknown_name
 
 RESULTS = Path("results")
@@ -22,6 +22,7 @@ def report(
         typer.Option(help="Price of a million tokens of the small model: 0.10, or 0.10/0.40 read/written."),
     ] = None,
     price_large: Annotated[str | None, typer.Option(help="The same of the large model.")] = None,
+    verbose: VerboseOption = False,
 ):
     """Compute tables and plots of finished runs again, from their predictions alone."""
     from benchmarks import report as reports
@@ -30,10 +31,10 @@ def report(
     prices = costs.prices(price_small, price_large)
     folders = [_folder(run, out) for run in runs]
     if len(folders) == 1:
-        reports.build(folders[0], console(), prices)
-        typer.echo(f"Everything is in {folders[0]}/")
+        reports.build(folders[0], console(), prices, verbose)
+        typer.echo(f"The report: {folders[0] / 'report.html'}; as text: {folders[0] / 'table.md'}")
     else:
-        typer.echo(f"Everything is in {reports.build_many(folders, to or out, console(), prices)}")
+        typer.echo(f"The report: {reports.build_many(folders, to or out, console(), prices, verbose)}")
 
 
 def keep(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import DataOption, OutOption, console
+from benchmarks.cli.options import DataOption, OutOption, VerboseOption, console
 from cat_keras.errors import CatKerasError, Stopped
 
 MODEL = "A KerasHub preset, its folder, or a profile whose model to take, instead of the profile's."
@@ -40,6 +40,7 @@ def run(
         str, typer.Option(help="One model alone, as a manifest names it: large, cat-xent/1. A failed run says which.")
     ] = "",
     hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
+    verbose: VerboseOption = False,
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
     from benchmarks.planning import profile as profiles
@@ -66,7 +67,7 @@ def run(
         with framework_noise_to(out / "log.txt"):
             logs = tuple(log.split(",")) if log else ()
             command = ("python", "-m", "benchmarks", *sys.argv[1:])
-            folder = execute(chosen, data, out, console(), source, share, strategy, logs, done, only, command)
+            folder = execute(chosen, data, out, console(), source, share, strategy, logs, done, only, command, verbose)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
         raise typer.Exit(130) from None
@@ -74,9 +75,7 @@ def run(
         typer.echo("\nAsked to end (SIGTERM). The state is saved; the same command continues from there.", err=True)
         raise typer.Exit(143) from None
     if folder:
-        typer.echo(
-            f"Everything is in {folder}/ — table.md, table.csv, quality_cost.png, predictions.parquet, manifest.json"
-        )
+        typer.echo(f"The report: {folder / 'report.html'}; as text: {folder / 'table.md'}; all files: {folder}/")
 
 
 @contextlib.contextmanager

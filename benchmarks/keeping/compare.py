@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.keeping.verify import changed_fields
-from benchmarks.report.numbers import cells
+from benchmarks.report.numbers import cells, few
 from benchmarks.report.numbers.summary import DRAWS, RESAMPLES
 from benchmarks.report.reading.load import START, Run
 from benchmarks.report.tables import render
@@ -200,6 +200,7 @@ def show(found: Comparison, console: Console):
         f"within tasks and over seeds, {RESAMPLES:,} resamples. alone: the small model without a cascade, and the "
         f"large one. Deferral by {rule}.",
         *found.notes,
+        *dict.fromkeys(line for run in found.runs for line in few.sentences(run)),
     )
     averages = [line for line in found.lines if line.task == ALL]
     count = len(found.large) - 1

@@ -23,8 +23,10 @@ from benchmarks.report.reading import histories, load
 from benchmarks.report.reading.columns import Columns
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS
 from benchmarks.report.reading.load import Run
+from benchmarks.report.reading.schema import GIVEN
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
+from cat_keras.evaluation.grid import on_grid
 from cat_keras.storage import store
 from cat_keras.storage.untrusted import is_plain
 
@@ -72,7 +74,8 @@ def redraw(folder: Path):
         CatKerasError: it holds no kept results, or other predictions than its manifest lists.
     """
     run, folder = load.load(folder), Path(folder)
-    before, contents = _files_of(folder), {name: (folder / name).read_bytes() for name in PREDICTIONS}
+    examples, predictions = (folder / name for name in PREDICTIONS)
+    before, contents = _files_of(folder), {examples.name: examples.read_bytes(), predictions.name: _again(predictions)}
     contents |= _training(run.histories) | shown(run)
     _write(folder, contents, run.manifest | {"kept": run.manifest["kept"] | {"packages": packages()}}, before)
 
@@ -129,6 +132,21 @@ def _manifest(run: Run) -> dict:
     return {"bayes_quality": bayes} | rest | {"kept": kept}
 
 
+def _again(path: Path) -> bytes:
+    """Kept predictions as this code would write them; an earlier version kept more digits than the report reads."""
+    file, tables = pyarrow.parquet.ParquetFile(path), []
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group)
+        for column in LISTS:
+            lists = table[column].combine_chunks()
+            values = _log_probabilities(lists.values.to_numpy(), lists.offsets.to_numpy())
+            table = table.set_column(table.column_names.index(column), column, values)
+        # Parquet calls the entries of lists by another name than Arrow does.
+        plain = [f.with_type(pyarrow.list_(f.type.value_type)) if f.name in KEPT else f for f in table.schema]
+        tables.append(table.cast(pyarrow.schema(plain)))
+    return _parquet(tables)
+
+
 def _examples(run: Run) -> bytes:
     parts = []
     for name in run.tasks:
@@ -148,36 +166,33 @@ def _examples(run: Run) -> bytes:
 
 def _predictions(run: Run) -> list[pyarrow.Table]:
     """All complete cells, a table per task."""
-    narrow = {name: _exact_in_float32(run, name) for name in LISTS}
     answered = {*run.large, *(name for _, _, name in run.small)}
-    return [_of_task(run, name, narrow) for name in run.tasks if name in answered]
+    return [_of_task(run, name) for name in run.tasks if name in answered]
 
 
-def _of_task(run: Run, name: str, narrow: dict[str, bool]) -> pyarrow.Table:
+def _of_task(run: Run, name: str) -> pyarrow.Table:
     models = {("large", "", -1): run.large[name]} if name in run.large else {}
     models |= {("small", m, s): cell for (m, s, t), cell in sorted(run.small.items()) if t == name}
     ids = _ids(run.examples[name].ids)
-    return pyarrow.concat_tables(_cell(run, name, model, cell, ids, narrow) for model, cell in models.items())
+    return pyarrow.concat_tables(_cell(run, name, model, cell, ids) for model, cell in models.items())
 
 
-def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str], narrow: dict[str, bool]):
+def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str]) -> pyarrow.Table:
     n = len(ids)
     rows = {"model": [model[0]] * n, "method": [model[1]] * n, "seed": np.full(n, model[2], np.int32)}
     rows |= {"task": [name] * n, "id": ids}
     for column in LISTS:
-        ragged = answers[column]
-        values = ragged.values.astype(np.float32 if narrow[column] else np.float64)
-        rows[column] = pyarrow.ListArray.from_arrays(ragged.offsets.astype(np.int32), values)
+        rows[column] = _log_probabilities(answers[column].values, answers[column].offsets)
     rows |= {column: answers[column].astype(np.int32) for column in COUNTS if column in answers}
+    rows |= {column: answers[column] for column in GIVEN if column in answers}
     rows |= {column: answers[column] for column in ("flops", "seconds", "quality")}
     statistics = cells.statistics(run, name, answers)
     return pyarrow.table(rows | {"statistics": pyarrow.array(statistics, pyarrow.list_(pyarrow.float64()))})
 
 
-def _exact_in_float32(run: Run, name: str) -> bool:
-    """Whether these are numbers of single precision, as models write them: half of the bytes then say the same."""
-    every = (cell[name].values for cell in (*run.large.values(), *run.small.values()))
-    return all(np.array_equal(values.astype(np.float32), values) for values in every)
+def _log_probabilities(values: np.ndarray, offsets: np.ndarray) -> pyarrow.ListArray:
+    """On the grid of scores, where 32 bits hold them and most of their lowest bits are 0."""
+    return pyarrow.ListArray.from_arrays(offsets.astype(np.int32), on_grid(values).astype(np.float32))
 
 
 def _ids(ids: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from benchmarks import report
 from benchmarks.keeping.keep import PREDICTIONS, packages, redraw, shown
 from benchmarks.report.reading import load
 from benchmarks.report.reading.folder import manifest as read_manifest
-from benchmarks.tasks import embedded, task
+from benchmarks.tasks import embedded, imported, task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
@@ -121,7 +121,8 @@ def _damaged(folder: Path, manifest: Mapping) -> Iterator[str]:
 def _stale(manifest: Mapping) -> Iterator[str]:
     """Tasks that are not what they were, those that changed alike in one line."""
     then = manifest.get("task_identities") or {}
-    known, changes = {name: task.get(name) for name in task.names() if name in then}, {}
+    known = {name: task.get(name) for name in (*task.names(), *filter(imported.is_one, then)) if name in then}
+    changes = {}
     noise = manifest.get("settings", {}).get("data", {}).get("noise")
     if noise is not None:
         known = {t.name: t for t in embedded.with_noise(known.values(), noise)}

@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.metrics.answers import Squad, TriviaQa
 from benchmarks.metrics.classification import F1, Accuracy, ExactMatch, MacroF1Accuracy, Matthews
 from benchmarks.metrics.edits import EditDistance
+from benchmarks.metrics.given import Given
 from benchmarks.metrics.metric import Metric
 from benchmarks.metrics.similarity import PearsonSpearman
 from benchmarks.metrics.summaries import Rouge
@@ -19,7 +20,7 @@ from benchmarks.metrics.translation import Bleu, BleuChrf
 from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError, unknown_name
 
-__all__ = ["Metric", "get", "of", "superglue_average"]
+__all__ = ["Metric", "get", "identity", "of", "superglue_average"]
 
 _METRICS: dict[str, Callable[..., Metric]] = {
     metric.name: metric
@@ -39,6 +40,7 @@ _METRICS: dict[str, Callable[..., Metric]] = {
         BleuChrf,
         Rouge,
         EditDistance,
+        Given,
     )
 }
 
@@ -48,8 +50,8 @@ def get(name: str, **arguments: Any) -> Metric:
 
     Args:
         name: `"accuracy"`, `"exact_match"`, `"f1"`, `"macro_f1_accuracy"`, `"matthews"`, `"pearson_spearman"`,
-            `"multirc"`, `"record"`, `"gender_parity"`, `"squad"`, `"trivia_qa"`, `"bleu"`, `"bleu+chrf"`, `"rouge"` or
-            `"edit_distance"`.
+            `"multirc"`, `"record"`, `"gender_parity"`, `"squad"`, `"trivia_qa"`, `"bleu"`, `"bleu+chrf"`, `"rouge"`,
+            `"edit_distance"` or `"given"` (imported answers).
         arguments: `positive`, the positive option of `f1` and `multirc`; `tokenize`, sacrebleu's tokenizer of `bleu`
             and `bleu+chrf`; `no_answer`, the text that means "unanswerable" to `squad`.
 
@@ -72,3 +74,10 @@ def get(name: str, **arguments: Any) -> Metric:
 def of(task: Task) -> Metric:
     """The metric that judges answers to a task, see `get`."""
     return get(task.metric, **task.metric_args)
+
+
+def identity(task: Task) -> list:
+    """Everything that decides how answers to a task are judged, as JSON-able values, for hashing."""
+    version = of(task).version
+    # Results of the first versions are named without one.
+    return [task.metric, dict(task.metric_args), *([version] if version > 1 else [])]

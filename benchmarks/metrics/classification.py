@@ -1,19 +1,22 @@
 """Metrics of answers that are right or wrong."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from benchmarks.metrics.metric import Metric, code, percent
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 
+SKLEARN = {"sklearn": "scikit-learn"}
+
 
 class Accuracy(Metric):
-    """Share of answers that are exactly the target."""
+    """Share of answers that are exactly the target, or another of the references where an example has several."""
 
     name = "accuracy"
     per_example_name = "accuracy"
 
-    def per_example(self, text: str, example: Example) -> float:
+    def _quality(self, text: str, example: Example) -> float:
         return float(text == example.target)
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
@@ -29,20 +32,21 @@ class ExactMatch(Accuracy):
     name = "exact_match"
     per_example_name = "exact_match"
 
-    def per_example(self, text: str, example: Example) -> float:
+    def _quality(self, text: str, example: Example) -> float:
         return float(text.strip() in {reference.strip() for reference in example.references})
 
 
 class F1(Accuracy):
     """F1 = 2·TP / (2·TP + FP + FN) of one option against all others, and accuracy.
 
-    F1 is 0 where the option is neither a target nor an answer.
+    F1 is 0 where the option is neither a target nor an answer, even if all answers are right.
 
     Args:
         positive: the option that counts as positive.
     """
 
     name = "f1"
+    needs: ClassVar = SKLEARN
 
     def __init__(self, positive: str):
         self.positive = positive
@@ -70,6 +74,8 @@ class F1(Accuracy):
 class _Labelled(Accuracy):
     """A metric of answers that are labels. Its statistics are whether an answer is right, and target and answer as
     `code`s."""
+
+    needs: ClassVar = SKLEARN
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
         return [

@@ -19,13 +19,13 @@ class EditDistance(ExactMatch):
     name = "edit_distance"
     per_example_name = "edit similarity"
 
-    def per_example(self, text: str, example: Example) -> float:
+    def _quality(self, text: str, example: Example) -> float:
         return max(similarity(text.strip(), reference.strip()) for reference in example.references)
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
-        exact_match = super().per_example
-        pairs = zip(texts, examples, strict=True)
-        return [(self.per_example(text, example), exact_match(text, example)) for text, example in pairs]
+        exact_match = ExactMatch().statistics(texts, examples)
+        pairs = zip(texts, examples, exact_match, strict=True)
+        return [(self.per_example(text, example), *exact) for text, example, exact in pairs]
 
     def combine(self, similar: Sequence[float], exact: Sequence[float]) -> dict[str, float]:
         return {"edit_similarity": percent(similar), "exact_match": percent(exact)}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 from benchmarks.metrics.metric import Metric
 from cat_keras.data.records import Example
@@ -22,8 +23,9 @@ class PearsonSpearman(Metric):
 
     name = "pearson_spearman"
     per_example_name = "1 − |difference| / 5"
+    needs: ClassVar = {"scipy": "scipy"}
 
-    def per_example(self, text: str, example: Example) -> float:
+    def _quality(self, text: str, example: Example) -> float:
         answer, truth = _number(text), _truth(example)
         return 0.0 if answer is None else max(0.0, 1 - abs(answer - truth) / SCALE)
 

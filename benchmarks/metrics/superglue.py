@@ -53,7 +53,7 @@ class Record(TriviaQa):
     per_example_name = "token F1"
     numbers = ("f1", "exact_match")
 
-    def _normalise(self, text: str) -> str:
+    def _words(self, text: str) -> str:
         return squad_normalise(text)
 
 

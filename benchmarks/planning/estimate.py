@@ -144,7 +144,7 @@ class Estimate:
 
     def _forward(self, role: str, lengths: np.ndarray) -> float:
         """FLOPs of a forward pass over sequences, with the distribution of every position."""
-        flops = self.size[role].flops
+        flops = self.size[role].flops.computed  # a machine runs the experts that are not in the price
         return float((flops.per_token + flops.per_logit) * lengths.sum() + flops.per_context * (lengths**2).sum() / 2)
 
     def _training(self, cell: Cell) -> Stage:

@@ -131,6 +131,6 @@ def _bytes(text: str) -> int:
 
 def _update(digest, examples: list[Example]):
     for example in examples:
-        # The same as `dataclasses.asdict`, in a tenth of its time.
-        fields = {name: getattr(example, name) for name in Example.__slots__}
+        # The same as `Example.asdict`, in a tenth of its time.
+        fields = {name: getattr(example, name) for name in Example.__slots__ if name != "cut" or example.cut}
         digest.update(json.dumps(fields, sort_keys=True).encode())

@@ -6,6 +6,7 @@ model per method and seed → predictions of each. The key of every result conta
 
 import functools
 import math
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -23,7 +24,7 @@ from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
 # The version of a stage is raised when its code changes what it writes.
-STAGE_VERSION = {"tokenizer": 1, "encoded": 1, "train": 3, "teacher": 2, "predict": 2, "checks": 1}
+STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 3, "checks": 1}
 
 Model = tuple[str, int]  # method and seed of a model that answers the test examples
 LARGE: Model = ("", -1)
@@ -100,6 +101,7 @@ class Plan:
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
+            **_experts(getattr(self.profile, "large" if model_key == self.large_key else "small")),
         )
 
     @functools.cached_property
@@ -121,7 +123,7 @@ class Plan:
 
     @property
     def _metrics(self) -> dict:
-        return {t.name: [t.metric, dict(t.metric_args)] for t in self.tasks}
+        return {t.name: metrics.identity(t) for t in self.tasks}
 
     @property
     def checks(self) -> str:
@@ -188,7 +190,12 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     large = _start_cell(profile, "large", profile.large.seed, encoded, origin["large"])
     large_key = large.key if large else _key("train", origin=origin["large"])
     teacher = _key(
-        "teacher", large=large_key, encoded=encoded, precision=profile.precision, **profile.teacher.model_dump()
+        "teacher",
+        large=large_key,
+        encoded=encoded,
+        precision=profile.precision,
+        **profile.teacher.model_dump(),
+        **_tokenizers(profile, origin),
     )
     small = {
         (method, seed): _method_cell(profile, method, seed, encoded, origin["small"], teacher)
@@ -259,7 +266,7 @@ class _Reader:
 
     def __call__(self, t: task.Task) -> list[Example] | Lengths:
         """The examples of a task, or their assumed `Lengths`."""
-        if self.assume and self.source not in loading.available(t, self.data):
+        if self.assume and self.source not in loading.available(t, self.data, self.split):
             return Lengths.assumed(t, self.limit)
         bad = self._bad[t.name] = loading.BadRows()  # anew, since a large split is read more than once
         try:
@@ -364,6 +371,45 @@ def _origin(model) -> dict:
     if "/" in model.preset and "://" not in model.preset:
         raise CatKerasError(f"A preset is a KerasHub name or an existing folder. Received: {model.preset}")
     return {"preset": model.preset}
+
+
+def _experts(model) -> dict:
+    """What the key of answers says of a mixture of experts; nothing of any other model.
+
+    Version 0.1 priced all experts, of which the price now has those in use, so its answers hold other FLOPs.
+    """
+    config = Path(model.preset) / "config.json" if model.preset else None
+    if config is None or not config.is_file():
+        return {"flops": 2} if re.search(r"moe|mixtral|gpt_oss|a\d+b", model.preset or "", re.IGNORECASE) else {}
+    facts = store.read_json(config)
+    facts = facts.get("config") if isinstance(facts, dict) else None
+    return {"flops": 2} if isinstance(facts, dict) and facts.get("num_experts") else {}
+
+
+def _tokenizers(profile: Profile, origin: dict) -> dict:
+    """What the key of the teacher columns says of tokenizers: nothing where both models surely have the same one.
+
+    Version 0.1 took two presets for models of one tokenizer when their vocabularies were equal. Columns that it made of
+    such presets are known by the key without this part, and are not used any more.
+    """
+    presets = [getattr(profile, role).preset for role in ("small", "large")]
+    if not all(presets) or presets[0] == presets[1]:
+        return {}
+    files = [_tokenizer_files(preset, origin[role]) for role, preset in zip(("small", "large"), presets, strict=True)]
+    return {} if files[0] and files[0] == files[1] else {"tokenizers": 2}
+
+
+def _tokenizer_files(preset: str, origin: dict) -> dict:
+    """What the folder of a preset holds of its tokenizer: file → hash, and its settings; {} of a preset by name."""
+    folder = Path(preset)
+    if not (folder / "tokenizer.json").is_file():
+        return {}
+    settings = store.read_json(folder / "tokenizer.json")
+    files = {name: digest for name, digest in origin.items() if name.startswith("assets/tokenizer/")}
+    if not files or not isinstance(settings, dict):
+        return {}
+    config = {k: v for k, v in (settings.get("config") or {}).items() if k not in ("name", "dtype", "trainable")}
+    return files | {"class": settings.get("class_name"), "config": config}
 
 
 def _key(stage: str, **parts) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.planning.profile import Model
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling import costs
 from cat_keras.modeling.costs import FlopCount
 
 
@@ -54,27 +55,49 @@ def _of_shape(model: Model, vocabulary: int) -> ModelSize:
 
 
 def _of_folder(folder: Path) -> ModelSize:
-    """Counts like `cat_keras.modeling.costs.count`, but from the shapes in the files of weights."""
+    """Counts like `cat_keras.modeling.costs.count`, but from the shapes in the files of weights.
+
+    Of a decoder whose configuration is not of a known kind, FLOPs are taken as 2 per parameter and token.
+    """
     import h5py
 
-    shapes: dict[str, tuple[int, ...]] = {}
+    layers: dict[str, list] = {}  # layer → its arrays, as (shape, whether they are integers)
+
+    def note(name, item):
+        if hasattr(item, "shape"):
+            layers.setdefault(name.rpartition("/")[0], []).append((item.shape, item.dtype.kind in "iu"))
+
     for path in sorted(folder.glob("model*.weights.h5")):
         with h5py.File(path) as file:
-            file.visititems(lambda name, item: shapes.update({name: item.shape} if hasattr(item, "shape") else {}))
+            file.visititems(note)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
-        heads, layers = config.get("num_query_heads", config.get("num_heads")), config["num_layers"]
-        width, vocabulary = config["hidden_dim"], config["vocabulary_size"]
-        head_dim = config.get("head_dim") or width // heads
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        policy = json.dumps(config.get("dtype"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CatKerasError(
-            f"A preset folder holds config.json of a decoder with layers, heads and hidden_dim. Received: {folder} "
-            f"({error!r})"
+            f"A preset folder holds config.json of a decoder. Received: {folder} ({error!r})"
         ) from error
-    products = sum(int(np.prod(s)) for name, s in shapes.items() if len(s) >= 2 and "embedding" not in name)
-    flops = FlopCount(2.0 * products, 2.0 * width * vocabulary, 4.0 * layers * heads * head_dim)
-    parameters = sum(int(np.prod(s)) for s in shapes.values())
-    return ModelSize(parameters, flops, layers, width, vocabulary, "the files of its preset")
+    packed = 2 if '"int4' in policy else 1  # numbers in a byte
+    active = idle = parameters = 0
+    for name, arrays in layers.items():
+        (first, quantized), *others = arrays
+        # Of quantized weights the other arrays are scales and biases.
+        kept = arrays[:1] if quantized else [(s, q) for s, q in arrays if len(s) == len(first)]
+        times = packed if quantized else 1
+        parameters += times * int(np.prod(first)) + sum(int(np.prod(s)) for s, _ in others if not quantized)
+        if "embedding" not in name:
+            for shape, _ in kept:
+                products, unused = costs.of_shape(shape, config)
+                active, idle = active + times * products, idle + times * unused
+    try:
+        costs.check_known(config, str(folder))
+    except CatKerasError:
+        return ModelSize(
+            parameters, FlopCount(2.0 * parameters, 0.0, 0.0), known_from="the files of its preset, 2 FLOPs a parameter"
+        )
+    flops = costs.of_config(config, 2.0 * active, 2.0 * idle)
+    sizes = config["num_layers"], config["hidden_dim"], config["vocabulary_size"]
+    return ModelSize(parameters, flops, *sizes, "the files of its preset")
 
 
 def _of_name(preset: str) -> ModelSize:

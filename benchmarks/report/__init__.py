@@ -22,12 +22,13 @@ from benchmarks.report.reading import load
 from cat_keras.storage import store
 
 
-def build(run_dir: Path, console: Console, prices: Prices | None = None) -> Path:
+def build(run_dir: Path, console: Console, prices: Prices | None = None, verbose: bool = False) -> Path:
     """Writes the report of a finished run into its folder and prints the short form.
 
     Args:
         run_dir: a run folder, see `load`. console: where tables and warnings are printed.
         prices: of tokens, see `costs.prices`; without them nothing is said in money.
+        verbose: print every table and warning, not one screen.
 
     Returns:
         `table.md`, beside which `report.html`, the CSV files and the plots lie.
@@ -38,15 +39,17 @@ def build(run_dir: Path, console: Console, prices: Prices | None = None) -> Path
     run = load.load(run_dir)
     contents = Contents(run, prices)
     _write(Path(run_dir), contents.files())
-    contents.print(console)
+    contents.print(console, verbose)
     return Path(run_dir) / "table.md"
 
 
-def build_many(run_dirs: Sequence[Path], out: Path, console: Console, prices: Prices | None = None) -> Path:
+def build_many(
+    run_dirs: Sequence[Path], out: Path, console: Console, prices: Prices | None = None, verbose: bool = False
+) -> Path:
     """Writes the report of every run into its own folder, and all of them into one page, a section each.
 
     Args:
-        run_dirs, console, prices: as in `build`. out: the folder that gets `report.html`.
+        run_dirs, console, prices, verbose: as in `build`. out: the folder that gets `report.html`.
 
     Returns:
         The page.
@@ -58,7 +61,7 @@ def build_many(run_dirs: Sequence[Path], out: Path, console: Console, prices: Pr
     for folder, run in zip(run_dirs, load.load_all(run_dirs), strict=True):
         contents = Contents(run, prices)
         _write(Path(folder), contents.files())
-        contents.print(console)
+        contents.print(console, verbose)
         sections.append(contents.section(len(run_dirs)) | {"name": _section_name(folder, run_dirs)})
     page = Path(out) / "report.html"
     store.write_bytes(page, html.page(f"Report of {len(sections)} runs", sections))

@@ -11,11 +11,11 @@ from benchmarks.planning import plan
 from benchmarks.planning.estimate import Estimate
 from benchmarks.planning.findings import BadInput, Finding
 from benchmarks.tasks import loading, task
-from cat_keras.data.encoding import tokenize
 from cat_keras.data.records import Example
+from cat_keras.data.tokens import tokenize
 from cat_keras.decoding.answerable import unanswerable
 from cat_keras.errors import CatKerasError
-from cat_keras.modeling import models
+from cat_keras.modeling import tokenizers
 from cat_keras.storage import store
 
 JUDGED = 100_000  # characters of each task's examples that its metric tries
@@ -83,7 +83,7 @@ def _bad_rows(todo: plan.Plan, tokenizer) -> Iterator[Finding]:
 
 def untrainable(examples: Sequence[Example], tokenizer) -> list[tuple[int, str]]:
     """(index, problem) of the examples that cannot be encoded for training, whatever the context."""
-    starts = models.special_id(tokenizer, "start") is not None
+    starts = tokenizers.special_id(tokenizer, "start") is not None
     prompts, targets = (tokenize(tokenizer, [getattr(e, name) for e in examples]) for name in ("prompt", "target"))
     problems = []
     for index, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):

@@ -29,6 +29,7 @@ def run(
     done: Path | None = None,
     only: str = "",
     command: Sequence[str] = (),
+    verbose: bool = False,
 ) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
@@ -45,6 +46,7 @@ def run(
             folder then has the others alone: `keep(…, add=True)` puts them beside those.
         only: one model, `large` or `method/seed`, instead of a share or all of them.
         command: words that start this run; the log says how to repeat a model that failed with them.
+        verbose: print every table of the report, not one screen.
 
     Returns:
         The run folder; None while models of other shards (or of `done`) are missing, and there is no report yet.
@@ -53,7 +55,14 @@ def run(
     with findings.printed(console):
         todo = plan.make(profile, data, source)
         with journal.run(todo):
-            return _run(todo, out, console, journal, shard, strategy, logs, done, only, data, source)
+            folder = _run(todo, out, console, journal, shard, strategy, logs, done, only, data, source)
+            if folder:
+                from benchmarks import report  # late: it brings pandas and matplotlib
+
+                began = time.monotonic()
+                report.build(folder, console, verbose=verbose)
+                journal("done", f"report ({time.monotonic() - began:.1f} s)")
+            return folder
 
 
 def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, source) -> Path | None:
@@ -97,10 +106,7 @@ def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, 
     folder = out / profile.name
     with cache.lease("collect"):  # one process after the other, so that the last one sees all predictions
         complete = run_folder.write(todo, cache, folder, time.monotonic() - started, console, kept_entries)
-    if not complete:
-        return None
-    _report(folder, console, journal)
-    return folder
+    return folder if complete else None
 
 
 def _note_rows(todo, journal: Journal):
@@ -219,11 +225,3 @@ def _predict(todo, cache, bench, model):
         store.write_bytes(folder / run_folder.PREDICTIONS, run_folder.parquet(pyarrow.Table.from_pylist(rows)))
 
     cache.get("predict", todo.prediction_key(todo.model_key(model)), build)
-
-
-def _report(folder: Path, console, journal: Journal):
-    from benchmarks import report  # late: it brings pandas and matplotlib
-
-    began = time.monotonic()
-    report.build(folder, console)
-    journal("done", f"report ({time.monotonic() - began:.1f} s)")

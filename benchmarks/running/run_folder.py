@@ -42,7 +42,9 @@ def write(todo: plan.Plan, cache: store.Store, folder: Path, seconds: float, con
         )
     if not entries:
         return False
-    examples = pyarrow.Table.from_pylist([e.asdict() for e in todo.test])
+    # Arrow takes the columns from the first row, so every row has `cut` where one has it.
+    has_cut = any(example.cut for example in todo.test)
+    examples = pyarrow.Table.from_pylist([e.asdict() | ({"cut": e.cut} if has_cut else {}) for e in todo.test])
     contents = {"examples.parquet": parquet(examples), PREDICTIONS: parquet(_predictions(entries))}
     courses = {
         f"{m}/{s}": _history(cache.path("train", c.key))

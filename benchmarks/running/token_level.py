@@ -67,7 +67,7 @@ def evaluate(folder: Path, cache: Path, progress, methods: Sequence[str] = (), s
             small.set_weights(values)
             for alpha in ALPHAS[rule]:
                 cascade.use(rule, alpha)
-                answers = cascade.generate([e.prompt for e in examples], limits["max_new_tokens"], progress.advance)
+                answers = cascade.generate(examples, limits["max_new_tokens"], progress.advance)
                 labels = {"method": method, "seed": seed, "rule": rule, "alpha": alpha}
                 rows += [labels | row for row in _judge(examples, answers)]
         progress.done(f"α {', '.join(map(str, ALPHAS[rule]))}")

@@ -84,15 +84,19 @@ class Workbench:
             data = _encode(rows, tokenizer, self.profile.data.max_length)
             data.save(folder / "encoded.npz")
             facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
-                     "prompts_cut": data.truncated, "targets_too_long": len(data.dropped)}  # fmt: skip
+                     "prompts_cut": data.truncated, "prompts_overlong": data.overlong,
+                     "targets_too_long": len(data.dropped), "control_words": data.control_words}  # fmt: skip
             self.progress.done(
                 f"{len(data):,} examples, {len(data.tokens):,} tokens, {facts['target_tokens']:,} of them target; "
-                f"{data.truncated:,} prompts cut, {len(data.dropped)} examples dropped (target too long)"
+                f"{_cut(data.truncated, data.overlong)}, {len(data.dropped)} examples dropped (target too long)"
+                f"{_words(data.control_words)}"
             )
             return facts
 
         if self._encoded is None:
-            self._encoded = ck.Encoded.load(self.store.get("encoded", self.plan.encoded, build) / "encoded.npz")
+            path = self.store.get("encoded", self.plan.encoded, build) / "encoded.npz"
+            # The key of the entry contains the files of the tokenizer, so entries of version 0.1 serve on.
+            self._encoded = ck.Encoded.load(path).known_to_be_of(tokenizer)
         return self._encoded
 
     def teacher(self) -> ck.TeacherCache:
@@ -280,12 +284,24 @@ class Workbench:
         """Answers of one trained model to every test example."""
         self.set_weights(role, self.weights(role, cell))
         predictor = self.predictor(role)
-        before = predictor.truncated
+        before = predictor.truncated, predictor.overlong, predictor.control_words
         self.progress.start(f"predict {label}", len(self.plan.test), "examples")
         predictions = predictor(list(self.plan.test), progress=self.progress.advance)
-        cut = predictor.truncated - before
-        self.progress.done(f"{len(predictions):,} examples" + (f", {cut} prompts cut" if cut else ""))
+        after = predictor.truncated, predictor.overlong, predictor.control_words
+        cut, overlong, words = (now - then for now, then in zip(after, before, strict=True))
+        said = f", {_cut(cut, overlong)}" if cut else ""
+        self.progress.done(f"{len(predictions):,} examples{said}{_words(words)}")
         return predictions
+
+
+def _cut(cut: int, overlong: int) -> str:
+    """How many prompts were cut, in words."""
+    return f"{cut:,} prompts cut" + (f" ({overlong:,} of them also where they should not be)" if overlong else "")
+
+
+def _words(count: int) -> str:
+    """How many examples hold the word of a control token, in words; "" if none does."""
+    return f"; {count:,} hold the word of a control token, which is read as text" if count else ""
 
 
 def _compilation_key(cell: Cell) -> tuple:
@@ -322,6 +338,8 @@ def _encode(examples: Iterable[ck.Example], tokenizer, max_length: int, size: in
         n_prompt=np.concatenate([part.n_prompt for part in parts]),
         ids=tuple(itertools.chain.from_iterable(part.ids for part in parts)),
         truncated=sum(part.truncated for part in parts),
+        overlong=sum(part.overlong for part in parts),
+        control_words=sum(part.control_words for part in parts),
         dropped=tuple(itertools.chain.from_iterable(part.dropped for part in parts)),
         tokenizer=parts[0].tokenizer,
     )

@@ -100,6 +100,10 @@ class Direction:
         path = root / "wmt22" / f"{self.source}-{self.target}" / f"{part}.jsonl"
         return [path] if path.is_file() else []
 
+    def row_per_line(self, part: str) -> bool:
+        """Whether every line of the files of a part is one of its rows; repeated sentences among the pairs are not."""
+        return part != "pairs"
+
     def identity(self) -> dict:
         return {"wmt22": f"{self.source}-{self.target}", "other_references": self.other_references}
 

@@ -1,21 +1,24 @@
-"""How many rows a split has. The answer comes from manifests, the notes of TFDS or line ends; no row is parsed."""
+"""How many examples a split has. Rows are read only where their number alone does not tell."""
 
+import contextlib
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.sources.folder import entries
 from benchmarks.sources.recipes import own_rows, parse_recipe
 from benchmarks.sources.tfds import info_file
-from benchmarks.tasks import sample_rows
+from benchmarks.tasks import loading
 from benchmarks.tasks.task import Task
+from cat_keras.errors import CatKerasError
 
 
 def count(task: Task, source: str, data: str | Path | None = None) -> dict[str, int]:
-    """Rows per split in one of the sources; a split that is not there, or whose rows cannot be counted, is left out.
+    """Examples per split in one of the sources, as many as `loading.load` returns without a limit.
 
-    These are rows, not examples: rows without label or text, and training pairs with repeated sentences, are counted.
+    A split is left out if it is not there, if its rows cannot be read, or if TFDS has it and its number depends on the
+    rows, since reading them would load TensorFlow.
 
     Args:
         source: `"local"`, `"samples"` or `"tfds"` (what it has prepared in its default folder).
@@ -24,12 +27,30 @@ def count(task: Task, source: str, data: str | Path | None = None) -> dict[str, 
     if not hasattr(task.source, "open"):
         sizes = getattr(task.source, "sizes", {})
     elif source == "samples":
-        n_rows = _lines(sample_rows.path(task))
-        return {split: len(sample_rows.own_rows(task.splits, split, n_rows)) for split in task.splits}
+        return _numbers(task, task.splits, source, data)
     else:
         sizes = _sizes_in_tfds(task) if source == "tfds" else _sizes_in_folder(task, Path(data).expanduser())
     parts = {split: parse_recipe(recipe)[0] for split, recipe in task.splits.items()}
-    return {split: len(own_rows(task.splits, split, sizes[part])) for split, part in parts.items() if part in sizes}
+    depends = [split for split, part in parts.items() if part in sizes and _depends_on_rows(task, split, part)]
+    counts = {
+        split: len(own_rows(task.splits, split, sizes[part]))
+        for split, part in parts.items()
+        if part in sizes and split not in depends
+    }
+    return counts | (_numbers(task, depends, source, data) if source != "tfds" else {})
+
+
+def _depends_on_rows(task: Task, split: str, part: str) -> bool:
+    return loading.reads_rows(task, split) or not getattr(task.source, "row_per_line", lambda part: True)(part)
+
+
+def _numbers(task: Task, splits: Iterable[str], source: str, data: str | Path | None) -> dict[str, int]:
+    """Examples of the splits that can be read; a damaged file is named by whoever uses it, and not by a listing."""
+    numbers = {}
+    for split in splits:
+        with contextlib.suppress(CatKerasError):
+            numbers[split] = loading.number(task, split, data, source)
+    return numbers
 
 
 def _sizes_in_folder(task: Task, root: Path) -> Mapping[str, int]:
@@ -60,9 +81,6 @@ def _lines(path: Path) -> int:
 
 @functools.cache
 def _count_lines(path: Path, modified: int) -> int:
-    """Counted once per process, as long as the file is not written again; the last line may lack its line end."""
-    last_block, line_ends = b"\n", 0
+    """Lines that are not blank, counted once per process, as long as the file is not written again."""
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            last_block, line_ends = block, line_ends + block.count(b"\n")
-    return line_ends + (not last_block.endswith(b"\n"))
+        return sum(1 for line in file if not line.isspace())

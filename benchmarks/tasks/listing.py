@@ -20,7 +20,7 @@ COLUMNS = ("task", "kind", "metric", "rows: train / validation / test", "here", 
 
 @dataclass(frozen=True)
 class Entry:
-    """A task and the rows per split of every source that has them on this machine."""
+    """A task and the examples per split of every source that has some on this machine."""
 
     task: Task
     rows: Mapping[str, Mapping[str, int]]
@@ -41,12 +41,18 @@ class Entry:
 
 
 def entries(tasks: Iterable[Task], data: str | Path | None = None) -> list[Entry]:
-    """Finds out where the rows of tasks are and how many, without parsing any.
+    """Finds out where the rows of tasks are and how many examples they make; see `counting.count` for what is read.
 
     Args:
         data: folder with local data.
     """
-    return [Entry(t, {source: counting.count(t, source, data) for source in loading.available(t, data)}) for t in tasks]
+    return [Entry(t, {source: counting.count(t, source, data) for source in _sources(t, data)}) for t in tasks]
+
+
+def _sources(t: Task, data: str | Path | None) -> list[str]:
+    """Sources that have any split of a task on this machine."""
+    sources = {source for split in t.splits for source in loading.available(t, data, split)}
+    return [source for source in loading.SOURCES if source in sources]
 
 
 def choose(words: Iterable[str], kind: str = "", metric: str = "", cluster: str = "", suite: str = "") -> list[Task]:

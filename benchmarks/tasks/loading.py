@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.sources import tfds
@@ -68,16 +68,22 @@ def load(
     _check(task, split, limit, template, source)
     rows, indices = _split_rows(task, split, data, source)
     if task.together:
-        pairs = _sample_groups(task, list(_kept_rows(task, rows, indices, bad)), limit, seed)
-    elif task.keep:
-        pairs = _sample(list(_kept_rows(task, rows, indices, bad)), limit, seed)
-    else:
-        pairs = rows.read(_sample(indices, limit, seed))  # the sample does not depend on the rows: read only these
+        inputs = [[pair] for pair in _sample_groups(task, list(_kept_rows(task, rows, indices, bad)), limit, seed)]
+    elif reads_rows(task, split):
+        inputs = _sample(_inputs(task, split, rows, indices, bad), limit, seed)
+    else:  # the sample does not depend on the rows: read only these
+        inputs = ([pair] for pair in rows.read(_sample(indices, limit, seed)))
     examples = []
-    for id, row in pairs:
+    for (id, row), *others in inputs:
         index = drawn_template(task, id, seed) if template == MIXTURE else template
-        with _naming_place(rows, id, bad):
-            examples.append(task.example(row, id, index))
+        example, references = None, []
+        for each_id, each in ((id, row), *others):
+            with _naming_place(rows, each_id, bad):
+                rendered = task.example(each, each_id, index)
+                example = example or rendered
+                references += rendered.references
+        if example:
+            examples.append(replace(example, references=tuple(dict.fromkeys(references))) if others else example)
     if not examples and bad is not None and bad.count:
         _, place, problem = bad.first[0]
         raise CatKerasError(f"{place}: {problem}. No row of split {split} of task {task.name} can be read")
@@ -94,17 +100,33 @@ def place_of(task: Task, split: str, data: str | Path | None, source: str) -> Ca
     return _split_rows(task, split, data, source)[0].where
 
 
-def available(task: Task, data: str | Path | None = None) -> list[str]:
-    """Sources that have the test split of a task on this machine; reads and imports nothing.
+def number(task: Task, split: str, data: str | Path | None = None, source: str = "local") -> int:
+    """How many examples `load` returns without a limit; 0 where it would have none to return.
+
+    Raises:
+        CatKerasError: as `load`, but for what only rendering finds.
+    """
+    _check(task, split, None, 0, source)
+    rows, indices = _split_rows(task, split, data, source)
+    return len(_inputs(task, split, rows, indices)) if reads_rows(task, split) else len(indices)
+
+
+def reads_rows(task: Task, split: str) -> bool:
+    """Whether the number of examples of a split depends on what is in its rows, and not on their number alone."""
+    return task.keep is not None or (task.pooled and split != "train")
+
+
+def available(task: Task, data: str | Path | None = None, split: str = "test") -> list[str]:
+    """Sources that have a split of a task on this machine; reads and imports nothing.
 
     Args:
         data: folder with local data. TFDS is among the sources if it has prepared the data set in its default folder.
     """
     if not hasattr(task.source, "open"):
         return list(SOURCES)
-    if "test" not in task.splits:
+    if split not in task.splits:
         return []
-    part = parse_recipe(task.splits["test"])[0]
+    part = parse_recipe(task.splits[split])[0]
     has_rows = {
         "local": data is not None and bool(task.source.files(part, Path(data).expanduser())),
         "samples": sample_rows.path(task).is_file(),
@@ -150,6 +172,20 @@ def _kept_rows(
                 task.group_of(row)
         if kept:
             yield id, row
+
+
+def _inputs(
+    task: Task, split: str, rows: Rows, indices: Sequence[int], bad: BadRows | None = None
+) -> list[list[tuple[str, dict]]]:
+    """(id, row) pairs of every example of a split: one, or where a task is pooled, all that ask the same."""
+    pairs = _kept_rows(task, rows, indices, bad)
+    if not (task.pooled and split != "train"):
+        return [[pair] for pair in pairs]
+    inputs: dict[str, list[tuple[str, dict]]] = {}
+    for id, row in pairs:
+        with _naming_place(rows, id, bad):
+            inputs.setdefault(task.prompt(row), []).append((id, row))
+    return list(inputs.values())
 
 
 def _sample(items: Sequence, limit: int | None, seed: int) -> Sequence:

@@ -105,6 +105,7 @@ register(
             "Read the text and decide, yes or no.\n{passage}\n{question}\nDecision:\n",
             "{question}\nLook it up here: {passage}\nYes or no:\n",
         ),
+        cut={"passage": "end"},
         fields=_passage_and_question,
         target=_answer,
         options=("no", "yes"),
@@ -113,6 +114,7 @@ register(
         max_lengths=(512, 8),
         license="CC BY-SA 3.0",
         citation="Clark et al., 2019, BoolQ, https://aclanthology.org/N19-1300",
+        version=2,
     )
 )
 
@@ -129,6 +131,7 @@ register(
             "{premise}\nDoes the speaker hold that {hypothesis}\nTrue, false or unclear:\n",
             "A says: {hypothesis}\nWhat is known: {premise}\nWhat A says is true, false or unclear:\n",
         ),
+        cut={"premise": "start"},
         target="label",
         options=("true", "false", "unclear"),
         labels=("entailment", "contradiction", "neutral"),
@@ -136,6 +139,7 @@ register(
         max_lengths=(512, 8),
         license="SuperGLUE: primarily academic research",
         citation="De Marneffe, Simons and Tonhauser, 2019, CommitmentBank",
+        version=2,
     )
 )
 
@@ -159,6 +163,7 @@ register(
         max_lengths=(128, 32),
         license="BSD 2-Clause",
         citation="Roemmele, Bejan and Gordon, 2011, COPA, AAAI Spring Symposium",
+        version=2,
     )
 )
 
@@ -176,6 +181,8 @@ register(
             "Would you accept this answer, yes or no?\nAsked: {question}\nAnswered: {answer}\nText: {paragraph}\n"
             "Verdict:\n",
         ),
+        text="html",
+        cut={"paragraph": "end"},
         fields=_plain_paragraph,
         target="label",
         options=("no", "yes"),
@@ -186,6 +193,7 @@ register(
         max_lengths=(1024, 8),
         license="SuperGLUE: primarily academic research",
         citation="Khashabi et al., 2018, MultiRC, https://aclanthology.org/N18-1023",
+        version=2,
     )
 )
 
@@ -202,6 +210,7 @@ register(
             "News: {passage}\nA sentence about it, with a name left out: {query}\nThe name:\n",
             "Fill ____ with somebody or something from the article.\n{passage}\n{query}\nFilled with:\n",
         ),
+        cut={"passage": "end"},
         fields=_cloze,
         target=_named_entity,
         options="entities",
@@ -210,6 +219,7 @@ register(
         max_lengths=(1024, 32),
         license="not stated (text of CNN and Daily Mail)",
         citation="Zhang et al., 2018, ReCoRD, arXiv 1810.12885",
+        version=2,
     )
 )
 
@@ -222,6 +232,7 @@ register(
         source=Dataset("super_glue/rte", "1.0.2"),
         splits=SPLITS,
         templates=FOLLOWS,
+        cut={"premise": "end"},
         target="label",
         options=("yes", "no"),
         labels=("entailment", "not_entailment"),
@@ -229,6 +240,7 @@ register(
         max_lengths=(512, 8),
         license="SuperGLUE: primarily academic research",
         citation="Dagan et al., 2006; Bar Haim et al., 2006; Giampiccolo et al., 2007; Bentivogli et al., 2009",
+        version=2,
     )
 )
 
@@ -245,6 +257,7 @@ register(
             'Compare how "{word}" is used.\n1. {sentence1}\n2. {sentence2}\nOne and the same sense, yes or no:\n',
             'Would a dictionary put "{word}" under one sense here, yes or no?\n{sentence1}\n{sentence2}\nAnswer:\n',
         ),
+        cut={"sentence1": "end", "sentence2": "end"},
         target="label",
         options=("no", "yes"),
         labels=("False", "True"),
@@ -252,6 +265,7 @@ register(
         max_lengths=(256, 8),
         license="CC BY-NC 4.0",
         citation="Pilehvar and Camacho-Collados, 2019, WiC, https://aclanthology.org/N19-1128",
+        version=2,
     )
 )
 
@@ -269,6 +283,7 @@ register(
             'Whoever reads this: {text}\nCan *{pronoun}* be replaced by "{noun}", yes or no:\n',
             '"{noun}" is what *{pronoun}* refers to, yes or no?\n{text}\nAnswer:\n',
         ),
+        cut={"text": "start"},
         fields=_marked_pronoun,
         target="label",
         options=("no", "yes"),
@@ -277,6 +292,7 @@ register(
         max_lengths=(256, 8),
         license="CC BY 4.0",
         citation="Levesque, Davis and Morgenstern, 2012, The Winograd Schema Challenge, KR",
+        version=2,
     )
 )
 
@@ -290,6 +306,7 @@ register(
         splits={"test": "test"},
         trained_on="rte",
         templates=FOLLOWS,
+        cut={"premise": "end"},
         fields=_sentences,
         target="label",
         options=("yes", "no"),
@@ -298,6 +315,7 @@ register(
         max_lengths=(512, 8),
         license="SuperGLUE: primarily academic research",
         citation=WANG,
+        version=2,
     )
 )
 
@@ -311,6 +329,7 @@ register(
         splits={"test": "test"},
         trained_on="rte",
         templates=FOLLOWS,
+        cut={"premise": "end"},
         target="label",
         options=("yes", "no"),
         labels=("entailment", "not_entailment"),
@@ -320,5 +339,6 @@ register(
         max_lengths=(512, 8),
         license="SuperGLUE: primarily academic research",
         citation="Rudinger et al., 2018, Winogender, https://aclanthology.org/N18-2002",
+        version=2,
     )
 )

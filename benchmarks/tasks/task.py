@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tasks import declaration, extensions
+from benchmarks.tasks import declaration, extensions, imported, residue
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
 
@@ -42,12 +42,18 @@ class Task:
         kind: `"classification"` (one of `options`) or `"generation"`.
         source: where rows come from (see `sources.Source`).
         splits: `"train"`, `"validation"`, `"test"` → recipe over the source's parts, e.g. `"train[:-200]"`.
-        templates: prompts with `{field}` places, the canonical one first. A text loses its surrounding blanks before
-            it is put into its place.
+        templates: prompts with `{field}` places, the canonical one first.
+        text: how texts of the data set are cleaned, of `residue.CLEANERS`: `"plain"`; `"html"` where tags are residue
+            too; `"verbatim"` where characters are what is asked for or scored. Fields, targets, options and references
+            are cleaned alike, and lose their surrounding blanks.
+        cut: field of the templates → the side, `"start"` or `"end"`, from which it is cut where a prompt is too long.
+            Instruction, question and options are not among them. By default the whole prompt is cut from its beginning.
         target: the answer: text, or the index of the right option.
         options: of a classification, in the order of the labels; or a field or function of the row that gives them.
         labels: the data's own names of those labels in the same order, where `options` uses other words.
         references: all accepted answers; by default the target alone.
+        pooled: whether rows of one prompt differ in their targets only. Outside training they are then one example,
+            with the references of all.
         fields: a function that turns a row into the fields that templates name; by default the row itself.
         group: the stratum by which reports split, or the question or pair that a row belongs to; by default none.
         together: whether a metric counts the rows of a group together, so that a sample holds all of them or none.
@@ -67,9 +73,12 @@ class Task:
     templates: tuple[str, ...]
     target: Getter
     metric: str
+    text: str = "plain"
+    cut: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] | Getter = ()
     labels: tuple[str, ...] = ()
     references: Getter | None = None
+    pooled: bool = False
     fields: Callable[[Row], Row] | None = None
     group: Getter | None = None
     together: bool = False
@@ -83,6 +92,8 @@ class Task:
     version: int = 1
 
     def __post_init__(self):
+        if declaration.are_texts(self.options):
+            object.__setattr__(self, "options", tuple(option.strip() for option in self.options))
         declaration.check(self)
 
     @property
@@ -112,20 +123,25 @@ class Task:
             template: index into `templates`.
 
         Raises:
-            CatKerasError: a field is missing or of the wrong type, a label is out of range, or the target is empty.
+            CatKerasError: a field is missing or of the wrong type, a label is out of range, two options are the same,
+                or the target is empty.
         """
         options = self._options(row)
         if self.kind == "classification":
             target = self._right_option(row, options)
         else:
             target = self._text("target", self._read(self.target, row))
-        if not target.strip():
+        if not target:
             raise CatKerasError(f"A target of task {self.name} must not be empty. Remove the row, or fill it in")
         references = self._texts("references", self._read(self.references, row)) if self.references else ()
         # Some corpora hold empty references, which no answer can match.
-        references = tuple(text for text in references if text.strip())
-        prompt = self._prompt(row, template)
-        return Example(id, prompt, target, self.name, options, references, self.group_of(row))
+        references = tuple(filter(None, references))
+        prompt, cut = self._prompt(row, template)
+        return Example(id, prompt, target, self.name, options, references, self.group_of(row), cut)
+
+    def prompt(self, row: Row, template: int = 0) -> str:
+        """What a model is asked about a row; see `example`."""
+        return self._prompt(row, template)[0]
 
     def identity(self) -> dict:
         """Everything that changes a rendered example or its score, as JSON-able values, for hashing."""
@@ -145,6 +161,10 @@ class Task:
             "keep": _identity(self.keep),
             "metric": self.metric,
             "metric_args": dict(self.metric_args),
+            # Identities of older results have none of these, so each is named only where a task has it.
+            **({"text": self.text} if self.text != "plain" else {}),
+            **({"cut": dict(self.cut)} if self.cut else {}),
+            **({"pooled": True} if self.pooled else {}),
         }
 
     def declaration(self) -> dict:
@@ -162,13 +182,21 @@ class Task:
             "citation": self.citation,
         }
 
-    def _prompt(self, row: Row, template: int) -> str:
+    def _prompt(self, row: Row, template: int) -> tuple[str, tuple[tuple[int, int], ...]]:
+        """The prompt, and what of it may be cut, see `Example.cut`."""
         if not 0 <= template < len(self.templates):
             raise CatKerasError(f"Task {self.name} has templates 0..{len(self.templates) - 1}; received {template}")
-        text = self.templates[template]
         values = self._read(self.fields, row) if self.fields else row
-        places = declaration.places(text)
-        return text.format_map({name: self._text(name, self._read(name, values)) for name in places})
+        prompt, cut = "", []
+        for literal, name in declaration.pieces(self.templates[template]):
+            prompt += literal
+            if name is None:
+                continue
+            start = len(prompt)
+            prompt += self._text(name, self._read(name, values))
+            if name in self.cut and start < len(prompt):
+                cut.append((start, len(prompt)) if self.cut[name] == "end" else (len(prompt), start))
+        return prompt, tuple(cut)
 
     def _options(self, row: Row) -> tuple[str, ...]:
         if isinstance(self.options, tuple):
@@ -176,12 +204,13 @@ class Task:
         options = tuple(self._texts("options", self._read(self.options, row)))
         if not options:
             raise CatKerasError(f"A row of task {self.name} has options to choose from; received none. Remove the row")
+        declaration.check_distinct(f"Options of a row of task {self.name}", options, "Remove the row, or correct it")
         return options
 
     def _right_option(self, row: Row, options: tuple[str, ...]) -> str:
         label = self._read(self.target, row)
-        if isinstance(label, str) and label in options:
-            return label
+        if isinstance(label, str) and (text := self._text("target", label)) in options:
+            return text
         # Data sets hide the labels of test rows as negative numbers. As an index, -1 would mean the last option, and
         # nobody would notice.
         if isinstance(label, int) and 0 <= label < len(options):
@@ -193,7 +222,7 @@ class Task:
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, str):
-            return value.strip()
+            return residue.CLEANERS[self.text](value).strip()
         # Some exports write NaN for a missing text, so NaN is not a number to print.
         if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
             return str(value)
@@ -201,7 +230,7 @@ class Task:
 
     def _texts(self, name: str, value: Any) -> list[str]:
         if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
-            return list(value)
+            return [self._text(name, text) for text in value]
         raise CatKerasError(f"Task {self.name} needs a list of texts in field {name!r}; received {value!r}")
 
     def _read(self, getter: Getter, row: Row) -> Any:
@@ -242,7 +271,7 @@ class Filled:
     names: tuple[str, ...]
 
     def __call__(self, row: Row) -> bool:
-        return all(row[name].strip() for name in self.names)
+        return all(residue.plain(row[name]).strip() for name in self.names)
 
 
 _TASKS: dict[str, Task] = {}
@@ -273,6 +302,8 @@ def get(name: str) -> Task:
     Raises:
         CatKerasError: there is none; the nearest names are given.
     """
+    if imported.is_one(name):
+        return imported.declared(Task, name)
     tasks = _registry()
     aliases = _aliases(tasks)
     canonical = aliases.get(name, name)

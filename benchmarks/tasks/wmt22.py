@@ -38,6 +38,8 @@ def _direction(source: str, target: str, other_references: bool = False) -> Task
             f"Translate from {LANGUAGES[source]} into {LANGUAGES[target]}.\n{{{source}}}\nTranslation:\n",
             f"{{{source}}}\nThe {LANGUAGES[source]} text above, put into {LANGUAGES[target]}:\n",
         ),
+        text="verbatim",  # an official metric scores the characters of the references
+        cut={source: "end"},
         target=target,
         references="references",
         metric="bleu+chrf",
@@ -45,6 +47,7 @@ def _direction(source: str, target: str, other_references: bool = False) -> Task
         max_lengths=(256, 256),
         license="WMT test sets: research use; each parallel corpus has its own",
         citation="Kocmi et al., 2022, WMT22 findings, https://aclanthology.org/2022.wmt-1.1",
+        version=2,
     )
 
 

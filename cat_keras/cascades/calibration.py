@@ -4,8 +4,8 @@ These are functions of the answers of all models to the same examples; `Cascade.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -30,19 +30,19 @@ class Calibration:
 
     Attributes:
         thresholds: one per stage but the last.
-        cost: mean per query, of all stages reached. quality: mean of the answers given; None where it is unknown.
+        cost: mean per query, of all stages reached. quality: mean of the answers given. None where they are unknown.
         deferral: per stage but the last, the share that it passed on of the queries it saw.
-        alone_cost, alone_quality: of each model by itself.
+        alone_cost, alone_quality: of each model by itself, None likewise.
         examples: number of examples that these numbers are means over. fitted: number of further examples, on which the
             rule was fitted or a guarantee planned.
         limit: what was asked for, e.g. {"max_cost": 1e6}. guarantee: the fields of the `Guarantee` they keep, or {}.
     """
 
     thresholds: tuple[float, ...]
-    cost: float
+    cost: float | None
     quality: float | None
     deferral: tuple[float, ...]
-    alone_cost: tuple[float, ...]
+    alone_cost: tuple[float | None, ...]
     alone_quality: tuple[float, ...] | None
     examples: int
     fitted: int
@@ -56,8 +56,21 @@ def exact_match(text: str, example: Example) -> float:
 
 
 def flops(prediction: Prediction, stage: int) -> float:
-    """The default cost of an answer: its forward FLOPs."""
+    """The default cost of an answer: its forward FLOPs; NaN where they are not known."""
     return prediction.flops
+
+
+def check_price(limit: Mapping[str, float], guarantee: Guarantee | None, unpriced: Sequence[str]):
+    """Raises CatKerasError where a limit or a guarantee is on the cost and models have no price.
+
+    Args:
+        limit, guarantee: what is asked for. unpriced: the models whose FLOPs are not known.
+    """
+    if unpriced and ("max_cost" in limit or (guarantee and guarantee.of == "cost")):
+        raise CatKerasError(
+            f"{'max_cost' if 'max_cost' in limit else 'A guarantee of cost'} needs the price of every model. Received: "
+            f"{', '.join(unpriced)}, whose FLOPs are not known. Give cost=, or ask for max_deferral= or min_quality="
+        )
 
 
 def digest(example: Example) -> str:
@@ -138,27 +151,50 @@ def calibrate(
             "A quality, a learned rule and a guarantee of loss or risk need references. Received: examples without. "
             "Give target or references, or quality="
         )
-    costs = vectors.summable("cost", [cost(p, i) for i, row in enumerate(predictions) for p in row])
-    costs = costs.reshape(qualities.shape)
+    costs = np.array([[cost(p, i) for p in row] for i, row in enumerate(predictions)], np.float64)
+    unpriced = np.flatnonzero(np.isnan(costs).any(1)) if cost is flops else ()
+    if len(unpriced):
+        check_price(limit, guarantee, [f"model {i}" for i in unpriced])
+        alone_cost = tuple(None if np.isnan(mean) else mean for mean in costs[:, testing].mean(1).tolist())
+        costs = np.ones_like(costs)  # without a price, cheap is what asks few models
+    costs = vectors.summable("cost", costs.ravel()).reshape(qualities.shape)
     rules = [rule] * (len(predictions) - 1)
     if rule.needs_fit:
         rules = [rule.fit(_fit_columns(rule, examples, predictions, qualities, i, fitting)) for i in range(len(rules))]
 
     def outcomes(part):
-        scores = [rule(row[part]) for rule, row in zip(rules, predictions, strict=False)]
+        scores = [rule.compared(row[part]) for rule, row in zip(rules, predictions, strict=False)]
         return Stages(np.array(scores), qualities[:, part], costs[:, part])
 
-    tested = outcomes(testing)
+    planned = outcomes(planning) if guarantee else None
+    choice = on_stages(outcomes(testing), limit, guarantee, planned, quality is None, fitted=testing.start)
+    return rules, replace(choice, cost=None, alone_cost=alone_cost) if len(unpriced) else choice
+
+
+def on_stages(
+    tested: Stages,
+    limit: dict[str, float],
+    guarantee: Guarantee | None = None,
+    planned: Stages | None = None,
+    binary: bool = False,
+    fitted: int = 0,
+) -> Calibration:
+    """What `Cascade.calibrate` and `tuning.tune` choose, from the outcomes of all stages.
+
+    Args:
+        tested: outcomes that thresholds are chosen on. limit: from `check_limit`. guarantee, planned: with outcomes
+            of other examples, which say which thresholds it tests. binary: whether qualities are 0 and 1 by nature.
+        fitted: how many examples were used before.
+    """
     if guarantee:
-        path = common_path(outcomes(planning).scores, LEVELS)
-        candidates = _certified(guarantee, tested, path, binary=quality is None)
-    elif np.isnan(qualities).any():
-        candidates = common_path(tested.scores, min(len(examples), 1000))
+        candidates = _certified(guarantee, tested, common_path(planned.scores, LEVELS), binary=binary)
+    elif np.isnan(tested.quality).any():
+        candidates = common_path(tested.scores, min(tested.scores.shape[1], 1000))
     else:
         candidates = grid(tested.scores)
     points = tested.points(candidates)
     chosen = _choose(points, limit, guarantee)
-    return rules, _record(tested, points, chosen, fitted=testing.start, limit=limit, guarantee=guarantee)
+    return _record(tested, points, chosen, fitted=fitted, limit=limit, guarantee=guarantee)
 
 
 def _parts(n: int, learns: bool, promises: bool) -> tuple[slice, slice, slice]:

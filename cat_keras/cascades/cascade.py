@@ -11,6 +11,7 @@ from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.data.records import Example, Prediction
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.errors import CatKerasError, check_number
+from cat_keras.evaluation.grid import as_threshold, on_grid
 from cat_keras.modeling import models
 
 # The measure that a predictor is asked for, for each column that a rule may read.
@@ -26,7 +27,7 @@ class Answer:
         score: that model's deferral score (higher = surer); NaN for the last model under a rule that was fitted, as it
             was not fitted to that model.
         n_prompt, n_answer: tokens read and written (all options counted). flops, seconds: both, as the tokens, summed
-            over all stages reached; a stage that deferred is paid for too.
+            over all stages reached; a stage that deferred is paid for too. FLOPs are NaN if those of a stage are.
     """
 
     text: str
@@ -102,19 +103,24 @@ class Cascade:
                 then among the thresholds that keep it, with all stages passing on the same share of what they see: the
                 cheapest, or the best by a limit given besides. A fifth of the examples serves to plan the tests only.
             quality: of an answer, (text, example) → [0, 1]; by default 1 if it is one of the references, else 0.
-            cost: of one model's answer, (prediction, stage) → number.
+            cost: of one model's answer, (prediction, stage) → number. Where the FLOPs of a model are not known, there
+                is no cost without this: the cheapest thresholds are then those that ask the fewest models.
 
         Returns:
             what was chosen, and what it gave on the examples that it was chosen on.
 
         Raises:
             CatKerasError: not one limit; no example, or two with one id; references missing; or a limit or guarantee
-                that no threshold keeps (the message has the best there is). The cascade is then as it was.
+                that no threshold keeps (the message has the best there is); or a limit or guarantee of the cost where
+                it is unknown. The cascade is then as it was.
         """
         guarantee = _guarantee(guarantee)
         limit = calibration.check_limit(
             guarantee, max_cost=max_cost, min_quality=min_quality, max_deferral=max_deferral
         )
+        if cost is calibration.flops:
+            unpriced = [predictor.model.name for predictor in self.predictors if not predictor.flops.known]
+            calibration.check_price(limit, guarantee, unpriced)
         examples = calibration.shuffled(examples)
         predictions = [predictor(examples) for predictor in self.predictors]
         self.rules, self.calibration = calibration.calibrate(
@@ -181,8 +187,9 @@ class Cascade:
     def _scores(self, stage, predictions):
         """Scores of one stage, and whether each of its answers is kept."""
         if stage < len(self.rules):
-            scores = self.rules[stage](predictions)
-            return scores, scores >= self.thresholds[stage]
+            rule, threshold = self.rules[stage], self.thresholds[stage]
+            scores = rule(predictions)
+            return scores, on_grid(scores) >= as_threshold(threshold) if rule.computed else scores >= threshold
         scores = np.full(len(predictions), np.nan) if self.rule.needs_fit else self.rule(predictions)
         return scores, np.ones(len(predictions), bool)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cat_keras.evaluation.grid import midpoints
+
 CANDIDATES = 20_000  # at most so many combinations of thresholds in a grid
 
 
@@ -65,7 +67,7 @@ def _deferral_rates(stage: np.ndarray, stages: int) -> np.ndarray:
 
 
 def grid(scores: np.ndarray) -> np.ndarray:
-    """Thresholds (candidates, stages − 1): every combination of scores that occur, with never and always deferring.
+    """Thresholds (candidates, stages − 1): every combination of those between scores, with never and always deferring.
 
     With two models these are all cascades that differ on these examples. With more, each stage gets as many thresholds,
     spread evenly over its scores, as keep the number of combinations below `CANDIDATES`.
@@ -77,8 +79,12 @@ def grid(scores: np.ndarray) -> np.ndarray:
 
 def _stage_thresholds(scores, limit):
     """At most `limit` thresholds of one stage, increasing from −inf to inf."""
-    ranks = np.arange(len(scores)) if len(scores) < limit else np.linspace(0, len(scores) - 1, limit - 1).round()
-    return np.concatenate([[-np.inf], np.unique(np.sort(scores)[ranks.astype(int)])[1:], [np.inf]])
+    between = midpoints(np.unique(scores))
+    if len(between) > limit - 2:
+        # Spread over the examples and not over the distinct scores: many examples may share one.
+        places = np.linspace(0, len(scores) - 1, limit - 1).round().astype(int)
+        between = between[np.unique(np.searchsorted(between, np.sort(scores)[places])[1:] - 1)]
+    return np.concatenate([[-np.inf], between, [np.inf]])
 
 
 def common_path(scores: np.ndarray, levels: int) -> np.ndarray:
@@ -100,8 +106,10 @@ def _thresholds_at(scores, rate):
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:
-    """The largest τ for which at most `rate` of the scores are below it; ±inf to defer all or none at all."""
+    """A τ between two scores with at most `rate` of them below it, and as many as may be; ±inf for all or none."""
     count = int(rate * len(scores) + 1e-9)
-    if rate == 0 or count >= len(scores):
-        return float("inf") if rate else float("-inf")
-    return float(np.sort(scores)[count])
+    if count >= len(scores):
+        return float("inf")
+    levels = np.unique(scores)
+    place = int(np.searchsorted(levels, np.sort(scores)[count]))  # the lowest level that is not deferred
+    return float(midpoints(levels)[place - 1]) if place else float("-inf")

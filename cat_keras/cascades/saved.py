@@ -15,7 +15,7 @@ from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 from cat_keras.storage import store
 
-FORMAT = 1
+FORMAT = 2  # 1 named the tokenizer of a preset by its vocabulary alone
 
 
 def save(cascade, directory: Path):
@@ -81,8 +81,14 @@ def load(directory: Path, make: Callable):
     if damage:
         raise CatKerasError(f"A saved cascade is as it was saved. Received: {directory}: {damage}. Save it again")
     facts = store.read_json(directory / "cascade.json")
-    if facts["format"] != FORMAT:
-        raise CatKerasError(f"This version reads cascades of format {FORMAT}. Received: {facts['format']}")
+    if facts["format"] not in (1, FORMAT):
+        raise CatKerasError(f"This version reads cascades of formats 1 and {FORMAT}. Received: {facts['format']}")
+    if facts["format"] == 1 and any(facts["models"]):  # models in the folder have checksums, which leave nothing open
+        names = ", ".join(repr(model["preset"]) for model in facts["models"] if model)
+        raise CatKerasError(
+            f"A saved cascade names all of the tokenizer of its presets. Received: {directory} of version 0.1, which "
+            f"named the vocabulary alone, with {names}. Calibrate again and save"
+        )
     thresholds = list(map(float, facts["thresholds"]))
     stages = [directory / f"stage-{i}" if model is None else model["preset"] for i, model in enumerate(facts["models"])]
     arguments = facts["arguments"]

@@ -2,14 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example
+from cat_keras.data.tokens import control_words, tokenize
 from cat_keras.errors import TOKENS, CatKerasError, check_number
-from cat_keras.modeling.models import special_id, tokenizer_fingerprint
+from cat_keras.modeling import tokenizers
+from cat_keras.modeling.tokenizers import special_id
 from cat_keras.storage.untrusted import read_npz
 
 
@@ -25,6 +28,10 @@ class Encoded:
         truncated: how many prompts were cut to fit.
         dropped: names of the examples that were left out because their target was too long.
         tokenizer: fingerprint of the tokenizer.
+        overlong: of the prompts cut, those that lost more than `Example.cut` allows; the rest alone was too long.
+        control_words: in how many examples prompt or target hold the word of a control token, such as `<eos>`; it was
+            encoded as text.
+        named_by: the hash that takes the place of `tokenizer` in `fingerprint`, or ""; see `known_to_be_of`.
     """
 
     tokens: np.ndarray
@@ -34,6 +41,9 @@ class Encoded:
     truncated: int
     dropped: tuple[str, ...]
     tokenizer: str
+    overlong: int = 0
+    control_words: int = 0
+    named_by: str = ""
 
     def __len__(self):
         return len(self.n_prompt)
@@ -51,10 +61,20 @@ class Encoded:
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) over tokens, boundaries and tokenizer."""
-        digest = hashlib.sha256(self.tokenizer.encode())
+        digest = hashlib.sha256((self.named_by or self.tokenizer).encode())
         for array in (self.tokens, self.offsets, self.n_prompt):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def known_to_be_of(self, tokenizer) -> "Encoded":
+        """The same data, for a caller who knows by other means than the file that this tokenizer encoded them.
+
+        A file of version 0.1 holds `tokenizers.vocabulary_fingerprint` alone, which does not tell all of a tokenizer.
+        An entry of a run's cache is named by the files of its tokenizer, so there it is known. The data keep the name
+        that such a file gives them, under which teacher columns and checkpoints of that cache know them.
+        """
+        named_by = tokenizers.vocabulary_fingerprint(tokenizer)
+        return replace(self, tokenizer=tokenizers.fingerprint(tokenizer), named_by=named_by)
 
     def save(self, path: Path):
         """Writes an uncompressed npz archive."""
@@ -67,6 +87,9 @@ class Encoded:
             truncated=self.truncated,
             dropped=np.array(self.dropped, dtype=np.str_),
             tokenizer=self.tokenizer,
+            overlong=self.overlong,
+            control_words=self.control_words,
+            named_by=self.named_by,
         )
 
     @classmethod
@@ -85,21 +108,16 @@ class Encoded:
             int(arrays["truncated"]),
             tuple(arrays["dropped"].tolist()),
             str(arrays["tokenizer"]),
+            *(int(arrays.get(name, 0)) for name in ("overlong", "control_words")),  # archives of older code lack them
+            str(arrays.get("named_by", "")),
         )
-
-
-def tokenize(tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, without special tokens."""
-    if not len(texts):
-        return []
-    ids = tokenizer(list(texts))
-    return ids.to_list() if hasattr(ids, "to_list") else [list(map(int, row)) for row in ids]
 
 
 def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: bool = True):
     """One sequence `start, prompt, target, end` of at most `max_length` tokens.
 
-    A prompt that is too long loses its *beginning*; the target and its end token are never cut.
+    A prompt that is too long loses its *beginning*; the target and its end token are never cut. `fit` shortens a prompt
+    before that where its example says what may be cut.
 
     Args:
         prompt, target: token ids without special tokens.
@@ -123,10 +141,17 @@ def join(prompt: list[int], target: list[int], tokenizer, max_length: int, end: 
     return head + prompt + tail, len(head) + len(prompt), was_cut
 
 
-def prompts_within(texts: Sequence[str], tokenizer, room: int) -> tuple[list[list[int]], int]:
-    """Token ids of prompts for decoding, start token first, at most `room` each; and how many lost their beginning."""
-    prompts = [join(ids, [], tokenizer, room, end=False) for ids in tokenize(tokenizer, texts)]
-    return [tokens for tokens, _, _ in prompts], sum(was_cut for _, _, was_cut in prompts)
+def prompts_within(queries: Sequence[str | Example], tokenizer, room: int) -> tuple[list[list[int]], Fit]:
+    """Token ids of prompts for decoding, start token first, at most `room` each; and what was cut.
+
+    Args:
+        queries: prompts, or examples, which also say what of a prompt may be cut.
+    """
+    examples = [Example("", query, "") if isinstance(query, str) else query for query in queries]
+    head = special_id(tokenizer, "start") is not None
+    fitted = fit(examples, [room - head] * len(examples), tokenizer)
+    prompts = [join(ids, [], tokenizer, room, end=False) for ids in fitted.prompts]
+    return [tokens for tokens, _, _ in prompts], fitted
 
 
 def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets: str = "error") -> Encoded:
@@ -145,10 +170,12 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
     check_number("max_length", max_length, TOKENS, whole=True)
     if not examples:
         raise CatKerasError("Training data holds at least one example. Received: none")
-    prompts = tokenize(tokenizer, [e.prompt for e in examples])
     targets = tokenize(tokenizer, [e.target for e in examples])
-    sequences, n_prompt, ids, dropped, truncated = [], [], [], [], 0
-    for example, prompt, target in zip(examples, prompts, targets, strict=True):
+    specials = 1 + (special_id(tokenizer, "start") is not None)
+    fitted = fit(examples, [max_length - specials - len(target) for target in targets], tokenizer)
+    words = control_words(tokenizer)
+    sequences, n_prompt, ids, dropped, kept = [], [], [], [], []
+    for row, (example, prompt, target) in enumerate(zip(examples, fitted.prompts, targets, strict=True)):
         name = f"{example.task}/{example.id}"
         if not target:
             raise CatKerasError(f"A target has at least one token. Received: {example.target!r} in example {name}")
@@ -166,17 +193,19 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         if sequence is None:
             dropped.append(name)
             continue
-        tokens, length, was_cut = sequence
+        tokens, length, _ = sequence
         sequences.append(tokens)
         n_prompt.append(length)
-        truncated += was_cut
+        kept.append(row)
         ids.append(name)
     return Encoded(
         tokens=np.concatenate([np.asarray(s, np.int32) for s in sequences]) if sequences else np.zeros(0, np.int32),
         offsets=np.concatenate([[0], np.cumsum([len(s) for s in sequences])]).astype(np.int64),
         n_prompt=np.asarray(n_prompt, np.int32),
         ids=tuple(ids),
-        truncated=truncated,
+        truncated=int(fitted.cut[kept].sum()),
         dropped=tuple(dropped),
-        tokenizer=tokenizer_fingerprint(tokenizer),
+        tokenizer=tokenizers.fingerprint(tokenizer),
+        overlong=int(fitted.overlong[kept].sum()),
+        control_words=sum(bool(words.within(e.prompt) or words.within(e.target)) for e in examples),
     )

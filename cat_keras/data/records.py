@@ -1,5 +1,6 @@
 """The two records that all parts exchange: an `Example` goes into a model, a `Prediction` comes out."""
 
+import operator
 from dataclasses import asdict, dataclass, field
 
 from cat_keras.errors import CatKerasError
@@ -17,9 +18,14 @@ class Example:
         options: the answers a classification chooses from, in the order of the data; empty for generation.
         references: every accepted answer; `(target,)` when there is only one.
         group: a label that reports may split by (the stratum of an embedded example), or "".
+        cut: what of a prompt that is too long for a context may be cut: pairs (keep, lose) of places in the prompt. The
+            text between the two loses what is nearest to `lose`: (9, 900) is cut from its end, (900, 9) from its
+            beginning. Of several, the longest loses first. Everything else stays. Without any, the whole prompt is cut
+            from its beginning.
 
     Raises:
-        CatKerasError: a field is no text, or a text that UTF-8 cannot write (half of a surrogate pair).
+        CatKerasError: a field is no text, or a text that UTF-8 cannot write (half of a surrogate pair); parts to cut
+            reach beyond the prompt or into each other.
     """
 
     id: str
@@ -29,6 +35,7 @@ class Example:
     options: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     group: str = ""
+    cut: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self):
         try:
@@ -46,6 +53,21 @@ class Example:
             ) from error
         if not self.references:
             object.__setattr__(self, "references", (self.target,))
+        if self.cut != ():
+            object.__setattr__(self, "cut", self._checked_cut())
+
+    def _checked_cut(self) -> tuple[tuple[int, int], ...]:
+        try:
+            cut = tuple((operator.index(keep), operator.index(lose)) for keep, lose in self.cut)
+        except (TypeError, ValueError):
+            cut = ((-1, -1),)
+        places = [place for pair in sorted(map(sorted, cut)) for place in pair]
+        if places != sorted(places) or not all(0 <= place <= len(self.prompt) for place in places):
+            raise CatKerasError(
+                f"What may be cut are pairs of places in the prompt, 0 to {len(self.prompt)}, apart from each other. "
+                f"Received: {self.cut!r} in example {self.id!r} of task {self.task!r}"
+            )
+        return cut
 
     @property
     def answer(self) -> int:
@@ -53,7 +75,9 @@ class Example:
         return self.options.index(self.target) if self.target in self.options else -1
 
     def asdict(self) -> dict:
-        return asdict(self)
+        """The fields by name. `cut` is left out where it is empty, since hashes of examples are older than it is."""
+        fields = asdict(self)
+        return fields if self.cut else {name: value for name, value in fields.items() if name != "cut"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +92,8 @@ class Prediction:
         option_logprobs: log-likelihood of each option (nats), in the order of the options; empty for generation.
         n_prompt: prompt tokens read.
         n_answer: answer tokens; for classification, those of all options.
-        flops: forward floating-point operations (see `costs`).
-        seconds: this example's share, by FLOPs, of the wall time of the call that answered it.
+        flops: forward floating-point operations (see `costs`); NaN for a model whose architecture is not known.
+        seconds: this example's share, by FLOPs (else by tokens), of the wall time of the call that answered it.
 
     The last three are of generated answers, and only filled on request:
         token_entropies: entropy of the distribution of each answer token (nats).

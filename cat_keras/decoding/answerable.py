@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from cat_keras.data.encoding import tokenize
 from cat_keras.data.records import Example
-from cat_keras.modeling.models import special_id
+from cat_keras.data.tokens import tokenize
+from cat_keras.modeling.tokenizers import special_id
 
 
 def unanswerable(examples: Sequence[Example], tokenizer, max_length: int) -> list[tuple[int, str]]:

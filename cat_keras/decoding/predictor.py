@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cat_keras.data.encoding import join, prompts_within, tokenize
+from cat_keras.data.encoding import prompts_within
+from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example, Prediction
+from cat_keras.data.tokens import control_words, tokenize
 from cat_keras.decoding.answerable import option_problem
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.generation import MEASURES, Generator
@@ -24,7 +26,7 @@ class Predictor:
 
     Args:
         model: a KerasHub `CausalLM` with its preprocessor.
-        max_length: context, tokens; longer prompts lose their beginning, see `truncated`.
+        max_length: context, tokens; longer prompts lose what `Example.cut` says, or their beginning, see `truncated`.
         max_new_tokens: at most so many tokens per generated answer, the end token included.
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
@@ -32,7 +34,9 @@ class Predictor:
         beams: more than 1 for beam search, by KerasHub.
 
     Attributes:
-        truncated: prompts cut so far.
+        truncated: prompts cut so far. overlong: of these, prompts that lost more than `Example.cut` allows.
+        control_words: examples so far that hold the word of a control token, such as `<eos>`; it was read as text.
+        flops: of the model; of an architecture that `costs` does not know all NaN, and so those of its predictions.
     """
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
@@ -48,8 +52,8 @@ class Predictor:
                 f"max_length={max_length}"
             )
         self.max_length, self.max_new_tokens = max_length, max_new_tokens
-        self.flops = costs.count(model)
-        self.truncated = 0
+        self.flops = costs.count_if_known(model)
+        self.truncated = self.overlong = self.control_words = 0
         self._end = models.special_id(self.tokenizer, "end")
         self._generator, self._scorer = _engines(model, self._end, batch_size, sampler, measures, beams)
 
@@ -58,6 +62,8 @@ class Predictor:
         empty = [f"{e.task}/{e.id}" for e in examples if not e.prompt]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: an empty prompt in example {empty[0]}")
+        words = control_words(self.tokenizer)
+        self.control_words += sum(any(map(words.within, (e.prompt, *e.options))) for e in examples)
         with_options = [i for i, e in enumerate(examples) if e.options]
         without = [i for i, e in enumerate(examples) if not e.options]
         predictions: list[Prediction | None] = [None] * len(examples)
@@ -76,7 +82,7 @@ class Predictor:
         seconds = time.perf_counter() - started
         flops = [float(self.flops.classify(len(p), [len(o) for o in choices]))
                  for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
-        shares = _shares(seconds, flops)
+        shares = _shares(seconds, flops, [len(p) + sum(map(len, c)) for p, c in zip(prompts, options, strict=True)])
         return [
             _best_option(e, len(p), lp, f, s)
             for e, p, lp, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
@@ -88,31 +94,35 @@ class Predictor:
         A prompt starts with the start token and is cut to fit beside the longest option; options end with the end
         token.
         """
-        prompts, options = [], []
         tokenized_options = iter(tokenize(self.tokenizer, [o for e in examples for o in e.options]))
-        for example, prompt in zip(examples, tokenize(self.tokenizer, [e.prompt for e in examples]), strict=True):
+        head = [] if (start := models.special_id(self.tokenizer, "start")) is None else [start]
+        options, rooms = [], []
+        for example in examples:
             choices = [next(tokenized_options) for _ in example.options]
             if problem := option_problem(example, choices, self.tokenizer, self.max_length):
                 raise CatKerasError(f"{problem} in {example.task}/{example.id}")
             # The prompt is cut alike for all options of an example, or they would be scored after different contexts.
-            longest = max(choices, key=len)
-            tokens, n_prompt, was_cut = join(prompt, longest, self.tokenizer, self.max_length)
-            self.truncated += was_cut
-            prompts.append(tokens[:n_prompt])
+            rooms.append(self.max_length - len(head) - max(map(len, choices)) - 1)
             options.append([o + [self._end] for o in choices])
-        return prompts, options
+        fitted = fit(examples, rooms, self.tokenizer)
+        self._note(fitted)
+        return [head + ids for ids in fitted.prompts], options
+
+    def _note(self, fitted: Fit):
+        self.truncated += int(fitted.cut.sum())
+        self.overlong += int(fitted.overlong.sum())
 
     # -- generation ----------------------------------------------------------------------------------------------
 
     def _generate(self, examples, progress):
         room = self.max_length - self.max_new_tokens
-        prompts, cut = prompts_within([e.prompt for e in examples], self.tokenizer, room)
-        self.truncated += cut
+        prompts, fitted = prompts_within(examples, self.tokenizer, room)
+        self._note(fitted)
         started = time.perf_counter()
         answers = self._generator(prompts, self.max_new_tokens, progress)
         seconds = time.perf_counter() - started
         flops = [float(self.flops.forward(len(p), len(a.tokens))) for p, a in zip(prompts, answers, strict=True)]
-        shares = _shares(seconds, flops)
+        shares = _shares(seconds, flops, [len(p) + len(a.tokens) for p, a in zip(prompts, answers, strict=True)])
         return [
             Prediction(
                 id=e.id,
@@ -136,9 +146,10 @@ class Predictor:
         return str(self.tokenizer.detokenize(content)) if content else ""
 
 
-def _shares(seconds: float, flops: Sequence[float]) -> list[float]:
-    """The seconds of a call, divided among its answers in proportion to their FLOPs."""
-    return (seconds * np.asarray(flops) / sum(flops)).tolist()
+def _shares(seconds: float, flops: Sequence[float], tokens: Sequence[int]) -> list[float]:
+    """The seconds of a call, divided among its answers by their FLOPs, or by their tokens where those are unknown."""
+    work = np.asarray(tokens if np.isnan(flops).any() else flops, np.float64)
+    return (seconds * work / work.sum()).tolist()
 
 
 def _best_option(example, n_prompt, logprobs, flops, seconds) -> Prediction:

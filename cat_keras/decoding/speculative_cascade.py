@@ -6,6 +6,7 @@ from functools import partial
 from keras import ops
 
 from cat_keras.data.encoding import prompts_within
+from cat_keras.data.records import Example
 from cat_keras.decoding import speculative
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.sampling import GREEDY, Sampler
@@ -28,8 +29,8 @@ class SpeculativeCascade:
         alpha: trust in the small model, see `speculative.check`.
         gamma: drafts per round.
         sampler: how tokens are drawn from either model; the rule looks at the models' own distributions regardless.
-        max_length: context, tokens; longer prompts lose their beginning, see `truncated`. Models with learned positions
-            must have γ more of them, as drafts may exceed the context.
+        max_length: context, tokens; longer prompts lose what `Example.cut` says, or their beginning, see `truncated`.
+            Models with learned positions must have γ more of them, as drafts may exceed the context.
         rows: at most so many answers at a time; bounds the memory of the caches.
 
     Attributes:
@@ -50,7 +51,7 @@ class SpeculativeCascade:
         self.tokenizer = models.tokenizer_of(large)
         self.end = models.special_id(self.tokenizer, "end")
         self.truncated = 0
-        self.flops_of = costs.count(small), costs.count(large)
+        self.flops_of = costs.count_if_known(small), costs.count_if_known(large)
         self.models = small, large = CachedModel(small, tight=True), CachedModel(large, tight=True)
         # Models of one family may pad their embedding tables to different sizes.
         self._size = min(model.model.backbone.get_config()["vocabulary_size"] for model in self.models)
@@ -73,12 +74,12 @@ class SpeculativeCascade:
             )  # fmt: skip
         self.rule, self.alpha, self.judge = rule, alpha, self._judges[rule]
 
-    def generate(self, prompts: Sequence[str] | Sequence[Sequence[int]], max_new_tokens: int = 64,
+    def generate(self, prompts: Sequence[str | Example] | Sequence[Sequence[int]], max_new_tokens: int = 64,
                  progress: Callable[[int], None] | None = None) -> list[Speculated]:  # fmt: skip
         """Answers in the order of the prompts.
 
         Args:
-            prompts: texts, or token ids with whatever start token the models want.
+            prompts: texts, examples, or token ids with whatever start token the models want.
             max_new_tokens: at most so many per answer, end token included. progress: gets the answers newly finished.
 
         Raises:
@@ -95,7 +96,7 @@ class SpeculativeCascade:
 
     def _encode(self, prompts, max_new_tokens):
         """Token ids of the prompts; texts are cut to the room that the answer leaves."""
-        empty = [i for i, p in enumerate(prompts) if not len(p)]
+        empty = [i for i, p in enumerate(prompts) if not len(p.prompt if isinstance(p, Example) else p)]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: nothing in prompt {empty[0]}")
         room = self.max_length - check_number("max_new_tokens", max_new_tokens, TOKENS, whole=True)
@@ -104,10 +105,10 @@ class SpeculativeCascade:
                 f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
                 f"max_length={self.max_length}"
             )
-        if not all(isinstance(p, str) for p in prompts):
+        if not all(isinstance(p, str | Example) for p in prompts):
             return [list(map(int, p)) for p in prompts]
-        encoded, cut = prompts_within(prompts, self.tokenizer, room)
-        self.truncated += cut
+        encoded, fitted = prompts_within(prompts, self.tokenizer, room)
+        self.truncated += int(fitted.cut.sum())
         return encoded
 
     def _draft(self, last, uniforms, position, cache):

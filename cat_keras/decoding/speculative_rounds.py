@@ -20,7 +20,8 @@ class Speculated:
         large_calls: passes of the large model, one after the other; the pass over the prompt is not counted.
         drafted: tokens that the small model proposed. accepted: those of them that are in the answer.
         rejected: calls in which a draft did not stand; the drafts after it were not judged.
-        flops: forward FLOPs of both models, prompt and rejected drafts included. seconds: its share of the batches.
+        flops: forward FLOPs of both models, prompt and rejected drafts included; NaN if one is unknown. seconds: its
+            share of the batches.
     """
 
     tokens: list[int] = field(default_factory=list)

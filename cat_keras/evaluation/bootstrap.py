@@ -107,12 +107,14 @@ class AudcBootstrap:
         tasks, methods: names, in the order of the arrays.
         task_estimates: (T, M) float64, AUDC on the data itself.
         task_samples: (T, R, M) float64, AUDC of each resample.
+        examples: (T,) number of examples of each task, where it is known: p-values of very few are then not small.
     """
 
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
     task_estimates: np.ndarray
     task_samples: np.ndarray
+    examples: tuple[int, ...] | None = None
 
     def estimates(self, task: str | None = None) -> np.ndarray:
         """(M,) AUDC per method, of one task or averaged over all."""
@@ -145,7 +147,8 @@ class AudcBootstrap:
         """
         estimates, samples = self.estimates(task), self.samples(task)
         difference = self._column(samples, method) - self._column(samples, versus)
-        return significance.two_sided(difference, scale=self._column(estimates, versus))
+        examples = None if self.examples is None else int(np.sum(np.array(self.examples)[self._task(task)]))
+        return significance.two_sided(difference, self._column(estimates, versus), examples)
 
     def _column(self, values: np.ndarray, method: str) -> np.ndarray:
         return values[..., _position("method", method, self.methods)]
@@ -183,17 +186,18 @@ def bootstrap_audc(
     """
     tasks, methods = resampling.names(outcomes, rng, resamples, threads)
     streams = resampling.Streams(rng)
-    estimates, samples = [], []
+    estimates, samples, examples = [], [], []
     for task in tasks:
         by_method = resampling.paired(task, methods, outcomes[task])
         sweeps = [Sweep(method) for method in by_method]
         estimates.append([method.curve().audc for method in by_method])
+        examples.append(len(by_method[0]))
 
         def areas(weights, sweeps=sweeps):
             return np.stack([sweep.audc(weights) for sweep in sweeps], axis=1)
 
         samples.append(streams.map(task, len(by_method[0]), resamples, areas, threads))
-    return AudcBootstrap(tasks, methods, np.array(estimates), np.array(samples))
+    return AudcBootstrap(tasks, methods, np.array(estimates), np.array(samples), tuple(examples))
 
 
 def pool_seeds(result: AudcBootstrap, seeds: Mapping[str, Sequence[str]], rng: np.random.Generator) -> AudcBootstrap:
@@ -214,7 +218,8 @@ def pool_seeds(result: AudcBootstrap, seeds: Mapping[str, Sequence[str]], rng: n
     columns = seed_columns(seeds, result.methods)
     weights = draw_seeds(rng, columns.shape[1], result.task_samples.shape[1])
     samples = np.einsum("trms,rs->trm", result.task_samples[:, :, columns], weights)
-    return AudcBootstrap(result.tasks, tuple(seeds), result.task_estimates[:, columns].mean(axis=2), samples)
+    estimates = result.task_estimates[:, columns].mean(axis=2)
+    return AudcBootstrap(result.tasks, tuple(seeds), estimates, samples, result.examples)
 
 
 def seed_columns(seeds: Mapping[str, Sequence[str]], models: tuple[str, ...]) -> np.ndarray:

@@ -21,6 +21,7 @@ import numpy as np
 
 from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers
 from cat_keras.evaluation import vectors
+from cat_keras.evaluation.grid import midpoints
 from cat_keras.evaluation.tradeoff import DeferralCurve
 
 COST = f"[0, {vectors.LARGEST:g}]"
@@ -39,19 +40,30 @@ def _unique_ids(ids, n: int) -> np.ndarray:
     return ids
 
 
+def _is_unknown(values, n: int) -> bool:
+    """Whether a column of n numbers is NaN throughout."""
+    try:
+        column = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return column.shape == (n,) and bool(np.isnan(column).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Outcomes:
     """What one method's cascade did on one task: one row per example, with all that its curve is computed from.
 
     Attributes:
-        score: (n,) float64, higher = keep, see `deferral`.
+        score: (n,) float64, higher = keep, see `deferral`. Compared as they are: scores that models computed belong on
+            the grid of `evaluation.grid` first.
         quality_small, quality_large: (n,) float64, per-example quality of either model's answer.
         cost_small, cost_large: (n,) float64 ≥ 0, or one number for all: cost of running either model (FLOPs, seconds,
-            price). By default cost counts calls of the large model, so that it equals the deferral rate.
+            price). By default cost counts calls of the large model, so that it equals the deferral rate. NaN
+            throughout where it is unknown: the curve then has no cost.
         ids: (n,) str, unique; needed only where methods are compared pairwise.
 
     Raises:
-        CatKerasError: no examples, lengths that differ, NaN or infinity, a negative cost, a repeated id.
+        CatKerasError: no examples, lengths that differ, single NaNs or infinity, a negative cost, a repeated id.
     """
 
     score: np.ndarray
@@ -66,7 +78,11 @@ class Outcomes:
         for name in ("score", "quality_small", "quality_large", "cost_small", "cost_large"):
             values = getattr(self, name)
             if name.startswith("cost") and (np.isscalar(values) or getattr(values, "ndim", 1) == 0):
-                values = np.full(n, check_number(name, values, COST))
+                unknown = _is_unknown([values], 1)
+                values = np.full(n, np.nan if unknown else check_number(name, values, COST))
+            if name.startswith("cost") and _is_unknown(values, n):
+                object.__setattr__(self, name, np.full(n, np.nan))
+                continue
             column = vectors.finite(name, values, n) if name == "score" else vectors.summable(name, values, n)
             if name.startswith("cost") and column.min() < 0:
                 raise CatKerasError(f"{name} must not be negative; received {column.min()}. Check its unit and sign")
@@ -89,7 +105,7 @@ class Outcomes:
             deferral_rate=np.concatenate([[0], last + 1]) / n,
             quality=self.quality_small.mean() + sum_over_deferred(self.quality_large - self.quality_small) / n,
             cost=self.cost_small.mean() + sum_over_deferred(self.cost_large) / n,
-            threshold=np.concatenate([[-np.inf], self.score[order][last[:-1] + 1], [np.inf]]),
+            threshold=np.concatenate([[-np.inf], midpoints(self.score[order][last]), [np.inf]]),
         )
 
 

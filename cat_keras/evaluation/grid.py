@@ -31,6 +31,15 @@ def on_grid(values) -> np.ndarray:
     return np.where(np.isfinite(rounded), rounded, values) + 0.0  # adding 0 makes 0 of -0
 
 
+def as_threshold(values) -> np.ndarray:
+    """The values of the grid that thresholds stand for: the nearest, and the upper one of two equally near ones.
+
+    Scores are on the grid, so that comparing them with these says the same as comparing them with the thresholds, also
+    where a threshold is a score that was not rounded.
+    """
+    return on_grid(np.nextafter(np.asarray(values, np.float64), np.inf))
+
+
 def midpoints(levels: np.ndarray) -> np.ndarray:
     """Thresholds between neighbours of (k,) increasing distinct values of the grid: (k − 1,) float64.
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError, check_number
+from cat_keras.errors import COUNT, CatKerasError, check_number
 from cat_keras.evaluation import vectors
 
 _ROUNDING = 1e-9
 
 
-def two_sided(samples, scale: float = 1.0) -> float:
+def two_sided(samples, scale: float = 1.0, examples: int | None = None) -> float:
     """p-value of "the difference is 0" from bootstrap samples of it, dual to the percentile interval.
 
     It is `2 min(P(d ≤ 0), P(d ≥ 0))`, at most 1. Each probability is estimated as `(1 + count) / (1 + R)`, so that a
@@ -17,12 +17,17 @@ def two_sided(samples, scale: float = 1.0) -> float:
     Args:
         samples: (R,) float, a difference in each resample.
         scale: size of what was subtracted; a difference below 1e−9 of it is rounding and counts as 0.
+        examples: how many were resampled, if known. Resamples of very few are all alike and would seem certain, so no
+            p-value is below that of the sign test if all n examples agree, 2^(1−n): 1 for one example.
     """
     samples = vectors.finite("samples", samples)
     check_number("scale", scale, "(-inf, inf)")
+    if examples is not None:
+        check_number("examples", examples, COUNT, whole=True)
     rounding = _ROUNDING * abs(scale)
     below, above = np.sum(samples <= rounding), np.sum(samples >= -rounding)
-    return float(min(1.0, 2 * (1 + min(below, above)) / (1 + len(samples))))
+    least = 0.0 if examples is None else 2.0 ** (1 - min(examples, 1000))
+    return float(min(1.0, max(least, 2 * (1 + min(below, above)) / (1 + len(samples)))))
 
 
 def holm(p_values) -> np.ndarray:

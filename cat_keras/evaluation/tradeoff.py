@@ -28,6 +28,7 @@ class DeferralCurve:
         deferral_rate: (k,) float64, increasing from 0 to 1: share of the queries that the large model answers.
         quality: (k,) float64, mean quality of the answers given.
         cost: (k,) float64, mean cost per query, `C = mean(c_S) + Σ_deferred c_L / n`: the small model is always paid.
+            NaN where it is unknown, and then every number over cost is.
         threshold: (k,) float64, τ of `defer iff score < τ`; −inf and +inf at the ends, NaN where tasks were averaged.
     """
 
@@ -123,8 +124,18 @@ class DeferralCurve:
         """Cost and quality of the upper convex hull's vertices, by increasing cost; see `upper_hull`."""
         return upper_hull(self.cost, self.quality)
 
+    @property
+    def has_cost(self) -> bool:
+        """Whether the cost is known."""
+        return not np.isnan(self.cost).any()
+
     def _frontier(self):
-        """Cost and quality of the hull's vertices up to its first peak: beyond it, paying more only loses quality."""
+        """Cost and quality of the hull's vertices up to its first peak: beyond it, paying more only loses quality.
+
+        A single NaN each where the cost is unknown, which no budget covers and no quality is reached by.
+        """
+        if not self.has_cost:
+            return np.array([NAN]), np.array([NAN])
         cost, quality = self.upper_hull()
         count = int(np.argmax(quality)) + 1
         return cost[:count], quality[:count]
@@ -173,10 +184,12 @@ class DeferralCurve:
             CatKerasError: `high` is not above `low`.
         """
         costs, qualities = self._frontier()
+        if not self.has_cost:
+            return NAN
         low = self.cost.min() if low is None else check_number("low", low, "(-inf, inf)")
         high = self.cost.max() if high is None else check_number("high", high, "(-inf, inf)")
         if not high > low:
-            raise CatKerasError(f"AIQ is a mean over budgets from low to a higher high; received {low} to {high}")
+            raise CatKerasError(f"AIQ is a mean over budgets from low to a higher high; received {low:g} to {high:g}")
         if not _affords(low, costs[0]):
             return NAN
         budgets = np.unique(np.concatenate([[low, high], costs[(costs > low) & (costs < high)]]))
@@ -191,7 +204,11 @@ class DeferralCurve:
         is free.
         """
         large_cost = float(self.cost[-1] - self.cost[0])
-        return self.cost_at_quality(float(self.quality[-1])) / large_cost if large_cost else NAN
+        return (
+            self.cost_at_quality(float(self.quality[-1])) / large_cost
+            if large_cost > ROUNDING * abs(self.cost[-1])
+            else NAN
+        )
 
 
 def _affords(budget: float, cheapest: float) -> bool:

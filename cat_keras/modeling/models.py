@@ -8,7 +8,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cat_keras.errors import CatKerasError, check_number
+from cat_keras.modeling import tokenizers
+from cat_keras.modeling.tokenizers import fingerprint as tokenizer_fingerprint
+from cat_keras.modeling.tokenizers import special_id
 from cat_keras.storage import store, untrusted
+
+__all__ = [
+    "build",
+    "check_same_tokenizer",
+    "load",
+    "save",
+    "special_id",
+    "tokenizer_fingerprint",
+    "tokenizer_of",
+    "train_tokenizer",
+    "weights_fingerprint",
+]
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters: Iterable[str] = ()) -> bytes:
@@ -184,9 +199,9 @@ def tokenizer_of(model):
 def weights_fingerprint(model) -> str:
     """sha256 (hex) of a model's configuration and weights, the same on every backend."""
     settings = {
-        name: value
+        name: value if isinstance(value, int | float | str | bool) else json.dumps(value)
         for name, value in model.backbone.get_config().items()
-        if isinstance(value, int | float | str | bool) and name not in ("name", "trainable")  # frozen is the same model
+        if _is_setting(value) and name not in ("name", "trainable")  # frozen is the same model
     }
     digest = hashlib.sha256(repr(sorted(settings.items())).encode())
     for weight in model.backbone.weights:
@@ -196,28 +211,20 @@ def weights_fingerprint(model) -> str:
     return digest.hexdigest()
 
 
-def tokenizer_fingerprint(tokenizer) -> str:
-    """sha256 (hex) of the vocabulary in order and of the special tokens."""
-    pieces = tokenizer.get_vocabulary()
-    if isinstance(pieces, dict):
-        pieces = [f"{i}\t{p}" for p, i in sorted(pieces.items(), key=lambda kv: kv[1])]
-    specials = [special_id(tokenizer, kind) for kind in ("start", "end", "pad")]
-    return hashlib.sha256("\n".join([*map(str, pieces), str(specials)]).encode()).hexdigest()
-
-
-def special_id(tokenizer, kind: str) -> int | None:
-    """Id of the "start", "end" or "pad" token; None where the family has none (Qwen3 has no start token)."""
-    return getattr(tokenizer, f"{kind}_token_id", None)
+def _is_setting(value) -> bool:
+    """Whether a value of a configuration is a number or a text, or a list of them, and not a part with weights."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_setting, value))
+    return isinstance(value, int | float | str | bool)
 
 
 def check_same_tokenizer(small, large):
-    """Raises CatKerasError, naming both models, unless they map text to the same ids."""
-    small_tokenizer, large_tokenizer = tokenizer_of(small), tokenizer_of(large)
-    if tokenizer_fingerprint(small_tokenizer) != tokenizer_fingerprint(large_tokenizer):
+    """Raises CatKerasError, naming both models and what differs, unless they map text to the same ids."""
+    one, other = tokenizer_of(small), tokenizer_of(large)
+    if tokenizer_fingerprint(one) != tokenizer_fingerprint(other):
         raise CatKerasError(
             "Small and large model share one tokenizer, since the large model's bits and probabilities are per token. "
-            f"Received: {small_tokenizer.name} of {small_tokenizer.vocabulary_size()} pieces (small model "
-            f"{small.name}) and {large_tokenizer.name} of {large_tokenizer.vocabulary_size()} pieces (large model "
-            f"{large.name}). "
-            "Take two presets of one family"
+            f"Received: {one.name} of {one.vocabulary_size()} pieces (small model {small.name}) and {other.name} of "
+            f"{other.vocabulary_size()} pieces (large model {large.name}), which differ in "
+            f"{', '.join(tokenizers.differences(one, other))}. Take two presets of one family"
         )

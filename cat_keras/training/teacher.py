@@ -15,12 +15,12 @@ from keras import ops
 from cat_keras.data.encoding import Encoded
 from cat_keras.data.padding import bucket_lengths
 from cat_keras.errors import COUNT, ROWS, SEED, TEMPERATURE, CatKerasError, check_number, unknown_name
-from cat_keras.modeling import models
+from cat_keras.modeling import models, tokenizers
 from cat_keras.storage import shards, store
 from cat_keras.training import losses
 from cat_keras.training.forward import Forward, over
 
-FORMAT = 2  # version of the files of a cache
+FORMAT = 3  # of the header; 2 named a tokenizer by its vocabulary alone
 DISTRIBUTIONS = ("none", "topk", "sampled")
 
 
@@ -82,11 +82,7 @@ class TeacherCache:
         check_number("seed", seed, SEED, whole=True)
         check_number("batch_size", batch_size, ROWS, whole=True)
         check_number("shard", shard, COUNT, whole=True)
-        if models.tokenizer_fingerprint(models.tokenizer_of(model)) != data.tokenizer:
-            raise CatKerasError(
-                f"The large model reads the small model's tokens. Received: {model.name}, whose tokenizer is not the "
-                "one that encoded the data. Encode with its tokenizer, or take a model that shares it"
-            )
+        _check_tokenizer(model, data)
         header = {
             "format": FORMAT,
             "weights": models.weights_fingerprint(model),
@@ -139,12 +135,24 @@ class TeacherCache:
             loss: the objective whose columns the cache has to deliver; None asks for `teacher_right` only.
 
         Raises:
-            CatKerasError: the cache was built on other data, lacks a column, or has another temperature than the loss.
+            CatKerasError: the cache was built on other data or with another tokenizer, lacks a column, or has another
+                temperature than the loss; or it is of version 0.1, and nothing tells which tokenizer it was built with.
         """
         if self.header["data"] != data.fingerprint:
             raise CatKerasError(
                 f"A teacher cache is read with the data it was built on, data {self.header['data'][:12]}. "
                 f"Received: data {data.fingerprint[:12]}. Build the cache on this data"
+            )
+        # Data that a run's cache names vouch for the columns beside them, whose key contains both models.
+        if self.header["format"] < FORMAT and not data.named_by:
+            raise CatKerasError(
+                "A teacher cache names all of the tokenizer that it was built with. Received: one of version 0.1, "
+                "which named the vocabulary alone, while merges and scores may differ. Build the cache again"
+            )
+        if self.header["format"] >= FORMAT and self.header["tokenizer"] != data.tokenizer:
+            raise CatKerasError(
+                f"A teacher cache and its data share one tokenizer. Received: tokenizer {data.tokenizer[:12]} of the "
+                f"data, {self.header['tokenizer'][:12]} of the cache. Build the cache on this data"
             )
         self._starts = np.concatenate([[0], np.cumsum(data.n_target)])
         if loss is None:
@@ -215,6 +223,22 @@ class TeacherCache:
         if self.ids is not None:
             sizes |= {"ids": self.ids.dtype.itemsize * self.ids.shape[1], "probs": 2.0 * self.probs.shape[1]}
         return sizes
+
+
+def _check_tokenizer(model, data: Encoded):
+    """Raises CatKerasError unless a model's tokenizer is known to have made the data."""
+    tokenizer = models.tokenizer_of(model)
+    if tokenizers.fingerprint(tokenizer) == data.tokenizer:
+        return
+    if tokenizers.vocabulary_fingerprint(tokenizer) == data.tokenizer:
+        raise CatKerasError(
+            f"The large model reads the small model's tokens. Received: {model.name}, and data of version 0.1, which "
+            "named a tokenizer by its vocabulary alone, while merges and scores may differ. Encode the data again"
+        )
+    raise CatKerasError(
+        f"The large model reads the small model's tokens. Received: {model.name}, whose tokenizer is not the one that "
+        "encoded the data. Encode with its tokenizer, or take a model that shares it"
+    )
 
 
 class _ShardWriter:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from benchmarks.report.numbers import averages
+from benchmarks.report.numbers import averages, costs
 from benchmarks.report.numbers.cells import RANDOM, Cell
 from benchmarks.running import illustrate
 from cat_keras.evaluation.curves import DeferralCurve
@@ -127,9 +127,15 @@ def curves(source: Source) -> tuple[DeferralCurve, DeferralCurve, float, float]:
 
 def _trade_off(panel: Axes, by_rule: DeferralCurve, at_random: DeferralCurve, quality: float, cost: float):
     """Quality by cost, with the points that a reader can take away."""
-    panel.plot(100 * at_random.cost / cost, 100 * at_random.quality, color=style.GREY, linestyle="--", linewidth=0.9)
-    panel.plot(100 * by_rule.cost / cost, 100 * by_rule.quality, color="black")
-    points = [(0, INKS["small"]), *((share, "black") for share in SHARES)]
+    panel.plot(
+        100 * costs.share(at_random.cost, cost),
+        100 * at_random.quality,
+        color=style.GREY,
+        linestyle="--",
+        linewidth=0.9,
+    )
+    panel.plot(100 * costs.share(by_rule.cost, cost), 100 * by_rule.quality, color="black")
+    points = [(0, INKS["small"]), *((part, "black") for part in SHARES)]
     points = [(share, _at(by_rule, share, cost), color) for share, color in points]
     for _, (x, y), color in (*points, (1, (100, 100 * quality), INKS["large"])):
         panel.plot([x], [y], "o", markersize=6, markerfacecolor=color, markeredgecolor="black", markeredgewidth=0.7)
@@ -139,7 +145,7 @@ def _trade_off(panel: Axes, by_rule: DeferralCurve, at_random: DeferralCurve, qu
         words = f"{100 * share:.0f} % deferred:\n{y:.0f} % right,\n{x:.0f} % of the cost"
         _label(panel, (x, y), words, (-5, 0), ha="right", va="bottom")
     _label(panel, (100, 100 * quality), f"large model alone:\n{100 * quality:.0f} % right", (0, 6), ha="center")
-    x = 100 * at_random.cost[-1] / cost / 2
+    x = 100 * costs.share(at_random.cost[-1], cost) / 2
     _label(panel, (x, 100 * at_random.quality_at(0.5)), "deferring at random", (10, -4), va="top", color=style.GREY)
     panel.set(xlabel="cost: FLOPs per query, % of the large model alone", ylabel="right answers (%)")
     panel.set_xlim(-13, 122)
@@ -149,7 +155,8 @@ def _trade_off(panel: Axes, by_rule: DeferralCurve, at_random: DeferralCurve, qu
 
 def _at(curve: DeferralCurve, share: float, cost: float) -> tuple[float, float]:
     """Cost in percent of the large model's and quality × 100 with a share of the queries deferred."""
-    return 100 * np.interp(share, curve.deferral_rate, curve.cost) / cost, 100 * float(curve.quality_at(share))
+    paid = np.interp(share, curve.deferral_rate, curve.cost)
+    return 100 * costs.share(paid, cost), 100 * float(curve.quality_at(share))
 
 
 def _label(panel: Axes, point, words: str, offset, **text):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from benchmarks.report.numbers import costs
 from benchmarks.report.plots import chance
 from cat_keras.evaluation.bands import GRID
 from paper_figs import style
@@ -28,7 +29,8 @@ def draw(source: Source):
             mean, look = part.row(method).curve, look | {"markersize": 3}
             if mean is None or method not in bands[scope]:
                 continue
-            cost, band = 100 * np.interp(GRID, mean.deferral_rate, mean.cost) / part.large_cost, bands[scope][method]
+            cost = 100 * costs.share(np.interp(GRID, mean.deferral_rate, mean.cost), part.large_cost)
+            band = bands[scope][method]
             unsure = chance.hollow(levels[scope], band)
             chance.curve(left, cost, 100 * band.estimate, look, unsure, label=method)
             if method in gains[scope]:
@@ -42,8 +44,8 @@ def draw(source: Source):
         count = len(part.run.covered)
         left.set_title(f"{title} ({count} {'task' if count == 1 else 'tasks'})", loc="left")
         left.set_ylabel("quality (× 100)")
-        right.set_ylabel("Δ to xent (× 100)")
-    axes[-1, 0].set_xlabel("FLOPs per query, % of the large model alone")
+        right.set_ylabel(f"Δ to {numbers.baseline} (× 100)")
+    axes[-1, 0].set_xlabel(f"{costs.base(source.run).label}, % of the large model alone")
     axes[-1, 1].set_xlabel("queries deferred (%)")
     style.legend(figure, axes[0, 0], 4, chance.key() if shaded else ([], []))
     return figure
@@ -51,6 +53,8 @@ def draw(source: Source):
 
 def _let_far_method_leave(panel, gains):
     """Lets a method that is far off leave the panel, which then says how far, so that the others can be told apart."""
+    if not gains:
+        return
     reach = {method: np.abs(band.estimate).max() for method, band in gains.items()}
     near, far = sorted(reach, key=reach.get)[:-1], max(reach, key=reach.get)
     if near and reach[far] > FAR * reach[near[-1]]:
@@ -63,10 +67,10 @@ def _let_far_method_leave(panel, gains):
 
 def _references(panel, part):
     """Deferring the baseline's queries at random, and the large model alone."""
-    random = next((row.curve for row in part.references if row.name.endswith("random")), None)
-    if random:
-        x = 100 * random.cost / part.large_cost
-        panel.plot(x, 100 * random.quality, color=style.GREY, linestyle="--", linewidth=0.9, label="xent, random")
+    row = next((row for row in part.references if row.name.endswith("random")), None)
+    if row and (random := row.curve):
+        x = 100 * costs.share(random.cost, part.large_cost)
+        panel.plot(x, 100 * random.quality, color=style.GREY, linestyle="--", linewidth=0.9, label=row.name)
     star = {"marker": "*", "markersize": 8, "markeredgecolor": "black", "markerfacecolor": "none", "linestyle": ""}
     panel.plot([100], [100 * part.large_quality], label="large alone", **star)
 

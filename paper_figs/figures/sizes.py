@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 
+from benchmarks.report.numbers import costs
 from paper_figs import style
 from paper_figs.figure import Figure
 from paper_figs.source import Source
@@ -15,14 +16,14 @@ SHIFT = 1.015  # a factor, so that intervals of several methods stand beside eac
 def pick(sources):
     """Runs that differ in their models, one of each size; methods and seeds may be others."""
     alike = families(sources, ignoring=(*NAMES, "seeds", *SIZES), aside=True)
-    of_each_size = [_one_of_each_size(family) for family in alike]
+    of_each_size = [_one_of_each_size(s for s in family if _ratio(s) > 0) for family in alike]  # of known costs
     return [group for group in of_each_size if len(group) > 2]
 
 
 def _one_of_each_size(family: Iterable[Source]) -> tuple[Source, ...]:
     first: dict[str, Source] = {}
     for source in family:
-        first.setdefault(json.dumps([source.settings[key] for key in SIZES], sort_keys=True), source)
+        first.setdefault(json.dumps([source.settings.get(key) for key in SIZES], sort_keys=True), source)
     return tuple(first.values())
 
 
@@ -30,7 +31,7 @@ def draw(*sources: Source):
     figure, axes = style.canvas(1, 2, width=style.PAGE, height=2.6)
     methods = tuple(m for m in sources[0].run.methods if all(m in source.run.methods for source in sources))
     for i, (method, look) in enumerate(style.looks(methods).items()):
-        complete = sorted((_ratio(s), s) for s in sources if s.numbers.row(method).curve)
+        complete = sorted(((_ratio(s), s) for s in sources if s.numbers.row(method).curve), key=lambda pair: pair[0])
         x = [ratio for ratio, _ in complete]
         rows = [source.numbers.row(method) for _, source in complete]
         axes[0, 0].plot(x, [100 * row.audc.mean for row in rows], label=method, **look)
@@ -54,7 +55,7 @@ def draw(*sources: Source):
 def _ratio(source: Source) -> float:
     """Mean FLOPs per query of the small model in percent of the large model's."""
     numbers = source.numbers
-    return 100 * numbers.row(numbers.baseline).curve.cost[0] / numbers.large_cost
+    return 100 * costs.share(numbers.row(numbers.baseline).curve.cost[0], numbers.large_cost)
 
 
 FIGURE = Figure(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from benchmarks.report.numbers import costs
 from benchmarks.report.reading.load import Run
 from cat_keras.cascades import deferral
 from cat_keras.errors import CatKerasError
@@ -60,8 +61,8 @@ def queries(run: Run, method: str, seeds, rows: Mapping[str, np.ndarray], cost: 
 def _outcomes(run, method, seed, name, rows, cost):
     small, large = run.small[method, seed, name], run.large[name]
     score, quality = deferral.get(run.rule)(small), (small["quality"], large["quality"])
-    costs = (small["flops"], large["flops"]) if cost == "flops" else (np.zeros(len(score)), _passes(large))
-    return Outcomes(score[rows], *(column[rows] for column in (*quality, *costs)))
+    paid = (small["flops"], large["flops"]) if cost == "flops" else (np.zeros(len(score)), _passes(large))
+    return Outcomes(score[rows], *(column[rows] for column in (*quality, *paid)))
 
 
 def _passes(answers) -> np.ndarray:
@@ -82,13 +83,18 @@ def draw(source: Source):
         for panel, cost in zip(line, COSTS, strict=True):
             large_cost = np.mean([cost_of_large[cost](run.large[name])[rows[name]].mean() for name in rows])
             curve = queries(run, method, seeds, rows, cost)
-            panel.plot(100 * curve.cost / large_cost, 100 * curve.quality, color="black", label=f"queries, {run.rule}")
-            _marks(panel, 100 * marks[cost] / large_cost, marks)
+            panel.plot(
+                100 * costs.share(curve.cost, large_cost),
+                100 * curve.quality,
+                color="black",
+                label=f"queries, {run.rule}",
+            )
+            _marks(panel, 100 * costs.share(marks[cost], large_cost), marks)
             panel.plot([100], [100 * large_quality], "k*", markersize=8, markerfacecolor="none", label="large alone")
             panel.set_xlim(left=0)
             if cost == "large_calls":  # here is room to show the marks again, at a scale that tells rules apart
                 inset = panel.inset_axes([0.5, 0.1, 0.48, 0.48])
-                _marks(inset, 100 * marks[cost] / large_cost, marks)
+                _marks(inset, 100 * costs.share(marks[cost], large_cost), marks)
                 inset.margins(0.08)
         line[0].set_title(f"small model after {method}", loc="left")
         line[0].set_ylabel("quality (× 100)")

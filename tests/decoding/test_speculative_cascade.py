@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from cat_keras.data.encoding import tokenize
+from cat_keras.data.records import Example
 from cat_keras.decoding import cache, speculative
 from cat_keras.decoding.sampling import Sampler
 from cat_keras.decoding.speculative_cascade import SpeculativeCascade
@@ -218,6 +219,16 @@ def test_a_long_prompt_loses_its_beginning_and_is_counted(lossless, prompts, mon
     before = lossless.truncated
     answers = lossless.generate([prompts[0] * 3, prompts[-1]], 2)
     assert lossless.truncated >= before + 1 and answers[0].n_prompt == 14
+
+
+def test_an_example_says_what_of_its_prompt_may_be_cut(lossless, prompts, monkeypatch):
+    monkeypatch.setattr(lossless, "max_length", 16)
+    whole = prompts[0] * 3
+    example = Example("a", whole, "t", cut=((0, len(whole)),))
+    by_text, by_example = (lossless._encode([query], 2)[0] for query in (whole, example))
+    assert len(by_text) == 14 >= len(by_example)
+    assert whole.startswith(lossless.tokenizer.detokenize(by_example[1:]))
+    assert whole.endswith(lossless.tokenizer.detokenize(by_text[1:]))
 
 
 def test_progress_counts_every_answer(lossless, ids):

@@ -45,7 +45,7 @@ def random_outcomes(rng, n=50, levels=10):
 
 def test_curve_by_hand():
     curve = deferral_curve(**HAND)
-    np.testing.assert_array_equal(curve.threshold, [-np.inf, -2, -1, np.inf])
+    np.testing.assert_array_equal(curve.threshold, [-np.inf, -2.5, -1.5, np.inf])
     np.testing.assert_array_equal(curve.deferral_rate, [0, 0.25, 0.75, 1])
     np.testing.assert_array_equal(curve.quality, [0.5, 0.75, 0.75, 0.75])
     np.testing.assert_array_equal(curve.cost, [2, 4.5, 17, 27])
@@ -65,7 +65,9 @@ def test_areas_by_hand():
 
 def test_an_empty_answer_is_a_point_like_any_other():
     curve = deferral_curve([NO_ANSWER, -1.0, np.finfo(float).max], [0, 1, 1], [1, 1, 1])
-    np.testing.assert_array_equal(curve.threshold, [-np.inf, -1, np.finfo(float).max, np.inf])
+    np.testing.assert_array_equal(
+        curve.threshold, [-np.inf, np.finfo(float).min / 2 - 0.5, np.finfo(float).max / 2 - 0.5, np.inf]
+    )
     assert curve.quality_at(1 / 3) == 1
 
 

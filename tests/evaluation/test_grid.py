@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cat_keras.evaluation.grid import BITS, midpoints, on_grid
+from cat_keras.evaluation.grid import BITS, as_threshold, midpoints, on_grid
 
 STEP = 2.0**-BITS
 
@@ -42,6 +42,19 @@ def test_noise_of_float32_seldom_leaves_a_step():
     scores = -rng.exponential(1.0, 20_000)
     noisy = scores * (1 + rng.normal(0, 1e-7, scores.shape))
     assert (on_grid(scores) != on_grid(noisy)).mean() < 0.02
+
+
+def test_a_threshold_is_the_value_it_is_nearest_to():
+    step = 2 * STEP  # between 1 and 2
+    assert as_threshold([1.0, 1 + 0.4 * step, 1 + 0.5 * step, 1 - 0.4 * STEP]).tolist() == [1.0, 1.0, 1 + step, 1.0]
+    assert as_threshold([np.inf]).tolist() == [np.inf] and as_threshold(-np.inf) <= np.finfo(float).min
+
+
+@given(st.lists(st.floats(-9, 9), min_size=2, max_size=20, unique=True))
+def test_a_threshold_between_two_scores_separates_them(scores):
+    scores = np.unique(on_grid(scores))
+    for place, threshold in enumerate(midpoints(scores)):
+        assert (scores < as_threshold(threshold)).sum() == place + 1
 
 
 def test_thresholds_lie_between():

@@ -48,7 +48,7 @@ def test_importing_loads_no_library():
 
 
 def test_every_metric_is_covered_here():
-    assert set(ALL) == set(metrics._METRICS)
+    assert set(ALL) | {"given"} == set(metrics._METRICS)  # which judges nothing: answers come with their quality
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -178,6 +178,7 @@ def test_one_answer_per_example(name):
         metric.corpus([], [])
 
 
+@pytest.mark.filterwarnings("ignore:The official numbers of metric")  # some texts are Chinese
 @pytest.mark.parametrize("name", ALL)
 @PATIENT
 @given(answers=st.lists(st.tuples(WORDS, WORDS.filter(str.strip), WORDS), min_size=1, max_size=6))

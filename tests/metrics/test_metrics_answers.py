@@ -61,13 +61,19 @@ def test_squad_unanswerable():
     assert squad.corpus(["", "x"], [nothing, nothing]) == {"f1": 50.0, "exact_match": 50.0}
     # Empty truths beside others are left out, so that keeping silent on an answerable question is wrong.
     assert squad.per_example("", example("Paris", "the")) == 0
-    assert squad.per_example("", example("the", "a")) == 1
+    # Nothing of "the" is left once normalised. Officially silence is then right, and its quality is 0 all the same.
+    assert squad.corpus([""], [example("the", "a")]) == {"f1": 100, "exact_match": 100}
+    assert [squad.per_example(text, example("the", "a")) for text in ("", "The ", "a", "an", "?")] == [0, 1, 1, 0, 0]
+    assert squad.corpus(["the"], [example("Paris", "the")]) == {"f1": 0, "exact_match": 0}
+    assert squad.per_example("the", example("Paris", "the")) == 1
 
 
 def test_squad_word_for_no_answer():
     squad = metrics.get("squad", no_answer="Unanswerable.")
     nothing, paris = example("unanswerable"), example("Paris")
-    assert [squad.per_example(text, nothing) for text in ("Unanswerable", "", "Paris")] == [1, 1, 0]
+    # Officially, silence says "unanswerable" too; an answer that curves count as right must say it.
+    assert [squad.per_example(text, nothing) for text in ("Unanswerable", "", "?", "Paris")] == [1, 0, 0, 0]
+    assert squad.corpus([""], [nothing]) == {"f1": 100, "exact_match": 100}
     assert squad.per_example("unanswerable", paris) == squad.per_example("", paris) == 0
     # Without the word, "unanswerable question" would share one of two words.
     assert squad.per_example("unanswerable question", nothing) == 0

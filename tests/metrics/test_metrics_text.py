@@ -1,6 +1,8 @@
 """Metrics of translations and summaries, against values worked out by hand and the libraries' own outputs."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks import metrics
 from benchmarks.metrics import translation
@@ -59,6 +61,7 @@ def test_sacrebleu_sees_references_of_varying_number():
     assert "nrefs:var" in metric.signature(EXAMPLES)
 
 
+@pytest.mark.filterwarnings("ignore:The official numbers of metric")
 @pytest.mark.parametrize("tokenize", ["13a", "zh", "intl", "char"])
 def test_sacrebleu_tokenizes(tokenize):
     import sacrebleu
@@ -156,3 +159,60 @@ def test_rouge_score_agrees():
         found = rouge.corpus(texts, judged)
         assert found == {kind: 100 * sum(score[kind].fmeasure for score in scores) / 4 for kind in kinds}
         assert rouge.per_example(texts[0], judged[0]) == scores[0]["rougeLsum"].fmeasure
+
+
+HIGHLIGHTS = "Cat missing for years is found .\nA chip led staff to its owner ."
+
+
+def test_rouge_lsum_compares_the_lines_of_the_data():
+    from rouge_score.rouge_scorer import RougeScorer
+
+    from benchmarks.tasks import task
+
+    rouge = metrics.get("rouge")
+    judged = task.get("cnn_dailymail").example({"article": "A story.", "highlights": HIGHLIGHTS}, "0")
+    assert judged.target == "Cat missing for years is found.\nA chip led staff to its owner."
+    other_order = "A chip led staff to its owner. Cat missing for years is found."
+    assert rouge.corpus([other_order], [judged])["rougeLsum"] == pytest.approx(100)
+    assert rouge.per_example(other_order, judged) == 1
+    # As rouge-score has it for lines, also where no full stop ends them.
+    official = RougeScorer(["rougeLsum"], use_stemmer=False)
+    bare = example("cat missing for years\nchip led staff to owner\nnobody knows")
+    for text in ("chip led staff. cat missing", "chip led. nobody. cat cat", "years for missing cat"):
+        lines = text.replace(". ", ".\n")
+        expected = official.score(bare.target, lines)["rougeLsum"].fmeasure
+        assert rouge.per_example(text, bare) == rouge.per_example(lines, bare) == pytest.approx(expected)
+
+
+def test_sentences_of_rouge():
+    from benchmarks.metrics.summaries import sentences
+
+    text = "Mr. Smith met the U.S. envoy at 5 p.m. on Jan. 3. Who won? He paid $4.50! J. R. Hall saw it. ok"
+    assert sentences(text) == [
+        "Mr. Smith met the U.S. envoy at 5 p.m. on Jan. 3.", "Who won?", "He paid $4.50!", "J. R. Hall saw it.", "ok"
+    ]  # fmt: skip
+    assert sentences("我们去公园。天气很好！") == ["我们去公园。", "天气很好！"]
+    assert sentences(" \n ") == []
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from("the cat sat. He ran! yes , 5 p.m. Mr. Smith 日本。 é".split()), min_size=1, max_size=20),
+    st.data(),
+)
+def test_line_breaks_of_an_answer_do_not_change_its_rouge(words, data):
+    rouge, judged = metrics.get("rouge"), example("The cat ran. He sat!\nMr. Smith sat, yes", "He sat at 5 p.m. Yes")
+    marks = st.sampled_from((" ", "\n", "\n\n", "\r\n", "  ", "\t"))
+    broken = "".join(word + data.draw(marks) for word in words)
+    assert rouge.statistics([broken], [judged]) == rouge.statistics([" ".join(words)], [judged])
+    assert rouge.per_example(broken, judged) == rouge.per_example(" ".join(words), judged)
+    # Nor do they where the answer has the words of a reference that ends its sentences elsewhere.
+    same = example(data.draw(st.sampled_from((" ", "\n"))).join(words))
+    if judged_words(same.target):
+        assert rouge.statistics([broken], [same])[0][2] == 1
+
+
+def judged_words(text):
+    from benchmarks.metrics.summaries import official_words
+
+    return official_words(text)

@@ -176,6 +176,14 @@ def test_rows_that_are_not_here_are_taken_at_the_limits(tmp_path):
     assert np.isfinite(sum(s.flops for s in found.stages()))
 
 
+def test_a_split_that_is_not_here_is_taken_at_the_limits_beside_one_that_is(tmp_path):
+    folder = tmp_path / "glue/sst2"
+    folder.mkdir(parents=True)
+    (folder / "validation.jsonl").write_text('{"sentence": "good", "label": 1}\n')  # where its test rows come from
+    todo = plan.make(profile.read("nano", changes={"data.tasks": ["sst2"]}), tmp_path, assume=True)
+    assert todo.train.assumed == ["sst2"] and todo.test.assumed == [] and len(todo.test) == 1
+
+
 def test_hardware_is_a_row_of_the_table_or_this_machine():
     assert hardware.get("h100").rate > hardware.get("cpu2").rate
     assert hardware.get("v5e-8").devices == 8

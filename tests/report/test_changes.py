@@ -64,16 +64,16 @@ def test_targets_that_are_not_reached():
     found = differences(sampled([0.3, 0.4, 0.5, 0.55, 0.58]), base)
     assert math.isnan(found["cost"][0]) and found["quality_same_cost"][0] == pytest.approx(-0.1)
     low = np.linspace(-0.2, 0.2, 1000)
-    assert _interval(0.0, low, np.inf) == (0.0, *np.quantile(low, (0.025, 0.975)), pytest.approx(1), 0)
+    assert _interval(0.0, low, np.inf, 99) == (0.0, *np.quantile(low, (0.025, 0.975)), pytest.approx(1), 0)
     some = np.append(low, [np.nan] * 10)
-    assert _interval(0.0, some, np.inf)[2] < 0.2 and _interval(0.0, some, np.inf)[4] == 10
+    assert _interval(0.0, some, np.inf, 99)[2] < 0.2 and _interval(0.0, some, np.inf, 99)[4] == 10
     many = np.append(low, [np.nan] * 100)
-    estimate, bottom, top, p, unreached = _interval(0.1, many, np.inf)
+    estimate, bottom, top, p, unreached = _interval(0.1, many, np.inf, 99)
     assert (estimate, top, unreached) == (0.1, np.inf, 100) and -0.2 < bottom < -0.1 and p < 1
-    assert _interval(0.1, many, -np.inf)[1] == -np.inf
-    assert _interval(0.1, many, np.nan)[1:3] == _interval(0.1, low, np.nan)[1:3]
-    assert _interval(math.nan, np.full(5, np.nan), np.inf)[1:] == (np.inf, np.inf, pytest.approx(1 / 3), 5)
-    assert all(map(math.isnan, _interval(math.nan, np.full(5, np.nan), math.nan)[:4]))
+    assert _interval(0.1, many, -np.inf, 99)[1] == -np.inf
+    assert _interval(0.1, many, np.nan, 99)[1:3] == _interval(0.1, low, np.nan, 99)[1:3]
+    assert _interval(math.nan, np.full(5, np.nan), np.inf, 99)[1:] == (np.inf, np.inf, pytest.approx(1 / 3), 5)
+    assert all(map(math.isnan, _interval(math.nan, np.full(5, np.nan), math.nan, 99)[:4]))
 
 
 @pytest.mark.parametrize("k", [2, 3, 10, 60])

@@ -81,16 +81,17 @@ def test_all_bad_rows_are_named_before_anything_is_trained(mine, tmp_path):
     """Those that cannot be rendered, of all splits at once; and then those that the tokenizer shows to be bad."""
     folder = data(tmp_path, BAD, {5: {"question": None}, 7: {"label": -1}})
     said, error = run(tmp_path, folder)
-    assert isinstance(error, BadInput) and error.count == 3 and "data.bad_rows=leave out" in str(error)
-    for place in ("train.jsonl:6: ", "train.jsonl:8: ", "test.jsonl:7: "):
-        assert place in said and place in str(error)
+    assert isinstance(error, BadInput) and error.count == 5 and "data.bad_rows=leave out" in str(error)
+    for place in ("train.jsonl:6: ", "train.jsonl:8: ", "test.jsonl:2: ", "test.jsonl:4: ", "test.jsonl:7: "):
+        assert place in said
+    assert "train.jsonl:6: " in str(error)
     assert "\n" not in str(error) and "--skip mine" in str(error)
     shutil.rmtree(folder)
 
-    said, error = run(tmp_path, data(tmp_path, {k: v for k, v in BAD.items() if k != 6}))
-    assert isinstance(error, BadInput) and error.count == 3, said
-    for place, problem in (("2", "Options differ"), ("4", "not empty"), ("5", "fits the context")):
-        assert any(f"test.jsonl:{place}: " in line and problem in line for line in said.splitlines())
+    said, error = run(tmp_path, data(tmp_path, {1: BAD[4], 4: BAD[4]}))
+    assert isinstance(error, BadInput) and error.count == 2, said
+    for place in ("2", "5"):
+        assert any(f"test.jsonl:{place}: An option fits the context" in line for line in said.splitlines())
     assert not trained(tmp_path)
     assert "test.jsonl:2" in (tmp_path / "runs" / "tiny" / "log.txt").read_text()
 

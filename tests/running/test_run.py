@@ -24,7 +24,7 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_predictions_tables_plots_and_a_manifest(finished):
     folder, output, _ = finished
     results = folder / "runs" / "tiny"
-    assert output.strip().splitlines()[-1].startswith(f"Everything is in {results}")
+    assert output.strip().splitlines()[-1].startswith(f"The report: {results}/report.html")
     for name in ("table.md", "table.csv", "quality_cost.png", "quality_cost.svg", "examples.parquet"):
         assert (results / name).stat().st_size > 0
     manifest = json.loads((results / "manifest.json").read_text())

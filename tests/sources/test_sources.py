@@ -95,7 +95,7 @@ def test_a_line_separator_inside_a_string_ends_no_line(data):
     write(data / "toys/colour", "validation", [{"text": "one\u2028two", "label": 1}])
     path = data / "toys/colour/validation.jsonl"
     path.write_text(json.dumps({"text": "one\u2028two", "label": 1}, ensure_ascii=False) + "\n\n", encoding="utf-8")
-    (example,) = load(toy(), "test", data)
+    (example,) = load(toy(text="verbatim"), "test", data)
     assert example.prompt == "one\u2028two\nColour:\n" and example.target == "blue"
 
 
@@ -317,6 +317,8 @@ def test_generated_rows_come_from_nowhere_else():
 def test_available_names_the_sources_that_have_the_data(data, monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert loading.available(toy(), data) == ["local"] and loading.available(toy()) == []
+    (data / "toys/colour/validation.jsonl").unlink()  # the test split
+    assert loading.available(toy(), data) == [] and loading.available(toy(), data, "train") == ["local"]
     assert loading.available(task.get("wmt22_ende"), data) == ["samples"]
     (tmp_path / "tensorflow_datasets/glue/sst2/2.0.0").mkdir(parents=True)
     (tmp_path / "tensorflow_datasets/glue/sst2/2.0.0/dataset_info.json").write_text("{}")

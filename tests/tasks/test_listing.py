@@ -1,6 +1,7 @@
 """What `list` says of the registry: the names that select tasks, whole declarations, and rows counted unread."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from benchmarks.tasks import counting, listing, loading, sample_rows, task
 from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError
 
+DATA = os.environ.get("CAT_KERAS_DATA")
 # Figure 3 of FLAN's paper (arXiv 2109.01652) under the names of its code; there `misc` is six clusters.
 FLAN = (
     *("entailment", "common_sense", "sentiment", "paraphrase", "open_domain_qa", "structure_to_text"),
@@ -103,8 +105,58 @@ def test_training_pairs_of_all_corpora_are_counted(tmp_path):
     for corpus, pair, n in (("one", "en-de", 300), ("two", "de-en", 200)):
         folder = tmp_path / "parallel" / corpus / pair
         folder.mkdir(parents=True)
-        (folder / "train.jsonl").write_text('{"en": "a", "de": "b"}\n' * n)
+        rows = [json.dumps({"en": f"{corpus} {i}", "de": f"{i} {corpus}"}) for i in range(n)]
+        (folder / "train.jsonl").write_text("\n".join([*rows, rows[0]]))  # a repeated sentence is no further pair
     assert counting.count(task.get("wmt22_ende"), "local", tmp_path) == {"train": 300, "validation": 200}
+
+
+def test_rows_that_are_no_examples_are_not_counted(data):
+    declared = toy(keep=lambda row: row["label"] == 1, splits={"train": "train", "test": "validation"})
+    path = data / "toys/colour/train.jsonl"
+    path.write_text(path.read_text() + "\n\n  \n")
+    expected = {split: len(loading.load(declared, split, data)) for split in declared.splits}
+    assert counting.count(declared, "local", data) == expected == {"train": 50, "test": 5}
+    assert "50 / – / 5" in listing.text(listing.entries([declared], data))
+
+
+def test_rows_of_one_input_are_counted_once_outside_training(data):
+    declared = toy(kind="generation", options=(), target="text", pooled=True, templates=("{label}\nColour:\n",))
+    expected = {split: len(loading.load(declared, split, data)) for split in declared.splits}
+    assert counting.count(declared, "local", data) == expected == {"train": 80, "validation": 2, "test": 2}
+
+
+def test_tfds_counts_only_what_it_notes(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    noted = tmp_path / "tensorflow_datasets/toys/colour/1.0.0/dataset_info.json"
+    noted.parent.mkdir(parents=True)
+    noted.write_text(json.dumps({"splits": [{"name": "train", "shardLengths": ["60"]}]}))
+    assert counting.count(toy(), "tfds") == {"train": 40, "validation": 20}
+    assert counting.count(toy(keep=lambda row: True), "tfds") == {}
+
+
+def test_a_task_whose_test_split_is_missing_shows_its_other_rows(data):
+    (data / "toys/colour/validation.jsonl").unlink()
+    (entry,) = listing.entries([toy()], data)
+    assert entry.rows == {"local": {"train": 80, "validation": 20}}
+    assert "80 / 20 / –" in listing.text([entry]) and listing.here([entry], real=True) == [entry]
+
+
+def test_a_split_that_cannot_be_read_is_not_counted(data):
+    (data / "toys/colour/validation.jsonl").write_text("no JSON\n")
+    assert counting.count(toy(keep=lambda row: True), "local", data) == {"train": 80, "validation": 20}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA, reason="CAT_KERAS_DATA names no folder with real data")
+@pytest.mark.parametrize("name", [name for name in task.names() if "embedded" not in name])
+def test_as_many_real_rows_as_are_loaded(name):
+    declared = task.get(name)
+    for split, number in counting.count(declared, "local", DATA).items():
+        if number:
+            assert len(loading.load(declared, split, DATA)) == number
+        else:
+            with pytest.raises(CatKerasError, match="is empty"):
+                loading.load(declared, split, DATA)
 
 
 def test_a_record_is_the_whole_declaration():

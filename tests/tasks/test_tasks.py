@@ -432,3 +432,105 @@ def test_every_real_row_renders(name):
         if name in ROWS and declared.options:
             assert {example.target for example in examples} == set(declared.options)
     assert sum(map(len, ids.values())) == len(set().union(*ids.values()))
+
+
+# -- options, references, parts to cut -------------------------------------------------------------------------------
+
+
+def own(**changes):
+    declaration = {
+        **{"name": "own", "suites": (), "cluster": "own", "kind": "classification", "metric": "accuracy"},
+        **{"source": Dataset("own/rows", "1.0.0"), "splits": {"train": "train", "test": "test"}},
+        **{"templates": ("{text}\nColour:\n",), "target": "label", "options": ("red", "blue")},
+    }
+    return Task(**declaration | changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "row"),
+    [
+        ((" red", "blue\n"), {"label": 1}),
+        ("choices", {"label": 1, "choices": [" red", "blue\n"]}),
+        ("choices", {"label": "blue", "choices": [" red", "blue\n"]}),
+        ("choices", {"label": " blue ", "choices": ["red", "blue"]}),
+        (lambda row: (row["one"], row["two"]), {"label": "blue\n", "one": " red", "two": "blue\n"}),
+    ],
+)
+def test_options_and_targets_lose_their_blanks_alike(options, row):
+    example = own(options=options).example(row | {"text": "x"}, "id")
+    assert (example.options, example.target, example.answer) == (("red", "blue"), "blue", 1)
+
+
+@pytest.mark.parametrize("choices", [["red", "red "], ["red", ""], ["red", "\u200b "]])
+def test_options_that_are_the_same_without_blanks_are_an_error_of_the_row(choices):
+    declared = own(options="choices")
+    with pytest.raises(CatKerasError, match=r"Options of a row of task own differ and are not empty; received.*row"):
+        declared.example({"text": "x", "label": 0, "choices": choices}, "id")
+    with pytest.raises(CatKerasError, match=r"Options of task own differ.*Correct its declaration"):
+        own(options=tuple(text.replace("\u200b", "") for text in choices))
+
+
+def test_targets_and_references_of_a_generation_lose_their_blanks():
+    declared = own(kind="generation", options=(), target="answer", references="all", metric="exact_match")
+    example = declared.example({"text": " x ", "answer": " one\n", "all": [" one\n", " ", "uno "]}, "id")
+    assert (example.prompt, example.target, example.references) == ("x\nColour:\n", "one", ("one", "uno"))
+
+
+def test_what_may_be_cut_is_a_field_and_a_side():
+    declared = own(templates=("Read {text} now, {name}:\n", "{name}: {text}{text}\n"), cut={"text": "end"})
+    row = {"text": " abc ", "name": "Ann", "label": 0}
+    assert declared.example(row, "id").cut == ((5, 8),)
+    assert declared.example(row, "id", 1).cut == ((5, 8), (8, 11))
+    assert own(cut={"text": "start"}).example({"text": "abc", "label": 0}, "id").cut == ((3, 0),)
+    assert own().example({"text": "abc", "label": 0}, "id").cut == ()
+    with pytest.raises(CatKerasError, match="Unknown field to cut of task own: 'txt'; did you mean text"):
+        own(cut={"txt": "end"})
+    with pytest.raises(CatKerasError, match=r"cut is start or end for each field to cut; received \{'text': 'left'\}"):
+        own(cut={"text": "left"})
+    with pytest.raises(CatKerasError, match="Unknown text of task own: 'htlm'; did you mean html"):
+        own(text="htlm")
+
+
+def test_identities_of_tasks_without_the_new_attributes_are_as_before():
+    assert not {"cut", "text", "pooled"} & own().identity().keys()
+    changed = own(cut={"text": "end"}, text="html", pooled=True).identity()
+    assert (changed["cut"], changed["text"], changed["pooled"]) == ({"text": "end"}, "html", True)
+
+
+# -- rows of one input -----------------------------------------------------------------------------------------------
+
+
+def meal(name, target):
+    return {"meaning_representation": f"name[{name}], eatType[pub]", "target": target, "references": [target]}
+
+
+def test_outside_training_an_input_is_one_example_with_all_its_references(tmp_path):
+    rows = [meal("A", "one"), meal("B", "two"), meal("A", "three"), meal("A", "one"), meal("C", "four")]
+    for split in ("train", "validation"):
+        path = tmp_path / f"gem/e2e_nlg/{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in (rows * 50 if split == "train" else rows)))
+    declared = task.get("e2e_nlg")
+    examples = load(declared, "test", tmp_path)
+    assert [(e.id, e.target, e.references) for e in examples] == [
+        ("validation-0", "one", ("one", "three")),
+        ("validation-1", "two", ("two",)),
+        ("validation-4", "four", ("four",)),
+    ]
+    assert len(load(declared, "validation", tmp_path)) == 3
+    assert len(load(declared, "train", tmp_path)) == 50  # each row is an example; 200 of the 250 are for validation
+    assert len(load(declared, "test", tmp_path, limit=2)) == 2
+    mixed = load(declared, "test", tmp_path, template="mixture")
+    assert [e.references for e in mixed] == [e.references for e in examples]
+
+
+def test_a_broken_row_of_an_input_is_named(tmp_path):
+    path = tmp_path / "gem/e2e_nlg/validation.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in [meal("A", "one"), meal("A", "")]))
+    with pytest.raises(CatKerasError, match=r"validation\.jsonl:2: A target of task e2e_nlg must not be empty"):
+        load(task.get("e2e_nlg"), "test", tmp_path)
+
+
+def test_data_to_text_is_pooled():
+    assert all(t.pooled for t in task.select("structure_to_text") if "embedded" not in t.suites)

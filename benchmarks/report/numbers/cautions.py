@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from benchmarks.report.numbers import few
 from benchmarks.report.numbers.summary import Summary
 
 FEW_LIVE = 0.5  # share of live target tokens below which a method is warned of
@@ -13,9 +14,12 @@ SAME_WORK, SAME_TIME = 1.05, 1.5
 
 def sentences(summary: Summary) -> list[str]:
     """The warnings, one sentence each, the most serious first; empty when there is nothing to warn of."""
+    imported = summary.run.manifest["imported"].get("warnings") or [] if summary.run.imported else []
     return [
+        *imported,
         *_holes(summary),
         *_overlap(summary),
+        *few.sentences(summary.run),
         *_weak_teacher(summary),
         *_dropped_tokens(summary),
         *_clock(summary),
@@ -85,7 +89,9 @@ def _clock(summary: Summary) -> Iterator[str]:
 def _cut_examples(summary: Summary) -> Iterator[str]:
     manifest = summary.run.manifest
     encoded = manifest.get("encoded") or {}
-    counts = {name.replace("_", " "): encoded.get(name, 0) for name in ("prompts_cut", "targets_too_long")}
+    counts = {
+        name.replace("_", " "): encoded.get(name, 0) for name in ("prompts_cut", "prompts_overlong", "targets_too_long")
+    }
     counts |= dict(_counts(manifest.get("truncated")))
     text = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     if text:

@@ -17,6 +17,7 @@ from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.confidence import auroc
 from cat_keras.evaluation.curves import DeferralCurve, Outcomes
+from cat_keras.evaluation.grid import on_grid
 
 RANDOM, ORACLE = "random", "oracle"
 
@@ -44,7 +45,7 @@ class Cell:
         return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
 
     def score(self, rule: str) -> np.ndarray:
-        """Scores of the answers, (n,), computed once per rule; a learned rule is cross-fitted on the task itself."""
+        """Scores of the answers as they are compared, (n,); a learned rule is cross-fitted on the task itself."""
         if rule not in self._scores:
             self._scores[rule] = self._apply(deferral.get(rule))
         return self._scores[rule]
@@ -56,14 +57,14 @@ class Cell:
             members = [self.small, *(self.run.small[self.method, seed, self.task] for seed in others)]
             columns["ensemble_confidences"] = deferral.confidences(members)
         if not rule.needs_fit:
-            return rule(ChainMap(columns, self.small))
+            return rule.compared(ChainMap(columns, self.small))
         if rule.target == "diff-prob":
             places = self.run.answers[self.task]
             columns["probability_small"] = reference_probability(self.small, places)
             columns["probability_large"] = reference_probability(self.large, places)
         columns["unit"] = self.run.units[self.task]
         rule = replace(rule, bar=self.run.bars[self.task])
-        return cross_fitted(rule, ChainMap(columns, self.small), by="unit")
+        return on_grid(cross_fitted(rule, ChainMap(columns, self.small), by="unit"))
 
     def curve(self, rule: str) -> DeferralCurve:
         """The exact trade-off of deferring by `rule`, computed once per rule."""
@@ -108,6 +109,8 @@ class Cell:
 
 def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
     """The official corpus numbers of answers to a task, the answers in the order of its examples."""
+    if run.imported:
+        return _metric(name).combine(answers["quality"].tolist())
     if run.has_text:
         return _metric(name).corpus(list(answers["text"]), _examples(run, name))
     try:
@@ -128,6 +131,8 @@ def signature(run: Run, name: str) -> str:
 
 def statistics(run: Run, name: str, answers: Columns) -> list[tuple[float, ...]]:
     """What is kept of answers instead of their texts; see `metrics.Metric.statistics`."""
+    if run.imported:
+        return [(quality,) for quality in answers["quality"].tolist()]
     return _metric(name).statistics(list(answers["text"]), _examples(run, name))
 
 

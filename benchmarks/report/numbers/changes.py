@@ -83,6 +83,18 @@ def differences(curves: Sampled, base: Sampled) -> dict[str, np.ndarray]:
 UNREACHED = {"cost": np.inf, "quality_same_cost": -np.inf, "quality_half_cost": -np.inf}
 
 
+def without_price(base: Sampled) -> set[str]:
+    """Measures that have no meaning: all over cost where FLOPs are not known, and shares of a cost that is 0.
+
+    Args:
+        base: the baseline's own curve. A target that it reaches, as it does, has a price if its costs have.
+    """
+    if np.isnan(base.cost).any():
+        return set(UNREACHED)
+    paid = base.cost_at_quality(base.at(base.quality, 0.5))
+    return set() if paid[0] > 0 else {"cost", "quality_half_cost"}
+
+
 class Changes:
     """The changes of a run's methods, computed on first use.
 
@@ -131,7 +143,8 @@ class Changes:
         """s_d with which a method would halve the baseline's cost, and would gain the headline's points at its cost.
 
         Its answers stay as they are, and its curve moves towards that of the per-example oracle. Infinite where even
-        the oracle is not enough, the method's own s_d where nothing is missing; NaN without a complete seed.
+        the oracle is not enough, the method's own s_d where nothing is missing; NaN without a complete seed, or where
+        there is no price to compare.
         """
         scope = self.scopes[0]
         seeds = self._shared_seeds(method, scope)
@@ -141,8 +154,10 @@ class Changes:
         oracle = averages.pooled(averages.curves(self.summary.cells, method, seeds, scope.tasks, ORACLE))
         moved = _towards(curves, Sampled.one(oracle))
         gains = differences(moved, base)
-        reached = (gains["quality_half_cost"] >= 0, gains["quality_same_cost"] >= POINTS)
-        return tuple(float(moved.s_d[steps.argmax()]) if steps.any() else np.inf for steps in reached)
+        reached = {"quality_half_cost": gains["quality_half_cost"] >= 0}
+        reached |= {"quality_same_cost": gains["quality_same_cost"] >= POINTS}
+        s_d = {name: float(moved.s_d[steps.argmax()]) if steps.any() else np.inf for name, steps in reached.items()}
+        return tuple((s_d | dict.fromkeys(s_d.keys() & without_price(base), NAN)).values())
 
     def records(self) -> list[Record]:
         """The rows of `changes.csv`: quality in [0, 1], cost as a share of the baseline's."""
@@ -171,11 +186,15 @@ class Changes:
         self, method: str, seeds: tuple[int, ...], scope: Scope, curves: Sampled, base: Sampled
     ) -> Iterator[Change]:
         baseline = self.summary.baseline
-        estimates = differences(self._exact(method, seeds, scope), self._exact(baseline, seeds, scope))
+        exact_base = self._exact(baseline, seeds, scope)
+        estimates, meaningless = differences(self._exact(method, seeds, scope), exact_base), without_price(exact_base)
         yield from self._audc(method, baseline, scope)
         for measure, sample in differences(curves, base).items():
             if method != baseline or measure == "quality_half_cost":
-                numbers = _interval(float(estimates[measure][0]), sample, UNREACHED.get(measure, NAN))
+                examples = sum(len(self.summary.run.examples[name]) for name in scope.tasks)
+                numbers = _interval(float(estimates[measure][0]), sample, UNREACHED.get(measure, NAN), examples)
+                if measure in meaningless:
+                    numbers = (NAN, NAN, NAN, NAN)
                 yield Change(method, baseline, scope.name, len(scope.tasks), len(seeds), measure, *numbers)
 
     def _audc(self, method: str, versus: str, scope: Scope) -> Iterator[Change]:
@@ -199,11 +218,14 @@ class Changes:
         return resampled(self.summary.run, self.summary.cells, method, seeds, tasks)
 
 
-def _interval(estimate: float, sample: np.ndarray, unreached: float) -> tuple[float, float, float, float, int]:
+def _interval(
+    estimate: float, sample: np.ndarray, unreached: float, examples: int
+) -> tuple[float, float, float, float, int]:
     """The last fields of a `Change`, up to `unreached`, from the differences in all resamples.
 
     Args:
         sample: (R,) differences, NaN where undefined. unreached: what these count as; if it is NaN, they are left out.
+        examples: how many were resampled.
     """
     undefined = np.isnan(sample)
     sample = sample[~undefined] if np.isnan(unreached) else np.where(undefined, unreached, sample)
@@ -212,7 +234,7 @@ def _interval(estimate: float, sample: np.ndarray, unreached: float) -> tuple[fl
     with np.errstate(invalid="ignore"):
         ends = np.quantile(sample, (0.025, 0.975))
     low, high = (float(unreached if np.isnan(end) else end) for end in ends)  # NaN: between two infinite values
-    p_value = significance.two_sided(np.clip(sample, -1e9, 1e9))
+    p_value = significance.two_sided(np.clip(sample, -1e9, 1e9), examples=examples)
     return estimate, low, high, p_value, int(undefined.sum())
 
 

@@ -1,4 +1,7 @@
-"""What an answer costs, in each of three kinds: FLOPs, measured seconds, and a price that the user gave."""
+"""What an answer costs, in each of its kinds: FLOPs, measured seconds, and a price that the user gave.
+
+Where the FLOPs of a model are not known, the calls of the large model stand in their place.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,6 +28,7 @@ FLOPS = Kind(
     "flops", "FLOPs per query", ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP"))
 )
 SECONDS = Kind("seconds", "seconds per query, measured", ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")))
+CALLS = Kind("calls", "calls of the large model per query", ((1.0, ""),))
 PRICE = Kind("price", "price of a million queries", ((1.0, ""),))
 
 Price = tuple[float, float]  # of a million tokens read and of a million written, in any one currency
@@ -70,10 +74,21 @@ def _price(text: str) -> Price:
     return numbers[0], numbers[-1]
 
 
+def share(value, whole: float):
+    """`value / whole` of a number or an array; NaN where the whole is 0 or not known, and nothing is a share of it."""
+    return value / whole if whole > 0 else value * float("nan")
+
+
+def share_text(value: float, whole: float) -> str:
+    """` (34%)` behind a cost; "" where it is no share of the whole."""
+    part = share(value, whole)
+    return "" if np.isnan(part) else f" ({part:.0%})"
+
+
 def known(run: Run, prices: Prices | None = None) -> list[Kind]:
     """The kinds of cost that are known of every answer of the run."""
     every_cell = [*run.small.values(), *run.large.values()]
-    kinds = [FLOPS]
+    kinds = [CALLS] if any(np.isnan(cell["flops"]).any() for cell in every_cell) else [base(run)]
     if every_cell and all(_is_measured(cell["seconds"]) for cell in every_cell):
         kinds.append(SECONDS)
     if prices and every_cell and all("n_prompt" in cell and "n_answer" in cell for cell in every_cell):
@@ -81,19 +96,30 @@ def known(run: Run, prices: Prices | None = None) -> list[Kind]:
     return kinds
 
 
+def base(run: Run) -> Kind:
+    """The kind of cost of the main table: FLOPs, or what imported answers cost."""
+    if not run.imported:
+        return FLOPS
+    cost = run.manifest["imported"]["cost"]
+    prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ")) if cost["unit"] not in ("", "calls") else ((1.0, ""),)
+    return Kind(FLOPS.name, cost["label"], tuple((size, prefix + cost["unit"]) for size, prefix in prefixes))
+
+
 def _is_measured(seconds: np.ndarray) -> bool:
     return bool(np.isfinite(seconds).all() and seconds.any())
 
 
-def column(answers: Columns, kind: Kind, price: Price | None = None) -> np.ndarray:
+def column(model: str, answers: Columns, kind: Kind, price: Price | None = None) -> np.ndarray:
     """(n,) float64: what each answer of one model costs, in units of `kind`.
 
     Args:
-        answers: columns of one model's predictions on a task, see `Run`. price: of that model's tokens.
+        model: "small" or "large". answers: columns of its predictions on a task, see `Run`. price: of its tokens.
 
     The price of an answer is that of all tokens read and written for it, in a classification those of every option.
     """
-    if kind is not PRICE:
+    if kind is CALLS:
+        return np.full(len(answers["quality"]), float(model == "large"))
+    if kind.name != PRICE.name:
         return answers[kind.name].astype(np.float64)
     # The price of a token is per million tokens, the price of an answer per million queries: the millions cancel.
     return answers["n_prompt"].astype(np.float64) * price[0] + answers["n_answer"].astype(np.float64) * price[1]

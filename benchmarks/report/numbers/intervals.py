@@ -66,7 +66,8 @@ class Intervals:
             bootstrap = self._of_task(name)
             places = [bootstrap.methods.index(model) for model in models]
             columns.append((bootstrap.task_estimates[0, places], bootstrap.task_samples[0][:, places]))
-        joined = AudcBootstrap(tuple(sorted(tasks)), models, *map(np.array, zip(*columns, strict=True)))
+        examples = tuple(self._of_task(name).examples[0] for name in sorted(tasks))
+        joined = AudcBootstrap(tuple(sorted(tasks)), models, *map(np.array, zip(*columns, strict=True)), examples)
         return pool_seeds(joined, names, np.random.default_rng(DRAWS))
 
     def _of_task(self, name: str) -> AudcBootstrap:

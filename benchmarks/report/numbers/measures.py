@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from cat_keras.cascades import deferral
 from cat_keras.evaluation import confidence
 from cat_keras.evaluation.tradeoff import DeferralCurve
 
@@ -67,4 +68,4 @@ def _probability(score: np.ndarray, rule: str) -> np.ndarray | None:
     """The score as a probability, of rules whose score is one or the logarithm of one; None for all others."""
     if rule.startswith("chow-"):
         return np.minimum(np.exp(score), 1)  # rounding may lift a log-probability above 0 by its last digit
-    return score if rule == "max-probability" else None
+    return score if rule == "max-probability" or rule in deferral.GIVEN else None

@@ -1,7 +1,7 @@
 """Deferral rules compared on the same predictions: areas, costs and AUROCs, with paired intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from benchmarks.report.numbers.outcome import outcome
 from benchmarks.report.reading.load import Key, Run
 from cat_keras.cascades import deferral
 from cat_keras.cascades.deferral.learned import PROBABILITIES, QUALITIES
+from cat_keras.data.ragged import Ragged
 from cat_keras.evaluation import significance
 from cat_keras.evaluation.bootstrap import AudcBootstrap, Interval, pool_seeds
 
@@ -75,7 +76,8 @@ class Kind:
 
 def names(run: Run) -> list[str]:
     """Every rule that a report tries: those registered, the learned ones, the run's own; the two bounds come last."""
-    every = dict.fromkeys([*deferral.RULES, *LEARNED, run.rule])
+    given = [name for name, rule in deferral.GIVEN.items() if set(rule.needs) <= _columns(run, run.covered)]
+    every = dict.fromkeys([*deferral.RULES, *LEARNED, *given, run.rule])
     return [*(name for name in every if name not in BOUNDS), *BOUNDS]
 
 
@@ -98,12 +100,22 @@ def _columns(run: Run, tasks: Sequence[str]) -> set[str]:
     """Names of the columns that rules can read of the answers to all these tasks."""
     cells = [cell for (_, _, name), cell in run.small.items() if name in tasks]
     columns = {*QUALITIES, *(cells[0] if cells else ())}
+    if run.imported:  # all its models have all columns; one that says nothing of an answer is empty there
+        columns = {name for name in columns if name in QUALITIES or all(_is_filled(cell[name]) for cell in cells)}
     keys = [(method, seed, name) for method in run.methods for seed in run.seeds for name in tasks]
-    if len(run.seeds) > 1 and all(key in run.small for key in keys):
+    scored = not run.imported or {"token_logprobs", "option_logprobs"} & columns
+    if scored and len(run.seeds) > 1 and all(key in run.small for key in keys):
         columns |= {ENSEMBLE}
     if all(name in run.answers for name in tasks):
         columns |= set(PROBABILITIES)
     return columns if set(tasks) <= set(run.choice_tasks()) else columns - {"option_logprobs"}
+
+
+def _is_filled(column: Sequence) -> bool:
+    """Whether a column of imported answers says something of every answer: a finite number, or a list of some."""
+    if isinstance(column, Ragged):
+        return bool(column.lengths.all())
+    return column.dtype == object or bool(np.isfinite(column).all())
 
 
 def by_kind(run: Run, cells: Mapping[Key, Cell], baseline: str) -> dict[str, Kind]:
@@ -161,7 +173,8 @@ def _standings(
     models = {rule: [(rule, method, seed) for seed in seeds] for rule in rules}
     pooled = {metric: _pooled(ranked, tasks, models, metric) for metric in METRICS}
     rivals = [rule for rule in rules if rule not in (*BOUNDS, run.rule)]
-    p_values = significance.holm([pooled["audc"].p_value(rule, run.rule) for rule in rivals]) if rivals else []
+    areas = replace(pooled["audc"], examples=(sum(len(run.examples[name]) for name in tasks),))
+    p_values = significance.holm([areas.p_value(rule, run.rule) for rule in rivals]) if rivals else []
     p_holm = dict(zip(rivals, map(float, p_values), strict=True))
     standings = {}
     for rule in rules:

@@ -96,7 +96,7 @@ class Curves:
         Args:
             column: `"quality"` in [0, 1] or the name of a kind of cost. rule: by default that of the run.
         """
-        kind = costs.FLOPS.name if column == "quality" else column
+        kind = costs.FLOPS.name if column == "quality" else column  # the quality is that over any cost
         rows = []
         for seed in self.seeds(method, scope):
             for name in scope.tasks:
@@ -118,7 +118,7 @@ class Curves:
         """(n,) float64: `"quality"`, or a kind of cost, of the answers of `"small"` or `"large"`."""
         if column == "quality":
             return answers["quality"]
-        return costs.column(answers, self.kinds[column], getattr(self.prices, model, None))
+        return costs.column(model, answers, self.kinds[column], getattr(self.prices, model, None))
 
     def _cell(self, method: str, seed: int, name: str, kind: str, rule: str) -> DeferralCurve:
         cell, rule = self.summary.cells[method, seed, name], rule or self.run.rule

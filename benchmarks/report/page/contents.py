@@ -1,17 +1,26 @@
 """The report of one run from the first number to the last file; the place to see what a report consists of."""
 
+from dataclasses import replace
 from functools import cached_property
 
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training
+from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training, verdict
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
 from benchmarks.report.plots import drawing
 from benchmarks.report.reading.load import Run
-from benchmarks.report.tables import breakdown_tables, change_tables, grid_table, main_tables, render, rule_tables
+from benchmarks.report.tables import (
+    breakdown_tables,
+    change_tables,
+    grid_table,
+    main_tables,
+    render,
+    rule_tables,
+    wording,
+)
 
 
 class Contents:
@@ -40,7 +49,7 @@ class Contents:
     @cached_property
     def main(self) -> render.Table:
         """The table of all methods, with which a report begins."""
-        return main_tables.main_table(self.numbers, detail=True)
+        return self._worded(main_tables.main_table(self.numbers, detail=True))
 
     @cached_property
     def further(self) -> list[render.Table]:
@@ -55,7 +64,10 @@ class Contents:
             *rule_tables.every_table(numbers),
             main_tables.strata_table(numbers),
         ]
-        return [table for table in tables if table]
+        return [self._worded(table) for table in tables if table]
+
+    def _worded(self, table: render.Table) -> render.Table:
+        return wording.table(table) if self.run.imported else table
 
     # The forms.
 
@@ -70,13 +82,16 @@ class Contents:
             plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
             plots["report.html"] = self.page()
         return {
-            "table.csv": render.csv_bytes(main_tables.main_records(numbers)),
-            "tasks.csv": render.csv_bytes(self.rows),
-            "changes.csv": render.csv_bytes(self.changes.records()),
-            "rules.csv": render.csv_bytes(rule_tables.rule_records(numbers)),
+            "table.csv": self._csv(main_tables.main_records(numbers)),
+            "tasks.csv": self._csv(self.rows),
+            "changes.csv": self._csv(self.changes.records()),
+            "rules.csv": self._csv(rule_tables.rule_records(numbers)),
             **plots,
             "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
+
+    def _csv(self, records) -> bytes:
+        return render.csv_bytes([wording.record(each) for each in records] if self.run.imported else records)
 
     def _markdown(self, images: list[str]) -> bytes:
         parts = [f"# Report of the run {self.run.manifest['profile']}", ""]
@@ -97,10 +112,11 @@ class Contents:
         return {
             "name": self.run.manifest["profile"],
             "facts": self._facts(),
+            "trained": not self.run.imported,
             "warnings": self.warnings,
             "main": self.main,
             "tables": self.further,
-            "data": charts,
+            "data": wording.charts(charts) if self.run.imported else charts,
         }
 
     def _facts(self) -> list[str]:
@@ -111,23 +127,27 @@ class Contents:
         facts += [_count(len(run.seeds), "seed"), f"deferral by {run.rule}"]
         if manifest.get("hardware"):
             facts.append(manifest["hardware"])
+        facts = list(map(wording.text, facts)) if run.imported else facts
         packages = manifest.get("packages") or {}
         return facts + [f"{name} {version}" for name, version in sorted(packages.items())]
 
-    def print(self, console: Console):
-        """Prints the short form: the most important tables, then the warnings."""
-        numbers = self.numbers
-        tables = [
-            main_tables.main_table(numbers, detail=False),
-            main_tables.task_table(numbers, self.rows),
-            rule_tables.rules_table(numbers),
-            rule_tables.winners_table(numbers),
-            main_tables.strata_table(numbers),
-        ]
-        for table in filter(None, tables):
+    def print(self, console: Console, verbose: bool = False):
+        """Prints the short form, one screen: the main table, what it says in sentences, and the gravest warning.
+
+        Args:
+            verbose: all tables with their notes, and all warnings.
+        """
+        main = self._worded(main_tables.main_table(self.numbers, detail=False))
+        screen = replace(main, notes=()).fitted(console.width)[:1]  # what does not fit beside it is in the report
+        for table in [main, *self.further] if verbose else screen:
             render.print_table(table, console)
-        for line in self.warnings:
+        for line in verdict.sentences(self.changes):
+            console.print(Text(line))
+        warnings = self.warnings if verbose else self.warnings[:1]
+        for line in warnings:
             console.print(Text(f"Warning: {line}", "yellow"))
+        if rest := len(self.warnings) - len(warnings):
+            console.print(Text(f"{_count(rest, 'more warning')} in the report.", "yellow"))
 
 
 def _count(number: int, noun: str) -> str:

@@ -50,7 +50,7 @@ def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Sco
             figures["differences"] = differences(summary, curves, scopes)
         if len(scopes) > 1:
             figures["groups"] = panels(summary, curves, scopes, "by suite and cluster", bands=True)
-        other_costs = [kind for kind in curves.kinds.values() if kind is not costs.FLOPS]
+        other_costs = list(curves.kinds.values())[1:]  # the first is beside the deferral rate
         if other_costs and tasks:
             figures["costs"] = by_cost(summary, curves, scopes[0], other_costs)
         if training:
@@ -118,11 +118,12 @@ def _legend(figure: Figure, drawings: Sequence[_Drawing]):
 
 def quality_cost(summary: Summary, curves: Curves, scope: Scope) -> Figure:
     """Left the whole picture with its bounds, right the methods alone, close enough to tell them apart."""
-    run, (size, unit) = summary.run, costs.FLOPS.unit(summary.large_cost)
+    run, kind = summary.run, next(iter(curves.kinds.values()))
+    size, unit = kind.unit(curves.large(scope, kind.name))
     figure = Figure(figsize=(10.5, 4.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     appearance = looks(run.methods)
-    drawings = (_Drawing(curves, scope, left), _Drawing(curves, scope, right, costs.FLOPS.name, size))
+    drawings = (_Drawing(curves, scope, left), _Drawing(curves, scope, right, kind.name, size))
     for drawing in drawings:
         for name in run.methods:
             drawing.method(name, appearance[name], with_band=True)
@@ -133,7 +134,7 @@ def quality_cost(summary: Summary, curves: Curves, scope: Scope) -> Figure:
     if run.bayes is not None:
         left.axhline(100 * run.bayes, color=GREY, linestyle="-.", linewidth=1, label="Bayes-optimal")
     left.set(title="Quality by share deferred", xlabel=RATE_LABEL, ylabel=f"{QUALITY_LABEL}, {_average(scope)}")
-    right.set(title="Quality by cost (closer)", xlabel=f"FLOPs per query ({unit})")
+    right.set(title="Quality by cost (closer)", xlabel=f"{kind.label} ({unit})" if unit else kind.label)
     left.set_xlim(-2, 102)
     right.set_xlim(left=0)
     for drawing in drawings:

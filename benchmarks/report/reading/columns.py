@@ -14,6 +14,7 @@ from benchmarks.report.reading import schema
 from cat_keras.data.ragged import Ragged
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
+from cat_keras.evaluation.grid import on_grid
 
 BATCH = 1024  # examples that are Python objects at a time
 # Wide columns in memory at a time, of all runs together. Six are enough for the two runs that are being compared.
@@ -38,7 +39,8 @@ class File:
 class Columns(Mapping):
     """One model's answers to one task, by column. A column is converted whenever it is read, and is not kept.
 
-    Columns of numbers are (n,) arrays, log-probabilities a `Ragged`, `statistics` (n, k) float64; all others are (n,)
+    Columns of numbers are (n,) arrays, log-probabilities a `Ragged` on the grid of `evaluation.grid` (what is kept of a
+    run is on it, and gives the same report as the run itself), `statistics` (n, k) float64; all others are (n,)
     arrays of objects.
 
     Args:
@@ -81,7 +83,7 @@ def _to_numpy(column: pyarrow.Array, matrix: bool):
             raise CatKerasError(
                 "The statistics of a task's answers are equally many; received others. Keep the run again"
             )
-        return values.reshape(len(column), -1) if matrix else Ragged(values, offsets - offsets[0])
+        return values.reshape(len(column), -1) if matrix else Ragged(on_grid(values), offsets - offsets[0])
     if pyarrow.types.is_dictionary(column.type):  # one object per distinct text, not per row
         return column.dictionary.to_numpy(zero_copy_only=False)[column.indices.to_numpy()]
     return column.to_numpy(zero_copy_only=False)

@@ -27,7 +27,9 @@ EXAMPLE, EXAMPLE_TEXT, EXAMPLE_KEPT = (
     ("prompt", "target", "options", "references"),
     ("n_options",),
 )
-EXAMPLE_ANSWER = ("answer",)  # place of the target among the options, −1 for none; early kept results lack it
+# Columns that a file may lack. answer: place of the target among the options, −1 for none; early kept results lack it.
+# cut: only where a prompt says what of it may be cut.
+EXAMPLE_OPTIONAL = ("answer", "cut")
 TEXT, KEPT = ("text",), ("statistics",)  # columns of the predictions in a full folder, and in a kept one
 
 
@@ -71,7 +73,7 @@ def check_checksum(path: Path, content: pyarrow.NativeFile, facts: Mapping):
 def examples(path: Path, content: pyarrow.NativeFile, tasks: Sequence[str], kept: bool) -> dict[str, Examples]:
     """Examples of every task, in the order of the file."""
     table = columns.read(
-        path, content, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_ANSWER
+        path, content, (*EXAMPLE, *(EXAMPLE_KEPT if kept else EXAMPLE_TEXT)), REMEDY, optional=EXAMPLE_OPTIONAL
     )
     code, names = columns.codes(columns.dictionary_encoded(table, ["task"])["task"])
     by_task = {}
@@ -96,7 +98,7 @@ def predictions(
         path: of the file. content: of it. by_task: task → its examples. kept: whether the folder holds kept results.
     """
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
-    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=COUNTS, later=file.wide)
+    table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=(*COUNTS, *schema.GIVEN), later=file.wide)
     table = columns.dictionary_encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
     small, large = {}, {}
@@ -152,6 +154,8 @@ def _in_order(path: Path, label: str, rows: np.ndarray, table: pyarrow.Table, ex
 def _check_numbers(path: Path, name: str, cell: Columns):
     for column, high in (("quality", 1), ("flops", np.inf)):
         values = cell[column]
+        if column == "flops" and np.isnan(values).all():
+            continue  # of an architecture that is not known
         bad = np.flatnonzero(~((values >= 0) & (values <= high) & np.isfinite(values)))
         if len(bad):
             raise CatKerasError(

@@ -58,6 +58,12 @@ class Run:
         return "kept" not in self.manifest
 
     @property
+    def imported(self) -> bool:
+        """Whether models answered elsewhere (`benchmarks.importing`): then nothing was trained, and cost has a unit of
+        its own."""
+        return "imported" in self.manifest
+
+    @property
     def rule(self) -> str:
         """The deferral rule of the main table."""
         return self.manifest["rule"]
@@ -223,6 +229,6 @@ def _first_difference(run: Run, model: str, other: Run, other_model: str) -> str
         one, two = run.cell(model, name), other.cell(other_model, name)
         if one is None or two is None:
             continue
-        if not all(np.array_equal(one[column], two[column]) for column in ("quality", "flops")):
+        if not all(np.array_equal(one[column], two[column], equal_nan=True) for column in ("quality", "flops")):
             return name
     return None

@@ -84,6 +84,23 @@ class Kept(Part):
     packages: dict[str, str] = {}
 
 
+class Cost(Part):
+    """What the cost of imported answers is counted in. label: on axes. unit: its name, which may be ""."""
+
+    label: str
+    unit: str
+
+
+class Imported(Part):
+    """What `import` noted. models: method → the model's name where it came from. warnings: sentences, gravest first."""
+
+    scheme: int = 1
+    large: str
+    models: dict[str, str]
+    cost: Cost
+    warnings: list[str] = []
+
+
 class Manifest(Part):
     """`manifest.json`. A key with a default may be missing; one that may also be null was written so by older code."""
 
@@ -107,6 +124,7 @@ class Manifest(Part):
     task_identities: dict[str, dict] | None = None
     files: dict[str, str] | None = None  # name → sha256
     kept: Kept = Field(default=None)  # only of kept results
+    imported: Imported = Field(default=None)  # only of imported answers
 
     @model_validator(mode="after")
     def _kept_results_name_every_task(self):
@@ -141,6 +159,7 @@ def _list_of(inner: Callable[[pyarrow.DataType], bool]) -> Callable[[pyarrow.Dat
 
 
 COUNTS = ("n_prompt", "n_answer", "n_options")
+GIVEN = ("confidence", "stated_confidence", "p_true", "agreement")  # what imported answers may say of themselves
 # Limit of the options of one question and the tokens of one text. A file that claims more options would fill the memory
 # with empty ones, see `columns.Examples`.
 LARGEST_COUNT = 10**6
@@ -151,7 +170,9 @@ COLUMNS = {
         ("seed", "n_prompt", "n_answer", "n_options", "answer", "step"), (types.is_integer, "whole numbers")
     ),
     **dict.fromkeys(("flops", "seconds", "quality", "loss", "live"), (_number, "numbers")),
+    **dict.fromkeys(GIVEN, (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
+    "cut": (_list_of(_list_of(types.is_integer)), "lists of pairs of whole numbers"),
     **dict.fromkeys(("token_logprobs", "option_logprobs", "statistics"), (_list_of(_number), "lists of numbers")),
 }
 

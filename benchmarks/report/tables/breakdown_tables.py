@@ -114,7 +114,7 @@ def mass_table(summary: Summary) -> Table | None:
 
 def trade_off_table(summary: Summary) -> Table | None:
     """The same curves by the metrics of other papers."""
-    (low, high), (size, unit) = summary.cost_range, costs.FLOPS.unit(summary.large_cost)
+    (low, high), (size, unit) = summary.cost_range, costs.base(summary.run).unit(summary.large_cost)
     notes = (
         "relative AUDC: gain over deferring at random. AIQ (RouterBench): mean quality of the upper hull over "
         f"{number(low / size)} to {number(high / size)} {unit} per query. APGR, CPT(x) (RouteLLM): share of the gap "
@@ -196,7 +196,7 @@ def _cost_text(curves: Curves, scope: Scope, kind: str, value: float) -> str:
         return number(math.nan)
     whole = curves.large(scope, kind)
     size, unit = curves.kinds[kind].unit(whole)
-    return f"{value / size:.4g} {unit} ({value / whole:.0%})".replace("  ", " ")
+    return f"{value / size:.4g} {unit}".strip() + costs.share_text(value, whole)
 
 
 def ablation_table(summary: Summary) -> Table | None:

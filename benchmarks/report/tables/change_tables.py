@@ -15,7 +15,9 @@ BEYOND = "> 1"  # an s_d that not even the oracle has
 
 def every_table(changes: Changes) -> list[Table]:
     """The tables of this module that the run has numbers for."""
-    tables = [same_point_table(changes), changes_table(changes), others_table(changes), headline_table(changes)]
+    tables = [same_point_table(changes), changes_table(changes), others_table(changes)]
+    if not changes.summary.run.imported:  # whose models the paper says nothing of
+        tables.append(headline_table(changes))
     return [table for table in tables if table]
 
 

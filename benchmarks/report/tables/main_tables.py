@@ -2,7 +2,7 @@
 
 import math
 
-from benchmarks.report.numbers.costs import FLOPS
+from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.per_task import Record, headline
 from benchmarks.report.numbers.summary import RATES, RESAMPLES, Measured, Row, Summary
 from benchmarks.report.reading.load import START
@@ -14,7 +14,9 @@ RATE_COLUMNS = tuple(f"{rate:.0%}" for rate in RATES)
 
 def unit(summary: Summary) -> tuple[float, str]:
     """Size and name of a unit in which the large model's cost has few digits."""
-    return FLOPS.unit(summary.large_cost)
+    baseline = summary.row(summary.baseline).curve
+    costs_of_models = (summary.large_cost, baseline.cost[0] if baseline else math.nan)
+    return costs.base(summary.run).unit(next((cost for cost in costs_of_models if cost > 0), math.nan))
 
 
 def _percent(value: Measured, detail: bool) -> str:
@@ -38,10 +40,11 @@ def difference(row: Row) -> str:
 def _matched_cost(summary: Summary, row: Row, detail: bool) -> str:
     """The cost at which a row reaches the target quality, and its share of the large model's cost."""
     if math.isnan(row.cost.mean):
-        return number(math.nan) if row.curve is None or math.isnan(summary.target) else "not reached"
+        unknown = row.curve is None or not row.curve.has_cost or math.isnan(summary.target)
+        return number(math.nan) if unknown else "not reached"
     size, _ = unit(summary)
     spread = row.cost.sd / size if detail else math.nan
-    return f"{number(row.cost.mean / size, 1, spread)} ({row.cost.mean / summary.large_cost:.0%})"
+    return number(row.cost.mean / size, 1, spread) + costs.share_text(row.cost.mean, summary.large_cost)
 
 
 def main_table(summary: Summary, detail: bool) -> Table:
@@ -58,7 +61,7 @@ def main_table(summary: Summary, detail: bool) -> Table:
         "s_d",
         "AUROC",
         cost_name(summary),
-        "live",
+        *(() if summary.run.imported else ("live",)),
     )
     lines = [_line(summary, row, detail) for row in (*summary.rows, *summary.references)]
     lines += _single_models(summary, columns)
@@ -85,7 +88,7 @@ def _line(summary: Summary, row: Row, detail: bool) -> tuple[str, ...]:
         _plain(row.s_d, True),
         _plain(row.auroc, detail) + (f" {MARK}" if row.alike else "") if row.method else "",
         _matched_cost(summary, row, detail),
-        f"{row.live.mean:.0%}" if not math.isnan(row.live.mean) else "",
+        *(() if summary.run.imported else (f"{row.live.mean:.0%}" if not math.isnan(row.live.mean) else "",)),
     )
 
 
@@ -97,7 +100,7 @@ def _single_models(summary: Summary, columns: tuple[str, ...]) -> list[tuple[str
         cells = dict.fromkeys(columns, "")
         cells |= {"method": name, f"{rate:.0%}": number(100 * quality)}
         if not math.isnan(cost):
-            cells[cost_name(summary)] = f"{number(cost / size)} ({cost / summary.large_cost:.0%})"
+            cells[cost_name(summary)] = number(cost / size) + costs.share_text(cost, summary.large_cost)
         return tuple(cells.values())
 
     mark = f" {MARK}" if len(summary.run.covered) < len(summary.run.tasks) else ""
@@ -135,9 +138,17 @@ def _main_notes(summary: Summary) -> tuple[str, ...]:
         f"{name} at {number(100 * summary.target)}: mean cost per query, averaged over tasks, of the cheapest cascade "
         f"(upper hull) that reaches {number(100 * summary.target)}, the quality of {summary.baseline} at 50 % "
         f"deferral; in % of the large model alone ({number(summary.large_cost / size)} {name}). Single models: their "
-        "own cost. Live: share of target tokens that the loss kept.",
+        "own cost." + ("" if run.imported else " Live: share of target tokens that the loss kept."),
         f"random, oracle: the same predictions of {summary.baseline}, deferred in other orders.{start}",
+        *_cost_notes(summary),
     )
+
+
+def _cost_notes(summary: Summary) -> list[str]:
+    """Why there are no costs, or no shares of the large model's."""
+    if math.isnan(summary.large_cost) or any(row.curve and not row.curve.has_cost for row in summary.rows):
+        return ["FLOPs are not known of every model, as not every architecture can be counted; so there are no costs."]
+    return [] if summary.large_cost > 0 else ["The large model costs nothing, so no cost is a share of its own."]
 
 
 def hole_notes(summary: Summary) -> list[str]:
@@ -216,7 +227,7 @@ def _record(summary: Summary, row: Row) -> Record:
         if name == "audc":
             record |= _interval("audc", row.interval, estimate=False)
             record |= _interval(f"audc_minus_{summary.baseline}", row.difference, estimate=True)
-    record["share_of_large_at_matched_quality"] = row.cost.mean / summary.large_cost
+    record["share_of_large_at_matched_quality"] = costs.share(row.cost.mean, summary.large_cost)
     return record | {"matched_quality": summary.target, "large_quality": summary.large_quality}
 
 

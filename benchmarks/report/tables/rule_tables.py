@@ -1,5 +1,6 @@
 """Tables of deferral rules × methods, and the rows of `rules.csv`."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.report.numbers.per_task import Record
@@ -101,7 +102,7 @@ def _metric_table(summary: Summary, metric: str) -> Table:
 
 def _cost_table(summary: Summary) -> Table:
     def cell(standing: Standing) -> str:
-        return f"{standing.cost:.0%}"
+        return number(100 * standing.cost, 0) + ("" if math.isnan(standing.cost) else "%")
 
     notes = ("Least cost (upper hull) that reaches the large model's quality, in % of the large model's cost.",)
     return _table(summary, "Cost of the large model's quality by deferral rule", cell, notes)

@@ -25,12 +25,14 @@ register(
             "Continue the description in the way that makes most sense.\n{context}\nContinuation:\n",
             "{context}\nComplete the last sentence above, as somebody who watches would:\n",
         ),
+        cut={"context": "start"},
         target="label",
         options="endings",
         metric="accuracy",
         max_lengths=(256, 64),
         license="MIT",
         citation="Zellers et al., 2019, HellaSwag, https://aclanthology.org/P19-1472",
+        version=2,
     )
 )
 
@@ -47,6 +49,7 @@ register(
             "Four sentences of a story: {context}\nWrite the fifth, so that it fits:\n",
             "How would this story most plausibly end?\n{context}\nEnding:\n",
         ),
+        cut={"context": "start"},
         # The data number the endings from 1.
         target=_counted_from_one,
         options="endings",
@@ -54,6 +57,7 @@ register(
         max_lengths=(256, 32),
         license="on request to the authors; no redistribution",
         citation="Mostafazadeh et al., 2016, ROCStories, https://aclanthology.org/N16-1098",
+        version=2,
     )
 )
 
@@ -76,5 +80,6 @@ register(
         max_lengths=(128, 128),
         license="AFL 3.0",
         citation="Bisk et al., 2020, PIQA, arXiv 1911.11641",
+        version=2,
     )
 )

@@ -58,6 +58,7 @@ register(
             "Two people talk about a text.\n{story}\n\n{history}\nQ: {question}\nA:\n",
             "Text: {story}\nWhat was said: {history}\nReply to the next question, {question}\nReply:\n",
         ),
+        cut={"story": "end", "history": "start"},
         fields=_last_turn,
         target=_last_answer,
         keep=_has_answer,
@@ -65,6 +66,7 @@ register(
         max_lengths=(1024, 32),
         license="mixed, by source of the text",
         citation="Reddy, Chen and Manning, 2019, CoQA, https://aclanthology.org/Q19-1016",
+        version=2,
     )
 )
 
@@ -83,6 +85,7 @@ register(
             "{background}\n{context}\nStudent: {question}\nTeacher:\n",
             f"{{question}}\nFind it in the section below ({UNANSWERABLE} if it is not there).\n{{context}}\nFound:\n",
         ),
+        cut={"context": "end", "background": "end"},
         fields=_section,
         target=_original_answer,
         references=_every_answer,
@@ -91,5 +94,6 @@ register(
         max_lengths=(1024, 64),
         license="CC BY-SA 4.0",
         citation="Choi et al., 2018, QuAC, https://aclanthology.org/D18-1241",
+        version=2,
     )
 )

@@ -34,12 +34,14 @@ register(
             'Who or what is "{pronoun}" here? {sentence}\nThat is:\n',
             '{sentence}\nIf you had to say a name instead of "{pronoun}", you would say:\n',
         ),
+        cut={"sentence": "start"},
         target="label",
         options="candidates",
         metric="accuracy",
         max_lengths=(128, 16),
         license="not stated",
         citation="Rahman and Ng, 2012, Resolving Complex Cases of Definite Pronouns, https://aclanthology.org/D12-1071",
+        version=2,
     )
 )
 
@@ -57,6 +59,7 @@ register(
             "Choose {option1} or {option2} for the gap.\n{sentence}\nChoice:\n",
             "Which one makes sense here, {option1} or {option2}? {sentence}\nThis one:\n",
         ),
+        cut={"sentence": "start"},
         fields=_gap,
         target="label",
         options=_fillers,
@@ -64,6 +67,7 @@ register(
         max_lengths=(128, 16),
         license="CC BY",
         citation="Sakaguchi et al., 2020, WinoGrande, arXiv 1907.10641",
+        version=2,
     )
 )
 
@@ -82,6 +86,7 @@ register(
             'Who or what is "{pronoun}" here? {text}\nThat is:\n',
             '{text}\nIf you had to say a name instead of "{pronoun}", you would say:\n',
         ),
+        cut={"text": "start"},
         fields=_marked,
         target="label",
         options=_fillers,
@@ -89,5 +94,6 @@ register(
         max_lengths=(128, 16),
         license="CC BY 4.0",
         citation="Levesque, Davis and Morgenstern, 2012, The Winograd Schema Challenge, KR",
+        version=2,
     )
 )

@@ -15,6 +15,7 @@ MNLI = {
     "kind": "classification",
     "source": Dataset("glue/mnli", "2.0.0"),
     "templates": THREE_WAY,
+    "cut": {"premise": "end"},
     "target": "label",
     "options": ("true", "unclear", "false"),
     "labels": ("entailment", "neutral", "contradiction"),
@@ -22,6 +23,7 @@ MNLI = {
     "max_lengths": (256, 8),
     "license": "OANC and CC BY(-SA) 3.0, by genre",
     "citation": "Williams, Nangia and Bowman, 2018, MultiNLI, https://aclanthology.org/N18-1101",
+    "version": 2,
 }
 MNLI_TRAINING = {"train": "train[:30000]", "validation": "train[-200:]"}
 
@@ -44,6 +46,8 @@ def _anli(round: str, train: str) -> Task:
             "Read with care: {context}\nIs it true, unclear or false that: {hypothesis}\nAnswer:\n",
             "{hypothesis}\nAccording to the passage below that is true, unclear or false.\n{context}\nIt is:\n",
         ),
+        text="html",
+        cut={"context": "end"},
         target="label",
         options=("true", "unclear", "false"),
         labels=("e", "n", "c"),
@@ -51,6 +55,7 @@ def _anli(round: str, train: str) -> Task:
         max_lengths=(512, 8),
         license="CC BY-NC 4.0",
         citation="Nie et al., 2020, Adversarial NLI, https://aclanthology.org/2020.acl-main.441",
+        version=2,
     )
 
 
@@ -74,6 +79,7 @@ register(
             "{sentence}\nWhoever has read this knows the answer to: {question}\nYes or no:\n",
             "Somebody looks for: {question}\nThey find: {sentence}\nHave they found it, yes or no:\n",
         ),
+        cut={"sentence": "end"},
         target="label",
         options=("yes", "no"),
         labels=("entailment", "not_entailment"),
@@ -81,6 +87,7 @@ register(
         max_lengths=(256, 8),
         license="CC BY-SA 4.0",
         citation="Wang et al., 2019, GLUE, arXiv 1804.07461 (after Rajpurkar et al., 2016)",
+        version=2,
     )
 )
 
@@ -97,6 +104,7 @@ register(
             "{sentence1}\nSo one may say: {sentence2}\nRight, yes or no:\n",
             "Does the first sentence tell us the second, yes or no?\n1. {sentence1}\n2. {sentence2}\nAnswer:\n",
         ),
+        cut={"sentence1": "start"},
         target="label",
         options=("no", "yes"),
         labels=("not_entailment", "entailment"),
@@ -104,6 +112,7 @@ register(
         max_lengths=(256, 8),
         license="CC BY 4.0",
         citation="Levesque, Davis and Morgenstern, 2012; Wang et al., 2019, GLUE, arXiv 1804.07461",
+        version=2,
     )
 )
 
@@ -119,6 +128,7 @@ register(
             "A picture shows: {premise}\nSomebody says: {hypothesis}\nThat is true, unclear or false:\n",
             *THREE_WAY[1:],
         ),
+        cut={"premise": "end"},
         target="label",
         options=("true", "unclear", "false"),
         labels=("entailment", "neutral", "contradiction"),
@@ -127,5 +137,6 @@ register(
         max_lengths=(256, 8),
         license="CC BY-SA 4.0",
         citation="Bowman et al., 2015, SNLI, https://aclanthology.org/D15-1075",
+        version=2,
     )
 )

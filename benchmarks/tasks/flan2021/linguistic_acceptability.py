@@ -16,6 +16,7 @@ register(
             "Would a native speaker put it this way? {sentence}\nUnacceptable or acceptable:\n",
             "A linguist marks sentences as unacceptable or acceptable. This one: {sentence}\nMark:\n",
         ),
+        cut={"sentence": "end"},
         target="label",
         options=("unacceptable", "acceptable"),
         # Matthews correlation is GLUE's metric of CoLA; accuracy, which FLAN reports, comes with it.
@@ -23,5 +24,6 @@ register(
         max_lengths=(128, 8),
         license="not stated (published linguistics literature)",
         citation="Warstadt, Singh and Bowman, 2019, CoLA, https://aclanthology.org/Q19-1040",
+        version=2,
     )
 )

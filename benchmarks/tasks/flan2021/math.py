@@ -22,5 +22,6 @@ register(
         max_lengths=(128, 16),
         license="Apache 2.0",
         citation="Saxton et al., 2019, Mathematics Dataset, arXiv 1904.01557",
+        version=2,
     )
 )

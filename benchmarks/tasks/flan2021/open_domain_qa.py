@@ -60,6 +60,7 @@ def _arc(name: str, config: str) -> Task:
         max_lengths=(256, 64),
         license="CC BY-SA 4.0",
         citation="Clark et al., 2018, ARC, arXiv 1803.05457",
+        version=2,
     )
 
 
@@ -86,6 +87,7 @@ register(
         max_lengths=(64, 32),
         license="CC BY-SA 3.0",
         citation="Kwiatkowski et al., 2019, https://aclanthology.org/Q19-1026; Lee et al., 2019, arXiv 1906.00300",
+        version=2,
     )
 )
 
@@ -115,5 +117,6 @@ register(
         max_lengths=(128, 32),
         license="Apache 2.0 (code); questions belong to their sites",
         citation="Joshi et al., 2017, TriviaQA, https://aclanthology.org/P17-1147",
+        version=2,
     )
 )

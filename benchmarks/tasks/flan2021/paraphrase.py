@@ -30,6 +30,7 @@ register(
             "One paper writes: {sentence1}\nAnother writes: {sentence2}\nSame news, yes or no:\n",
             "Could an editor swap these two sentences, yes or no?\n{sentence1}\n{sentence2}\nAnswer:\n",
         ),
+        cut={"sentence1": "end", "sentence2": "end"},
         target="label",
         options=("no", "yes"),
         labels=("not_equivalent", "equivalent"),
@@ -38,6 +39,7 @@ register(
         max_lengths=(256, 8),
         license="Microsoft Research: research use",
         citation="Dolan and Brockett, 2005, MRPC, https://aclanthology.org/I05-5002",
+        version=2,
     )
 )
 
@@ -55,6 +57,7 @@ register(
             "Somebody has asked: {question1}\nNow somebody asks: {question2}\nIs it a repeat, yes or no:\n",
             "Would one answer do for both, yes or no?\n{question1}\n{question2}\nAnswer:\n",
         ),
+        cut={"question1": "end", "question2": "end"},
         target="label",
         options=("no", "yes"),
         labels=("not_duplicate", "duplicate"),
@@ -63,6 +66,7 @@ register(
         max_lengths=(256, 8),
         license="Quora terms (non-commercial)",
         citation="Iyer, Dandekar and Csernai, 2017, First Quora Dataset Release: Question Pairs",
+        version=2,
     )
 )
 
@@ -79,6 +83,7 @@ register(
             "{sentence1}\nReworded: {sentence2}\nIs the meaning still the same, yes or no:\n",
             "Mind the order of the words. {sentence1}\nAnd: {sentence2}\nDo they agree in meaning, yes or no:\n",
         ),
+        cut={"sentence1": "end", "sentence2": "end"},
         target="label",
         options=("no", "yes"),
         labels=("different_meaning", "paraphrase"),
@@ -86,6 +91,7 @@ register(
         max_lengths=(256, 8),
         license="free for any purpose, as is (Google)",
         citation="Zhang, Baldridge and He, 2019, PAWS, https://aclanthology.org/N19-1131",
+        version=2,
     )
 )
 
@@ -103,6 +109,7 @@ register(
             "Rate how alike two sentences are, from 0.0 (not at all) to 5.0.\n{sentence1}\n{sentence2}\nRating:\n",
             "{sentence1}\nOn a scale up to 5.0, how much of that does this say: {sentence2}\nScore:\n",
         ),
+        cut={"sentence1": "end", "sentence2": "end"},
         target=_nearest_score,
         options=SCORES,
         references=_exact_score,
@@ -110,5 +117,6 @@ register(
         max_lengths=(256, 8),
         license="mixed; terms of the STS benchmark",
         citation="Cer et al., 2017, STS Benchmark, https://aclanthology.org/S17-2001",
+        version=2,
     )
 )

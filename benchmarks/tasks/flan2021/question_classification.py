@@ -23,5 +23,6 @@ register(
         max_lengths=(128, 8),
         license="not stated (UIUC CogComp)",
         citation="Li and Roth, 2002, Learning Question Classifiers, https://aclanthology.org/C02-1150",
+        version=2,
     )
 )

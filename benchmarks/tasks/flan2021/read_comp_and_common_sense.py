@@ -26,6 +26,7 @@ register(
             "Somebody writes: {context}\nReading between the lines, {question}\n{choices}\nThe best explanation:\n",
             "{question}\nPossible answers:\n{choices}\nPick by this text: {context}\nPicked:\n",
         ),
+        cut={"context": "end"},
         fields=_listed,
         target="label",
         options=_answers,
@@ -33,5 +34,6 @@ register(
         max_lengths=(512, 64),
         license="CC BY 4.0",
         citation="Huang et al., 2019, Cosmos QA, https://aclanthology.org/D19-1243",
+        version=2,
     )
 )

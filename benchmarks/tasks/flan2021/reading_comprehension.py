@@ -53,12 +53,14 @@ register(
             "Copy from the text what answers the question.\nText: {context}\nQuestion: {question}\nCopied:\n",
             "{question}\nIt says so somewhere in here: {context}\nNamely:\n",
         ),
+        cut={"context": "end"},
         target=_first,
         references=_accepted,
         metric="squad",
         max_lengths=(512, 32),
         license="CC BY-SA 4.0",
         citation="Rajpurkar et al., 2016, SQuAD, https://aclanthology.org/D16-1264",
+        version=2,
     )
 )
 
@@ -76,6 +78,7 @@ register(
             "Text: {context}\nQuestion: {question}\nCopied:\n",
             f"{{question}}\nThe text below may tell, or leave it {UNANSWERABLE}.\n{{context}}\nWell:\n",
         ),
+        cut={"context": "end"},
         target=_first,
         references=_accepted,
         metric="squad",
@@ -83,6 +86,7 @@ register(
         max_lengths=(512, 32),
         license="CC BY-SA 4.0",
         citation="Rajpurkar, Jia and Liang, 2018, SQuAD 2.0, https://aclanthology.org/P18-2124",
+        version=2,
     )
 )
 
@@ -100,6 +104,7 @@ register(
             "Read: {passage}\nNow work out the answer to this: {question}\nIt is:\n",
             "{question}\nThe facts are in this passage: {passage}\nShort answer:\n",
         ),
+        cut={"passage": "end"},
         target=_drop_first,
         references=_drop_accepted,
         keep=_drop_answered,
@@ -107,6 +112,7 @@ register(
         max_lengths=(1024, 32),
         license="CC BY-SA 4.0",
         citation="Dua et al., 2019, DROP, https://aclanthology.org/N19-1246",
+        version=2,
     )
 )
 
@@ -131,5 +137,6 @@ register(
         max_lengths=(256, 32),
         license="Apache 2.0",
         citation="Mihaylov et al., 2018, OpenBookQA, https://aclanthology.org/D18-1260",
+        version=2,
     )
 )

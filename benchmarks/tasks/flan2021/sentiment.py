@@ -6,10 +6,6 @@ from benchmarks.tasks.task import Row, Task, register
 OPTIONS = ("negative", "positive")
 
 
-def _without_tags(row: Row) -> dict:
-    return {"text": row["text"].replace("<br />", "\n")}
-
-
 def _without_escapes(row: Row) -> dict:
     """The corpus writes line breaks as backslash-n and doubles its quotation marks."""
     return {"text": row["text"].replace("\\n", "\n").replace('\\""', '"').replace('\\"', '"')}
@@ -38,7 +34,8 @@ register(
             "{text}\nWould this person call the film good? Negative or positive:\n",
             "Somebody has seen a film and is negative or positive about it.\n{text}\nOpinion:\n",
         ),
-        fields=_without_tags,
+        text="html",
+        cut={"text": "start"},
         target="label",
         options=OPTIONS,
         labels=("neg", "pos"),
@@ -46,6 +43,7 @@ register(
         max_lengths=(512, 8),
         license="not stated (IMDb users' reviews)",
         citation="Maas et al., 2011, https://aclanthology.org/P11-1015",
+        version=2,
     )
 )
 
@@ -62,6 +60,7 @@ register(
             "{text}\nThe one who posted this felt negative or positive:\n",
             "Put a label on the post, negative or positive. {text}\nLabel:\n",
         ),
+        cut={"text": "start"},
         target=_is_positive,
         options=OPTIONS,
         keep=_takes_sides,
@@ -69,6 +68,7 @@ register(
         max_lengths=(128, 8),
         license="not stated (research)",
         citation="Go, Bhayani and Huang, 2009, Twitter Sentiment Classification using Distant Supervision",
+        version=2,
     )
 )
 
@@ -85,6 +85,7 @@ register(
             '"{sentence}" - a critic on a film. The tone is negative or positive:\n',
             "Words about a film: {sentence}\nPraise is positive, blame is negative. These are:\n",
         ),
+        cut={"sentence": "start"},
         target="label",
         options=OPTIONS,
         labels=("negative", "positive"),
@@ -92,6 +93,7 @@ register(
         max_lengths=(128, 8),
         license="not stated",
         citation="Socher et al., 2013, SST, https://aclanthology.org/D13-1170",
+        version=2,
     )
 )
 
@@ -109,6 +111,8 @@ register(
             "{text}\nAs a rating of the place that is negative or positive:\n",
             "A guest reports, in a negative or a positive way.\n{text}\nWay:\n",
         ),
+        text="html",
+        cut={"text": "start"},
         fields=_without_escapes,
         target="label",
         options=OPTIONS,
@@ -118,5 +122,6 @@ register(
         max_lengths=(512, 8),
         license="Yelp dataset terms (academic)",
         citation="Zhang, Zhao and LeCun, 2015, arXiv 1509.01626",
+        version=2,
     )
 )

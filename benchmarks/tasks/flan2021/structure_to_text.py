@@ -59,10 +59,12 @@ register(
         fields=_concept_list,
         target="target",
         references="references",
+        pooled=True,
         metric="rouge",
         max_lengths=(64, 64),
         license="MIT",
         citation="Lin et al., 2020, CommonGen, https://aclanthology.org/2020.findings-emnlp.165",
+        version=2,
     )
 )
 
@@ -79,13 +81,16 @@ register(
             "Tell a reader what this table of facts says.\n{facts}\nText:\n",
             "{facts}\nThe same, written out in sentences:\n",
         ),
+        cut={"facts": "end"},
         fields=_fact_lines,
         target="target",
         references="references",
+        pooled=True,
         metric="rouge",
         max_lengths=(256, 128),
         license="CC BY-NC-SA 4.0",
         citation="Gardent et al., 2017, WebNLG, https://aclanthology.org/P17-1017",
+        version=2,
     )
 )
 
@@ -102,13 +107,16 @@ register(
             "Recommend or describe this restaurant to a visitor.\n{attributes}\nText:\n",
             "{attributes}\nAll of that as running text:\n",
         ),
+        cut={"attributes": "end"},
         fields=_attributes,
         target="target",
         references="references",
+        pooled=True,
         metric="rouge",
         max_lengths=(256, 128),
         license="CC BY-SA 4.0",
         citation="Dušek, Howcroft and Rieser, 2019, cleaned E2E, https://aclanthology.org/W19-8652",
+        version=2,
     )
 )
 
@@ -125,14 +133,17 @@ register(
             "Each line below is a subject, a relation and a value. Say them in plain English.\n{statements}\nText:\n",
             "{statements}\nWhat these entries of a table tell us:\n",
         ),
+        cut={"statements": "end"},
         fields=_statements,
         target="target",
         references="references",
+        pooled=True,
         # Some entries have no annotation.
         keep=Filled(("target",)),
         metric="rouge",
         max_lengths=(256, 128),
         license="MIT",
         citation="Nan et al., 2021, DART, https://aclanthology.org/2021.naacl-main.37",
+        version=2,
     )
 )

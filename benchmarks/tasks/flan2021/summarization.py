@@ -3,6 +3,7 @@
 import re
 
 from benchmarks.sources import Dataset
+from benchmarks.tasks import residue
 from benchmarks.tasks.task import Filled, Row, Task, register
 
 FROM_VALIDATION = {"train": "train[:30000]", "validation": "validation[:200]", "test": "test"}
@@ -10,15 +11,12 @@ FROM_VALIDATION = {"train": "train[:30000]", "validation": "validation[:200]", "
 FROM_TRAIN = {"train": "train[:-600]", "validation": "train[-600:-500]", "test": "train[-500:]"}
 # A prompt shows no more opinions on one thing than these; there may be hundreds.
 OPINIONS = 10
-_ENTITIES = {"quot;": '"', " amp;": " &", "&lt;": "<", "&gt;": ">", "nbsp;": " "}
 
 
 def _readable(text: str) -> str:
-    """Removes what the corpus put into its text: `\\` for a line break, tags, entities without their ampersand."""
-    text = re.sub(r"&?#(\d+);", lambda match: chr(int(match[1])), text.replace("\\", " "))
-    for entity, character in _ENTITIES.items():
-        text = text.replace(entity, character)
-    return " ".join(re.sub(r"</?[A-Za-z][^<>]*>", "", text).split())
+    """The corpus writes `\\` for a line break, and leaves the ampersand out of entities: `#36;`, `quot;`."""
+    text = re.sub(r"&?(quot|nbsp|#\d+);|(?:&|(?<!\w))(amp|lt|gt);", r"&\1\2;", text.replace("\\", " "))
+    return " ".join(residue.html_text(text).split())
 
 
 def _readable_news(row: Row) -> dict:
@@ -32,8 +30,8 @@ def _separate_articles(row: Row) -> dict:
 
 
 def _highlights(row: Row) -> str:
-    """The corpus writes one sentence per line, with a blank before its full stop."""
-    return " ".join(line.replace(" .", ".").strip() for line in row["highlights"].splitlines() if line.strip())
+    """The corpus writes one sentence per line, with a blank before its full stop. ROUGE-Lsum counts by these lines."""
+    return "\n".join(line.replace(" .", ".").strip() for line in row["highlights"].splitlines() if line.strip())
 
 
 def _one_sentence(row: Row) -> str:
@@ -70,12 +68,15 @@ register(
             "Give this message a subject line.\n{email_body}\n\nSubject line:\n",
             "{email_body}\n\nIn an inbox that would be listed as:\n",
         ),
+        text="html",
+        cut={"email_body": "end"},
         target="subject_line",
         keep=Filled(("email_body", "subject_line")),
         metric="rouge",
         max_lengths=(512, 32),
         license="CC BY-NC-SA 4.0",
         citation="Zhang and Tetreault, 2019, AESLC, https://aclanthology.org/P19-1043",
+        version=2,
     )
 )
 
@@ -94,6 +95,8 @@ register(
             "Section:\n",
             "Headline: {title}\n{description}\nDesk in charge - world, sports, business or technology:\n",
         ),
+        text="html",
+        cut={"description": "end"},
         fields=_readable_news,
         target="label",
         options=("world", "sports", "business", "technology"),
@@ -102,6 +105,7 @@ register(
         max_lengths=(256, 8),
         license="AG corpus: non-commercial research",
         citation="Zhang, Zhao and LeCun, 2015, arXiv 1509.01626",
+        version=2,
     )
 )
 
@@ -118,12 +122,14 @@ register(
             "News in brief, three or four sentences on the story below.\n{article}\n\nIn brief:\n",
             "Article: {article}\n\nWhat a hurried reader should take away:\n",
         ),
+        cut={"article": "end"},
         target=_highlights,
         keep=Filled(("article", "highlights")),
         metric="rouge",
         max_lengths=(1024, 128),
         license="Apache 2.0 (corpus); articles belong to CNN and Daily Mail",
         citation="Hermann et al., 2015, arXiv 1506.03340; See, Liu and Manning, 2017, arXiv 1704.04368",
+        version=2,
     )
 )
 
@@ -140,12 +146,14 @@ register(
             "First sentence of a report: {document}\nTitle above it:\n",
             "Cut this down to a headline, all in lower case. {document}\nCut down:\n",
         ),
+        cut={"document": "end"},
         target="summary",
         keep=Filled(("document", "summary")),
         metric="rouge",
         max_lengths=(128, 32),
         license="LDC English Gigaword: no redistribution",
         citation="Rush, Chopra and Weston, 2015, https://aclanthology.org/D15-1044",
+        version=2,
     )
 )
 
@@ -162,6 +170,8 @@ register(
             "Several papers cover one event. Bring them together in a paragraph.\n{document}\n\nParagraph:\n",
             "Sources:\n{document}\n\nDigest:\n",
         ),
+        text="html",
+        cut={"document": "end"},
         fields=_separate_articles,
         target="summary",
         keep=Filled(("document", "summary")),
@@ -169,6 +179,7 @@ register(
         max_lengths=(1024, 384),
         license="non-commercial research (Yale-LILY); articles belong to their papers",
         citation="Fabbri et al., 2019, Multi-News, https://aclanthology.org/P19-1102",
+        version=2,
     )
 )
 
@@ -185,12 +196,15 @@ register(
             "What would the teaser of this article say? {text}\n\nTeaser:\n",
             "An editor sums up the piece below for the front page.\n{title}\n{text}\n\nFront page:\n",
         ),
+        text="html",
+        cut={"text": "end"},
         target="summary",
         keep=Filled(("text", "summary")),
         metric="rouge",
         max_lengths=(1024, 128),
         license="on request to the authors (Cornell Newsroom)",
         citation="Grusky, Naaman and Artzi, 2018, Newsroom, https://aclanthology.org/N18-1065",
+        version=2,
     )
 )
 
@@ -207,6 +221,8 @@ register(
             "{opinions}\nPut the point of these arguments into one sentence:\n",
             'In a debate on "{name}" one side says:\n{opinions}\nIn short:\n',
         ),
+        text="html",
+        cut={"opinions": "end"},
         fields=_arguments,
         target="_claim",
         keep=Filled(("_claim",)),
@@ -214,6 +230,7 @@ register(
         max_lengths=(512, 64),
         license="not stated (idebate.org)",
         citation="Wang and Ling, 2016, https://aclanthology.org/N16-1007",
+        version=2,
     )
 )
 
@@ -230,6 +247,8 @@ register(
             "{opinions}\nOne sentence that sums up these opinions on {name}:\n",
             "Critics on the film {name}:\n{opinions}\nOn the whole:\n",
         ),
+        text="html",
+        cut={"opinions": "end"},
         fields=_reviews,
         target="_critic_consensus",
         keep=Filled(("_critic_consensus",)),
@@ -237,6 +256,7 @@ register(
         max_lengths=(1024, 64),
         license="not stated (rottentomatoes.com)",
         citation="Wang and Ling, 2016, https://aclanthology.org/N16-1007",
+        version=2,
     )
 )
 
@@ -253,12 +273,14 @@ register(
             "Tell somebody who was not there what was said.\n{dialogue}\n\nReport:\n",
             "Messages:\n{dialogue}\n\nSummary in the third person:\n",
         ),
+        cut={"dialogue": "start"},
         target="summary",
         keep=Filled(("dialogue", "summary")),
         metric="rouge",
         max_lengths=(512, 96),
         license="CC BY-NC-ND 4.0",
         citation="Gliwa et al., 2019, SAMSum, https://aclanthology.org/D19-5409",
+        version=2,
     )
 )
 
@@ -275,6 +297,7 @@ register(
             "Shorten these instructions to the essential steps.\n{source}\n\nEssential steps:\n",
             "How-to: {source}\n\nChecklist:\n",
         ),
+        cut={"source": "end"},
         target="target",
         references="references",
         keep=Filled(("source", "target")),
@@ -282,6 +305,7 @@ register(
         max_lengths=(1024, 128),
         license="CC BY-NC-SA 3.0",
         citation="Ladhak et al., 2020, WikiLingua, https://aclanthology.org/2020.findings-emnlp.360",
+        version=2,
     )
 )
 
@@ -299,11 +323,13 @@ register(
             "Report: {document}\n\nThe sentence a newsreader would open with:\n",
             "What is this about? {document}\n\nOne sentence:\n",
         ),
+        cut={"document": "end"},
         target=_one_sentence,
         keep=_has_both,
         metric="rouge",
         max_lengths=(1024, 64),
         license="MIT (corpus); articles belong to the BBC",
         citation="Narayan, Cohen and Lapata, 2018, XSum, https://aclanthology.org/D18-1206",
+        version=2,
     )
 )

@@ -20,10 +20,13 @@ COMMON = {
     "kind": "generation",
     "source": PARA_CRAWL,
     "target": "en",
+    "text": "verbatim",  # characters are what is asked for
+    "cut": {"text": "end"},
     "metric": "edit_distance",
     "max_lengths": (128, 128),
     "license": "CC0 (ParaCrawl)",
     "citation": "Bañón et al., 2020, ParaCrawl, https://aclanthology.org/2020.acl-main.417",
+    "version": 2,
 }
 
 

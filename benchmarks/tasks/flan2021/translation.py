@@ -25,12 +25,15 @@ def _translation(name: str, source: str, target: str, data: Dataset, splits: dic
             f"Translate from {NAMES[source]} into {NAMES[target]}.\n{{{source}}}\nTranslation:\n",
             f"{{{source}}}\nThe {NAMES[source]} text above, put into {NAMES[target]}:\n",
         ),
+        text="verbatim",  # an official metric scores the characters of the references
+        cut={source: "end"},
         target=target,
         keep=Filled((source, target)),
         metric="bleu",
         max_lengths=(256, 256),
         license=license,
         citation=citation,
+        version=2,
     )
 
 

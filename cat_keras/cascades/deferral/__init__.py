@@ -18,17 +18,21 @@ Rules that are fitted to the qualities of both models are in `deferral.learned`;
 
 from collections.abc import Mapping
 
+from cat_keras.cascades.deferral import calibrated
 from cat_keras.cascades.deferral.bounds import Oracle, Random
+from cat_keras.cascades.deferral.calibrated import Calibrated
 from cat_keras.cascades.deferral.ensemble import SeedVariance, confidences
+from cat_keras.cascades.deferral.given import GIVEN, GivenConfidence, agreement
 from cat_keras.cascades.deferral.options import Entropy, Margin, MaxProbability
 from cat_keras.cascades.deferral.rule import NO_ANSWER, Rule, columns, flatten, row_lengths
 from cat_keras.cascades.deferral.tokens import ChowAverage, ChowQuantile, ChowSum, TokenEntropy, TokenMargin
 from cat_keras.errors import CatKerasError, unknown_name
 
 __all__ = [
-    "NO_ANSWER", "RULES", "ChowAverage", "ChowQuantile", "ChowSum", "Entropy", "Margin", "MaxProbability", "Oracle",
-    "Random", "Rule", "SeedVariance", "TokenEntropy", "TokenMargin", "columns", "confidences", "flatten", "from_config",
-    "get", "register", "row_lengths",
+    "GIVEN", "NO_ANSWER", "RULES", "Calibrated", "ChowAverage", "ChowQuantile", "ChowSum", "Entropy",
+    "GivenConfidence", "Margin", "MaxProbability", "Oracle", "Random", "Rule", "SeedVariance", "TokenEntropy",
+    "TokenMargin", "agreement", "columns", "confidences", "flatten", "from_config", "get", "register",
+    "row_lengths",
 ]  # fmt: skip
 
 RULES: dict[str, Rule] = {}
@@ -55,17 +59,21 @@ def register(rule: Rule) -> Rule:
 def get(name: str) -> Rule:
     """The rule of that name: one of `RULES`, or `chow-quantile-<alpha>`, `random-<seed>` with any value.
 
-    `learned-<target>` is a rule of `deferral.learned`, still to be fitted.
+    `learned-<target>` is a rule of `deferral.learned`, still to be fitted; so are `isotonic-<rule>` and `platt-<rule>`
+    of `calibrated`. `GIVEN` has the rules that read a confidence which answers came with.
 
     Raises:
         CatKerasError: no rule has that name, or alpha is outside [0, 1].
     """
-    if name in RULES:
-        return RULES[name]
+    if name in RULES or name in GIVEN:
+        return RULES.get(name) or GIVEN[name]
     if str(name).startswith(LEARNED):
         from cat_keras.cascades.deferral import learned  # late, as it imports this package
 
         return learned.named(name)
+    method, _, base = str(name).partition("-")
+    if method in calibrated.METHODS and base:
+        return Calibrated(get(base), method)
     for prefix, (make, cast) in _FAMILIES.items():
         if str(name).startswith(prefix):
             try:
@@ -73,7 +81,7 @@ def get(name: str) -> Rule:
             except ValueError:
                 break
             return make(value)
-    raise unknown_name("deferral rule", str(name), RULES)
+    raise unknown_name("deferral rule", str(name), {*RULES, *GIVEN})
 
 
 def from_config(config: Mapping) -> Rule:
@@ -88,6 +96,8 @@ def from_config(config: Mapping) -> Rule:
         from cat_keras.cascades.deferral import learned
 
         return learned.from_config(config)
+    if name.partition("-")[0] in calibrated.METHODS:
+        return calibrated.from_config(config, from_config(config["base"]))
     rule = get(name)
     if rule.config() != dict(config):
         raise CatKerasError(

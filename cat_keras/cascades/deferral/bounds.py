@@ -18,6 +18,7 @@ class Random(Rule):
 
     seed: int = 0
     needs = ("task",)
+    computed = False
 
     def __post_init__(self):
         check_number("seed of random", self.seed, "[-1e+18, 1e+18]", whole=True)
@@ -42,6 +43,7 @@ class Oracle(Rule):
 
     name = "oracle"
     needs = ("quality_small", "quality_large")
+    computed = False
 
     def score(self, columns):
         return np.subtract(*(np.asarray(columns[name], dtype=np.float64) for name in self.needs))

@@ -14,6 +14,7 @@ import numpy as np
 from cat_keras.data.ragged import Ragged
 from cat_keras.data.records import Prediction
 from cat_keras.errors import CatKerasError
+from cat_keras.evaluation.grid import on_grid
 
 NO_ANSWER = float(np.finfo(np.float64).min)
 """Score of an empty answer under the token rules: below every other score, so that it is deferred first.
@@ -48,11 +49,16 @@ class Rule(ABC):
         name: under which `get` finds it and reports list it.
         needs: the columns that `score` reads.
         needs_fit: whether it must be fitted before it scores, see `deferral.learned`.
+        computed: whether scores follow from a model's own numbers, whose last digits differ with the batch; `compared`
+            then rounds them. False for numbers that somebody wrote down.
+        computed: whether scores follow from a model's own numbers, whose last digits differ with the batch; `compared`
+            then rounds them. False for columns that somebody wrote down.
     """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
     needs_fit: ClassVar[bool] = False
+    computed: ClassVar[bool] = True
 
     @abstractmethod
     def score(self, columns: Mapping[str, Sequence]) -> np.ndarray:
@@ -87,6 +93,14 @@ class Rule(ABC):
                 f"{ids[bad[0]]!r} ({bad.size} such of {len(ids)}). Look for NaN or infinite log-probabilities there"
             )
         return scores
+
+    def compared(self, predictions: Iterable[Prediction] | Mapping[str, Sequence]) -> np.ndarray:
+        """Scores as they are compared with each other and with thresholds: on the grid of `evaluation.grid`.
+
+        Arguments and errors are those of calling the rule.
+        """
+        scores = self(predictions)
+        return on_grid(scores) if self.computed else scores
 
     def config(self) -> dict:
         """What `from_config` makes the same rule from, in JSON values: its name and a dataclass's arguments."""

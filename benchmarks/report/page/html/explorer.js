@@ -158,7 +158,7 @@ class Explorer {
       "Small alone": shown(100 * points[0].quality, 4),
       "Large alone": shown(100 * points.at(-1).quality, 4),
       Cost: `${shown(cost / size, 4)} ${unit}`,
-      "Of large alone": `${shown((100 * cost) / whole)} %`,
+      "Of large alone": whole > 0 ? `${shown((100 * cost) / whole)} %` : "–",
       "AUDC × 100": shown(100 * audc(this.curve), 4),
     };
     const list = this.find("readout");

@@ -91,8 +91,8 @@ function overview(root, data) {
 }
 
 function training(root, data) {
-  const part = root.querySelector(".training"), svg = part.querySelector(".chart");
   if (!data.training.length) return;
+  const part = root.querySelector(".training"), svg = part.querySelector(".chart");
   part.hidden = false;
   const entries = data.training.map(({ name }) => ({ name, look: data.looks[name] }));
   const hidden = legend(part.querySelector(".legend"), entries, () => draw());
