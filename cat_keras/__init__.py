@@ -16,6 +16,7 @@ _PUBLIC = {
     "Example": "data.records:Example",
     "Prediction": "data.records:Prediction",
     "Chat": "data.chat:Chat",
+    "read_jsonl": "data.jsonl:read_jsonl",
     "Encoded": "data.encoding:Encoded",
     "encode": "data.encoding:encode",
     "training": "training:",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
 HOME = Path(__file__).parent
@@ -64,11 +65,12 @@ def main():
     """Runs the command line; bad input is one line on standard error and exit status 2."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(paper_figs)
-    try:
-        app()
-    except CatKerasError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    with replacing():
+        try:
+            app()
+        except CatKerasError as error:
+            typer.echo(f"error: {error}", err=True)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

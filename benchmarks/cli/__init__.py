@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli import importing, perf, results, run, tasks, tune
+from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
 app = typer.Typer(
@@ -47,10 +48,11 @@ app.add_typer(perf.app, name="perf")
 
 def main():
     """Runs the command line; bad input is one line on standard error and exit status 2."""
-    try:
-        app()
-    except (CatKerasError, OSError) as error:
-        # What the system refuses is no fault of the code: no space, no permission, a file where a folder is named.
-        message = error if isinstance(error, CatKerasError) else CatKerasError(f"The system refused a file: {error}")
-        typer.echo(f"error: {message}", err=True)
-        sys.exit(2)
+    with replacing():
+        try:
+            app()
+        except (CatKerasError, OSError) as error:
+            # What the system refuses is no fault of the code: no space, no permission, a file where a folder is named.
+            known = isinstance(error, CatKerasError)
+            typer.echo(f"error: {error if known else CatKerasError(f'The system refused a file: {error}')}", err=True)
+            sys.exit(2)

@@ -1,6 +1,5 @@
 """`list`, `show` and `prepare`: the registry and its data."""
 
-import json
 import re
 import shutil
 import sys
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli.options import DataOption, SourceOption, console
+from benchmarks.cli.printing import json_text
 
 
 def list_tasks(
@@ -21,6 +21,9 @@ def list_tasks(
     metric: Annotated[str, typer.Option(help="Only tasks with this metric.")] = "",
     source: Annotated[str, typer.Option(help="Only tasks that local (--data), samples or tfds have here.")] = "",
     here: Annotated[bool, typer.Option("--here", help="Only tasks with real rows on this machine.")] = False,
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="Read all rows, and count those that are in two splits.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Whole declarations, as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table of sources and rows.")] = False,
 ):
@@ -29,8 +32,14 @@ def list_tasks(
 
     chosen = listing.choose(tasks or ["all"], kind, metric, cluster, suite)
     found = listing.here(listing.entries(chosen, data), source, here)
+    shared = {entry.task.name: listing.overlaps(entry, source, data) for entry in found} if overlap else {}
     if as_json:
-        typer.echo(json.dumps([entry.record() for entry in found], indent=1, ensure_ascii=False))
+        records = [
+            entry.record()
+            | ({"overlap": {k: v._asdict() for k, v in shared[entry.task.name].items()}} if overlap else {})
+            for entry in found
+        ]
+        typer.echo(json_text(records, indent=1))
     elif as_markdown:
         typer.echo(listing.markdown(found, source))
     else:
@@ -38,6 +47,10 @@ def list_tasks(
         # Not profile.names(), which loads pydantic: a list is quick.
         profiles = ", ".join(sorted(p.stem for p in (Path(__file__).parents[1] / "profiles").glob("*.toml")))
         typer.echo(f"{len(found)} task{'s' * (len(found) != 1)}. Profiles: {profiles}")
+    if overlap and not as_json:
+        typer.echo("\nRows that are in another split too:")
+        for entry in found:
+            typer.echo(listing.overlap_text(entry, shared[entry.task.name]))
 
 
 def show(
@@ -58,7 +71,7 @@ def show(
     for t in task.select(tasks):
         for example in loading.load(t, split, data, count, seed, wanted, source):
             if as_json:
-                typer.echo(json.dumps(example.asdict(), ensure_ascii=False))
+                typer.echo(json_text(example.asdict()))
             else:
                 drawn = loading.drawn_template(t, example.id, seed) if wanted == loading.MIXTURE else wanted
                 _print_example(example, f"{split} · {example.id} · template {drawn}")

@@ -6,7 +6,6 @@ Each point is a process of its own, so that its peak of memory is its own.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.perf import paired
+from cat_keras.storage import processes
 
 BASE = {"vocabulary": 8192, "length": 64, "batch": 16, "chunk": 0}
 SWEEPS = {
@@ -64,7 +64,7 @@ def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:
     import cat_keras as ck
     from cat_keras import training
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = processes.peak_memory()
     backbone = keras_hub.models.GemmaBackbone(
         vocabulary_size=vocabulary, num_layers=2, num_query_heads=2, num_key_value_heads=2, hidden_dim=64,
         intermediate_dim=256, head_dim=32,
@@ -83,8 +83,8 @@ def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:
         began = time.perf_counter()
         trainer.step(data, 1, capacity)
         seconds.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": min(seconds[1:]), "MiB": (peak - before) / 1024}
+    peak = processes.peak_memory()
+    return {"seconds": min(seconds[1:]), "MiB": (peak - before) / 2**20}
 
 
 if __name__ == "__main__":

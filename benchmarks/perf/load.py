@@ -7,7 +7,6 @@ memory is its own. The predictions that a report is made of are invented, from s
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from benchmarks.perf import paired
 from benchmarks.perf.growth import exponent
 from benchmarks.planning import profile
 from benchmarks.tasks import loading, task
-from cat_keras.storage import store
+from cat_keras.storage import processes, store
 
 MODELS = (250, 500, 1000, 2000)
 TRAINED = (50, 100, 200)
@@ -126,7 +125,7 @@ class _Meter:
 
 
 def _peak_memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return processes.peak_memory() / 2**20
 
 
 # -- invented predictions --------------------------------------------------------------------------------------------

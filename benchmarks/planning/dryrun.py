@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.planning import findings, plan, shards
 from benchmarks.planning import hardware as machines
-from benchmarks.planning import plan, shards
 from benchmarks.planning.estimate import Estimate, Stage, bytes_per_token
 from cat_keras.storage.store import Store
 
@@ -31,7 +31,8 @@ def show(
         CatKerasError: as `run.run` does before it begins; unknown hardware.
     """
     machine = machines.get(hardware)
-    todo = plan.make(profile, data, source, assume=True)
+    with findings.printed(console):
+        todo = plan.make(profile, data, source, assume=True)
     cache = Store(out / "cache")
     token_bytes, known_from = bytes_per_token(todo, cache)
     estimate = Estimate(todo, token_bytes)

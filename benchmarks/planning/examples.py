@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.tasks.task import Task
+from cat_keras.data.overlap import Contents
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 
@@ -63,16 +65,20 @@ class Examples:
     Args:
         tasks: whose examples. read: task → its examples, the same each time; or their `Lengths` alone, for an estimate.
         keep: up to how many examples stay in memory.
+        compared: task → the same examples with the prompts by which they are compared with other splits; by default
+            those that are read.
 
     Attributes:
-        lengths: task name → `Lengths`. fingerprint: sha256 (hex) of all examples.
+        lengths: task name → `Lengths`. contents: task name → `Contents`. fingerprint: sha256 (hex) of all examples.
         assumed: names of the tasks of which only `Lengths` are known.
     """
 
-    def __init__(self, tasks: Sequence[Task], read: Callable[[Task], list[Example] | Lengths], keep: float = IN_MEMORY):
+    def __init__(self, tasks: Sequence[Task], read: Callable[[Task], list[Example] | Lengths], keep: float = IN_MEMORY,
+                 compared: Callable[[Task], list[Example]] | None = None):  # fmt: skip
         self._tasks, self._read = tasks, read
         self._in_memory: list[Example] | None = []
         digest, self.lengths, self.assumed = hashlib.sha256(), {}, []
+        self.contents: dict[str, Contents] = {}
         for task in tasks:
             examples = read(task)
             if isinstance(examples, Lengths):
@@ -81,11 +87,20 @@ class Examples:
                 continue
             _update(digest, examples)
             self.lengths[task.name] = Lengths.of(examples)
+            self.contents[task.name] = Contents.of(compared(task) if compared else examples)
             if self._in_memory is not None and len(self) <= keep:
                 self._in_memory = self._in_memory + examples
             else:
                 self._in_memory = None
         self.fingerprint = digest.hexdigest()
+
+    def without(self, rows: Collection[tuple[str, str]]) -> "Examples":
+        """The examples but for those of (task, id), if they are in memory."""
+        kept: dict[str, list[Example]] = {task.name: [] for task in self._tasks}
+        for example in self:
+            if (example.task, example.id) not in rows:
+                kept[example.task].append(example)
+        return Examples(self._tasks, lambda task: kept[task.name], math.inf)
 
     def __len__(self):
         return sum(map(len, self.lengths.values()))

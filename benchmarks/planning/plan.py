@@ -7,20 +7,24 @@ model per method and seed → predictions of each. The key of every result conta
 import functools
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import metrics
 from benchmarks.planning.examples import Examples, Lengths
+from benchmarks.planning.findings import BadInput, Finding
 from benchmarks.planning.methods import OBJECTIVES
 from benchmarks.planning.profile import Profile, Training
 from benchmarks.tasks import embedded, loading, task
+from cat_keras.data.overlap import Overlap
+from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
 # The version of a stage is raised when its code changes what it writes.
-STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 4}
+STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 4, "checks": 1}
 
 Model = tuple[str, int]  # method and seed of a model that answers the test examples
 LARGE: Model = ("", -1)
@@ -57,6 +61,7 @@ class Plan:
     large_key: str
     teacher: str
     small: dict[tuple[str, int], Cell]  # (method, seed) → its last cell
+    left_out: dict[str, dict[str, int]]  # split → task → bad rows that are left out, where there are any
 
     def models(self) -> list[Model]:
         """The models that answer the test examples, the large one first."""
@@ -92,7 +97,7 @@ class Plan:
             "predict",
             model=model_key,
             test=self.test.fingerprint,
-            metrics={t.name: metrics.identity(t) for t in self.tasks},  # predictions contain the quality
+            metrics=self._metrics,  # predictions contain the quality
             max_length=data.max_length,
             max_new_tokens=data.max_new_tokens,
             precision=self.profile.precision,
@@ -101,6 +106,39 @@ class Plan:
             **({"compare": data.compare} if data.compare != "sum" else {}),
             **_chat(self.profile),
             **_experts(getattr(self.profile, "large" if model_key == self.large_key else "small")),
+        )
+
+    @functools.cached_property
+    def overlap(self) -> dict[str, Overlap]:
+        """Task → how many of its test rows are also training rows, of whatever task; only tasks that have any."""
+        found = {name: rows.within(self.train.contents.values()) for name, rows in self.test.contents.items()}
+        return {name: overlap for name, overlap in found.items() if overlap.normalised}
+
+    def without(self, bad: Collection[Finding]) -> "Plan":
+        """The same plan without some of its test rows."""
+        if not bad:
+            return self
+        rows = {(row.task, row.id) for row in bad if row.split == self.profile.data.evaluate}
+        counts = {split: dict(tasks) for split, tasks in self.left_out.items()}
+        for row in bad:
+            tasks = counts.setdefault(row.split, {})
+            tasks[row.task] = tasks.get(row.task, 0) + 1
+        return replace(self, test=self.test.without(rows), left_out=counts)
+
+    @property
+    def _metrics(self) -> dict:
+        return {t.name: metrics.identity(t) for t in self.tasks}
+
+    @property
+    def checks(self) -> str:
+        """The key of what is noted of rows that no model can be given."""
+        return _key(
+            "checks",
+            rows=[self.train.fingerprint, self.test.fingerprint],
+            tokenizer=self.tokenizer,
+            max_length=self.profile.data.max_length,
+            metrics=self._metrics,
+            **_chat(self.profile),
         )
 
     def made_from(self) -> list[tuple[str, str]]:
@@ -142,10 +180,11 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
         assume: for an estimate, take tasks whose rows are not on this machine at the limits of the profile.
 
     Raises:
-        CatKerasError: unknown task or source, or data that cannot be read (see `sources`).
+        CatKerasError: unknown task or source; or, as `BadInput`, everything about the data of all splits that cannot be
+            read (see `sources`).
     """
     tasks = _select_tasks(profile)
-    train, test = _read_examples(profile, tasks, data, source, assume)
+    train, test, left_out = _read_examples(profile, tasks, data, source, assume)
     rows = train.fingerprint
     origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
     if profile.large.preset or profile.small.preset:
@@ -168,7 +207,7 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
         for seed in profile.seeds
         for method in profile.methods
     }
-    return Plan(profile, tasks, train, test, tokenizer, encoded, large, large_key, teacher, small)
+    return Plan(profile, tasks, train, test, tokenizer, encoded, large, large_key, teacher, small, left_out)
 
 
 def _select_tasks(profile: Profile) -> tuple[task.Task, ...]:
@@ -183,8 +222,12 @@ def _select_tasks(profile: Profile) -> tuple[task.Task, ...]:
     return embedded.with_noise(tasks, noise)
 
 
-def _read_examples(profile: Profile, tasks, data, source: str, assume: bool) -> tuple[Examples, Examples]:
-    """The training and the test examples."""
+def _read_examples(profile: Profile, tasks, data, source: str, assume: bool):
+    """The training and the test examples, and how many rows of each split and task are left out as bad ones.
+
+    Raises:
+        BadInput: everything that cannot be read, of all splits and tasks.
+    """
     test_only = [t.name for t in task.select(profile.data.test_only)]
     source = source or profile.data.source
     if source not in loading.SOURCES:
@@ -194,30 +237,72 @@ def _read_examples(profile: Profile, tasks, data, source: str, assume: bool) -> 
     test_tasks = [t for t in tasks if profile.data.evaluate in t.splits]
     for t in test_tasks:
         metrics.of(t)  # a wrong metric fails now, and not after all models are trained
-    train = Examples(train_tasks, _reader(profile, "train", data, source, assume))
-    test = Examples(test_tasks, _reader(profile, profile.data.evaluate, data, source, assume), keep=math.inf)
+    split = profile.data.evaluate
+    train_reader, test_reader = (_Reader(profile, name, data, source, assume) for name in ("train", split))
+    train = Examples(train_tasks, train_reader, compared=train_reader.canonical if profile.data.template else None)
+    test = Examples(test_tasks, test_reader, keep=math.inf)
+    findings, count = [], 0
+    for reader in (train_reader, test_reader):
+        findings += reader.findings(rows=profile.data.bad_rows == "error")
+        count += len(reader.faults) + (sum(reader.counts.values()) if profile.data.bad_rows == "error" else 0)
+    if findings:
+        raise BadInput(findings, count)
     if not len(train):
         raise CatKerasError(
             f"A run trains on something. Received: only tasks without training data, {profile.data.tasks}"
         )
-    return train, test
+    readers = {"train": train_reader, split: test_reader}
+    return train, test, {name: reader.counts for name, reader in readers.items() if reader.counts}
 
 
-def _reader(profile: Profile, split: str, data, source: str, assume: bool):
-    """A function from a task to its examples of a split, or to their assumed `Lengths`."""
-    cap = profile.data.train if split == "train" else profile.data.test
-    limit = None if cap == "all" else cap
-    template = profile.data.template if split == "train" else 0
+class _Reader:
+    """Reads the examples of a split, task by task, and notes what cannot be read instead of failing.
 
-    def read(t: task.Task):
-        if assume and source not in loading.available(t, data, split):
-            return Lengths.assumed(t, limit)
+    Attributes:
+        faults: of whole tasks. counts: task → bad rows, where there are any.
+    """
+
+    def __init__(self, profile: Profile, split: str, data, source: str, assume: bool):
+        self.split, self.data, self.source, self.assume = split, data, source, assume
+        self.settings, cap = profile.data, profile.data.train if split == "train" else profile.data.test
+        self.limit = None if cap == "all" else cap
+        self.faults: list[Finding] = []
+        self._bad: dict[str, loading.BadRows] = {}  # by task
+
+    def __call__(self, t: task.Task) -> list[Example] | Lengths:
+        """The examples of a task, or their assumed `Lengths`."""
+        if self.assume and self.source not in loading.available(t, self.data, self.split):
+            return Lengths.assumed(t, self.limit)
+        bad = self._bad[t.name] = loading.BadRows()  # anew, since a large split is read more than once
         try:
-            return loading.load(t, split, data, limit=limit, seed=profile.data.seed, template=template, source=source)
+            return self._load(t, self.settings.template if self.split == "train" else 0, bad)
         except CatKerasError as error:
-            raise CatKerasError(f"{error}. Or leave the task out: --skip {t.name}") from error
+            self.faults.append(Finding("", str(error), t.name))
+            return []
 
-    return read
+    def canonical(self, t: task.Task) -> list[Example]:
+        """The same examples with the prompts that test examples have."""
+        faulty = any(finding.task == t.name for finding in self.faults)
+        return [] if faulty else self._load(t, 0, loading.BadRows())
+
+    def _load(self, t, template, bad) -> list[Example]:
+        return loading.load(
+            t, self.split, self.data, self.limit, self.settings.seed, template=template, source=self.source, bad=bad
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: bad.count for name, bad in self._bad.items() if bad.count}
+
+    def findings(self, rows: bool) -> list[Finding]:
+        """What cannot be read: tasks, and bad rows if they are asked for."""
+        bad = [
+            Finding(place, problem, name, self.split, id)
+            for name, bad in self._bad.items()
+            for id, place, problem in bad.first
+        ]
+        whole = {finding.task for finding in self.faults}  # their message names the first of their rows
+        return self.faults + [finding for finding in bad if rows and finding.task not in whole]
 
 
 def _start_cell(profile, role, seed, encoded, origin) -> Cell | None:

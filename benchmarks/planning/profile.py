@@ -6,7 +6,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 from benchmarks.planning.methods import OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras.cascades import deferral
@@ -18,9 +27,21 @@ BESIDE = ("cache", "logs", "log.txt")  # what lies beside the folders of runs, s
 PRESETS = "full"  # the profile that says how presets are fine-tuned
 POINTS = 1000  # the largest number of points of a grid
 LARGEST = 2**31  # counts and seeds are below this, so that every format can store them
-Positive = Annotated[int, Field(gt=0, lt=LARGEST)]
-Count = Annotated[int, Field(ge=0, lt=LARGEST)]
-Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _number(value):
+    if isinstance(value, bool | str):
+        raise ValueError("a number is neither true, false nor a text")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Number = Annotated[float, BeforeValidator(_number)]
+Positive = Annotated[Whole, Field(gt=0, lt=LARGEST)]
+Count = Annotated[Whole, Field(ge=0, lt=LARGEST)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Rows = Annotated[Whole, Field(gt=0, le=2**20)]  # what is computed at a time
+Tokens = Annotated[Whole, Field(gt=0, le=2**24)]  # the length of a text
 
 
 def _cap(value):
@@ -30,6 +51,17 @@ def _cap(value):
 
 
 Cap = Annotated[int | Literal["all"], PlainValidator(_cap)]
+
+
+def _finite(arguments: dict) -> dict:
+    """Arguments of an objective, which pydantic does not look into; the objective itself knows their ranges."""
+    for name, value in arguments.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} is a finite number")
+    return arguments
+
+
+Arguments = Annotated[dict, AfterValidator(_finite)]
 
 
 def each_once(values):
@@ -60,14 +92,15 @@ class Data(Section):
     train: Cap
     test: Cap
     evaluate: Literal["test", "validation"] = "test"  # the split that models answer; choices are made on validation
-    max_length: Positive  # context in tokens, start and end included
-    max_new_tokens: Positive
+    max_length: Tokens  # context in tokens, start and end included
+    max_new_tokens: Tokens
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()  # texts that end a generated answer
     compare: Literal["sum", "token", "character", "byte"] = "sum"  # options, by log-likelihood or that per …
     chat: Chat | None = None  # for instruct models; prompts of training and of the test are then turns
-    vocabulary_size: Annotated[int, Field(ge=300, lt=LARGEST)] = 4096
+    vocabulary_size: Annotated[Whole, Field(ge=300, le=2**24)] = 4096
     template: Count | Literal["mixture"] = 0  # of the training prompts; test prompts have the canonical one
     seed: Count = 0
+    bad_rows: Literal["error", "leave out"] = "error"  # what becomes of rows that no model can be given
     noise: Share | None = None  # replaces the embedded tasks' own share of questions that nobody can answer
 
     @model_validator(mode="after")
@@ -83,13 +116,14 @@ class Data(Section):
 class Training(Section):
     """One phase of training."""
 
-    epochs: Annotated[float, Field(ge=0)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    batch_size: Positive = 32  # examples per global batch
-    batch_tokens: Positive | None = None  # tokens per global batch, padding included, instead of a number of examples
-    accumulate: Positive = 1  # a replica computes its share of a batch in so many slices, one after the other
+    epochs: Annotated[Number, Field(ge=0, le=1e6)]
+    learning_rate: Annotated[Number, Field(gt=0, le=1e6)]
+    batch_size: Rows = 32  # examples per global batch
+    # tokens per global batch, padding included, instead of a number of examples
+    batch_tokens: Annotated[Whole, Field(gt=0, le=2**26)] | None = None
+    accumulate: Rows = 1  # a replica computes its share of a batch in so many slices, one after the other
     warmup: Share = 0.05  # share of the steps
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
 
 
 class Model(Section):
@@ -100,7 +134,7 @@ class Model(Section):
     width: Count = 0
     heads: Count = 0
     feedforward: Count = 0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     seed: Count = 0
     pretrain: Training | None = None  # plain next-token loss on prompts and targets
     tune: Training | None = None  # xent on the targets
@@ -122,14 +156,14 @@ class Teacher(Section):
     """How probabilities of the large model are stored."""
 
     distribution: Literal["none", "topk", "sampled"] = "topk"
-    k: Positive = 32
+    k: Rows = 32
 
 
 class Variant(Section):
     """A method with a name of its own: one of the objectives with other arguments."""
 
     objective: str
-    arguments: dict = {}
+    arguments: Arguments = {}
 
     @model_validator(mode="after")
     def _check_objective(self):
@@ -154,9 +188,11 @@ class Profile(Section):
     methods: Annotated[tuple[str, ...], AfterValidator(each_once)] = (
         "xent", "dist", "cat-xent", "cat-dist", "gatekeeper"
     )  # fmt: skip
-    arguments: dict[str, dict] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
+    arguments: dict[str, Arguments] = {}  # method → arguments of its objective, e.g. {"cat-dist": {"w": 0.25}}
     tuned: dict[str, dict] = {}  # method → what differs in its `objective` phase, e.g. {"gatekeeper": {"epochs": 2.0}}
-    grid: dict[str, tuple[float, ...]] = {}  # key of the `objective` phase → values: every method with all combinations
+    grid: dict[
+        str, tuple[Number, ...]
+    ] = {}  # key of the `objective` phase → values: every method with all combinations
     variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
     seeds: Annotated[tuple[Count, ...], AfterValidator(each_once)] = (0,)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

@@ -7,7 +7,6 @@ a kill leaves no half line and processes that share the folder can write at the 
 import contextlib
 import os
 import platform
-import resource
 import shlex
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.planning import plan
 from cat_keras.errors import Stopped, escaped
+from cat_keras.storage import processes
 
 NAME = "log.txt"
 PACKAGES = ("cat-keras", "numpy", "pyarrow")  # beside those that a result depends on
@@ -74,7 +74,7 @@ class Journal:
             end = "stopped with its state saved" if isinstance(error, Stopped) else "interrupted"
             raise
         finally:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            peak = processes.peak_memory() // 2**20
             self("end", f"{end} after {time.monotonic() - began:.1f} s; peak memory {peak:,} MiB")
 
     @property

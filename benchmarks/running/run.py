@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import metrics
-from benchmarks.planning import plan, shards
-from benchmarks.running import leases, run_folder
+from benchmarks.planning import findings, plan, shards
+from benchmarks.running import leases, preflight, run_folder
 from benchmarks.running.journal import Journal
 from benchmarks.running.progress import Progress
 from cat_keras.errors import unknown_name
@@ -52,24 +52,28 @@ def run(
     Returns:
         The run folder; None while models of other shards (or of `done`) are missing, and there is no report yet.
     """
-    todo = plan.make(profile, data, source)
     journal = Journal(out / profile.name, command or ("python", "-m", "benchmarks", "run", profile.name), console)
-    with journal.run(todo):
-        folder = _run(todo, out, console, journal, shard, strategy, logs, done, only)
-        if folder:
-            from benchmarks import report  # late: it brings pandas and matplotlib
+    with findings.printed(console):
+        todo = plan.make(profile, data, source)
+        with journal.run(todo):
+            folder = _run(todo, out, console, journal, shard, strategy, logs, done, only, data, source)
+            if folder:
+                from benchmarks import report  # late: it brings pandas and matplotlib
 
-            began = time.monotonic()
-            report.build(folder, console, verbose=verbose)
-            journal("done", f"report ({time.monotonic() - began:.1f} s)")
-        return folder
+                began = time.monotonic()
+                report.build(folder, console, verbose=verbose)
+                journal("done", f"report ({time.monotonic() - began:.1f} s)")
+            return folder
 
 
-def _run(todo, out, console, journal, shard, strategy, logs, done, only) -> Path | None:
-    started, profile, progress = time.monotonic(), todo.profile, Progress(console, journal)
+def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, source) -> Path | None:
+    started, profile, progress = time.monotonic(), whole.profile, Progress(console, journal)
     place, cache = _place_and_store(out / "cache", journal.notice, strategy, progress.go_on)
-    models, kept_entries = _share(todo, shard, only), _entries_of(done)
+    models, kept_entries = _share(whole, shard, only), _entries_of(done)
     with progress:
+        todo = whole
+        if place is None and profile.data.bad_rows == "leave out":
+            todo = whole.without(preflight.rows(whole, cache) or ())  # what an earlier call of this run has found
         missing = _without_predictions(todo, cache, models, kept_entries)
         missing = missing if place is None or place.agree(bool(missing)) else []
         damaged = _damaged(todo, cache, place)
@@ -81,6 +85,12 @@ def _run(todo, out, console, journal, shard, strategy, logs, done, only) -> Path
             place = place or distribution.choose(strategy)
             console.print(f"strategy: {place}; {profile.precision}", markup=False, soft_wrap=True)
             bench = Workbench(todo, cache, progress, place, _log_maker(out / "logs", logs))
+        if missing:
+            bad = preflight.check(whole, bench, missing, logs, preflight.places(whole, data, source))
+            todo = bench.plan = whole.without(bad)
+            bench.left_out = frozenset((row.task, row.id) for row in bad if row.split == "train")
+            missing = _without_predictions(todo, cache, missing, kept_entries) if place is None else missing
+        _note_rows(todo, journal)
         console.print(
             f"{profile.name}: {len(todo.tasks)} tasks, {len(todo.train):,} training and {len(todo.test):,} test "
             f"examples, {len(models)} models{' in shard {}/{}'.format(*shard) if shard else ''}; "
@@ -98,6 +108,18 @@ def _run(todo, out, console, journal, shard, strategy, logs, done, only) -> Path
     with cache.lease("collect"):  # one process after the other, so that the last one sees all predictions
         complete = run_folder.write(todo, cache, folder, time.monotonic() - started, console, kept_entries)
     return folder if complete else None
+
+
+def _note_rows(todo, journal: Journal):
+    """Says which rows are left out, and which test rows a model has seen in training."""
+    for split, tasks in todo.left_out.items():
+        counts = ", ".join(f"{name} {count:,}" for name, count in tasks.items())
+        journal.notice(f"left out of {split} as bad rows: {counts}")
+    for name, (rows, exact, normalised) in todo.overlap.items():
+        journal.notice(
+            f"overlap: of {rows:,} test rows of {name}, {exact:,} are training rows too, {normalised:,} up to case, "
+            "blanks and punctuation"
+        )
 
 
 def _place_and_store(root: Path, report: Callable[[str], None], strategy: str, meanwhile: Callable[[], None]):

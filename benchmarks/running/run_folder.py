@@ -4,11 +4,10 @@ import io
 import json
 import os
 import platform
-import resource
 from pathlib import Path
 
 from benchmarks.planning import plan
-from cat_keras.storage import store
+from cat_keras.storage import processes, store
 
 PREDICTIONS = "predictions.parquet"
 TRAINING_FACTS = ("steps", "loss", "live", "padding", "seconds")
@@ -106,11 +105,13 @@ def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Pat
         },
         "cells": {label: {k: facts[k] for k in ("key", *TRAINING_FACTS)} for label, facts in cells.items()},
         "encoded": _facts_of(cache, "encoded", todo.encoded),
+        "left_out": todo.left_out,
+        "overlap": {name: overlap._asdict() for name, overlap in todo.overlap.items()},
         "predictions": {f"{m or 'large'}/{s}": path.name for (m, s), path in entries.items()},
         "packages": plan.packages(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(seconds, 1),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib": processes.peak_memory() // 2**20,
     }
 
 

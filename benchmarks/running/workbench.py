@@ -16,6 +16,7 @@ import numpy as np
 import cat_keras as ck
 from benchmarks.planning.plan import LARGE, Cell, Model, Plan
 from cat_keras import training
+from cat_keras.data.chat import turn_of
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 from cat_keras.storage.store import Store
@@ -38,6 +39,7 @@ class Workbench:
         self.place, self.logs = place or distribution.choose("none"), logs
         self._models, self._trainers, self._predictors = {}, {}, {}
         self._encoded = self._teacher = None
+        self.left_out: frozenset[tuple[str, str]] = frozenset()  # (task, id) of training rows without a token
         distribution.make_deterministic(0)
         distribution.set_precision(self.profile.precision)
 
@@ -75,13 +77,22 @@ class Workbench:
 
         return (self.store.get("tokenizer", self.plan.tokenizer, build) / "vocabulary.spm").read_bytes()
 
+    def tokenizer_of_run(self):
+        """The tokenizer that all models of the run share."""
+        return models.tokenizer_of(self.model("small"))
+
+    def turn_of_run(self):
+        """What stands around every prompt of the run."""
+        return turn_of(self.chat, self.tokenizer_of_run())
+
     def encoded(self) -> ck.Encoded:
         """The training examples as tokens; targets that do not fit are left out and counted."""
-        tokenizer = models.tokenizer_of(self.model("small"))  # made by all workers; `build` runs on the chief alone
+        tokenizer = self.tokenizer_of_run()  # made by all workers; `build` runs on the chief alone
 
         def build(folder):
             self.progress.start("encode", 1, "")
-            data = _encode(self.plan.train, tokenizer, self.profile.data.max_length, self.chat)
+            rows = (e for e in self.plan.train if (e.task, e.id) not in self.left_out)
+            data = _encode(rows, tokenizer, self.profile.data.max_length, self.chat)
             data.save(folder / "encoded.npz")
             facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
                      "prompts_cut": data.truncated, "prompts_overlong": data.overlong,

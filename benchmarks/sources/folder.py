@@ -2,12 +2,13 @@
 
 import difflib
 import functools
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
+from cat_keras.data.jsonl import read_rows as read_jsonl
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
+
+__all__ = ["LAYOUT", "MANIFEST", "data_folder", "entries", "read_entries", "read_jsonl", "split_file", "verify"]
 
 LAYOUT = "a data folder holds <dataset>/<config, or default>/<split>.jsonl, one JSON object per line"
 # Gives sha256 and size of the files of a data folder by their path in it; `benchmarks.tasks.prepare` writes it.
@@ -106,28 +107,3 @@ def read_entries(manifest: Path) -> dict[str, dict]:
 def _sha256(path: Path, modified: int, size: int) -> str:
     """A file is read once per process, as long as it is not written again."""
     return store.sha256_file(path)
-
-
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yields (index of the line from 0, object) of every line that is not blank.
-
-    Raises:
-        CatKerasError: a line is not a JSON object; file and line are named.
-    """
-    # The file is read as bytes, because in text mode a line separator inside a string (U+2028) could end a line.
-    with path.open("rb") as lines:
-        for index, line in enumerate(lines):
-            if line.strip():
-                yield index, _parse_row(line, path, index)
-
-
-def _parse_row(line: bytes, path: Path, index: int) -> dict:
-    try:
-        row = json.loads(line)
-        if b"\\u" in line:  # half of a surrogate pair is valid JSON, but no text that could be encoded
-            json.dumps(row, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # malformed JSON, bytes that are not UTF-8, lists nested too deeply
-        raise CatKerasError(f"{path}:{index + 1}: not a line of JSON ({error}). Correct or remove it") from error
-    if not isinstance(row, dict):
-        raise CatKerasError(f"{path}:{index + 1}: a row is a JSON object; received {type(row).__name__}")
-    return row

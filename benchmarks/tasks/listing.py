@@ -1,12 +1,17 @@
 """Lists the registry for people and programs: which tasks there are, where their rows are, and how many."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.tasks import counting, loading, task
 from benchmarks.tasks.task import Task
 from cat_keras.errors import unknown_name
+
+if TYPE_CHECKING:
+    from cat_keras.data.overlap import Overlap
 
 SPLITS = ("train", "validation", "test")
 # A narrow screen cuts off the last columns, so the least important ones stand there.
@@ -89,6 +94,33 @@ def here(found: Iterable[Entry], source: str = "", real: bool = False) -> list[E
     if source and source not in loading.SOURCES:
         raise unknown_name("source", source, loading.SOURCES)
     return [entry for entry in found if (not source or source in entry.rows) and (not real or entry.real)]
+
+
+def overlaps(entry: Entry, source: str = "", data: str | Path | None = None) -> dict[str, "Overlap"]:
+    """How many rows of a split are in another split too, by the two names, e.g. `"test/train"`. Reads all rows.
+
+    Args:
+        source: whose rows; by default of the first source with real rows, else of the first one.
+
+    Raises:
+        CatKerasError: a row cannot be read.
+    """
+    from cat_keras.data.overlap import Contents  # late, since it brings numpy and a list is quick
+
+    source = source or next(iter(entry.real), next(iter(entry.rows), ""))
+    splits = [split for split in reversed(SPLITS) if split in entry.rows.get(source, {})]
+    contents = {s: Contents.of(loading.load(entry.task, s, data, source=source)) for s in splits}
+    pairs = itertools.combinations(splits, 2)
+    return {f"{one}/{other}": contents[one].within([contents[other]]) for one, other in pairs}
+
+
+def overlap_text(entry: Entry, found: Mapping[str, "Overlap"]) -> str:
+    """The overlaps of a task in a line."""
+    parts = [
+        f"{pair} {overlap.exact:,} of {overlap.rows:,}, {overlap.normalised:,} up to case, blanks and punctuation"
+        for pair, overlap in found.items()
+    ]
+    return f"{entry.task.name}: {'; '.join(parts) or 'no two splits here'}"
 
 
 def text(found: Sequence[Entry], source: str = "", width: int | None = None) -> str:

@@ -3,8 +3,8 @@
 import contextlib
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.sources import tfds
@@ -18,6 +18,24 @@ from cat_keras.errors import CatKerasError, unknown_name
 SOURCES = ("local", "samples", "tfds")
 # As `template`: each example gets one of the templates of its task, drawn by its id and the seed.
 MIXTURE = "mixture"
+NAMED = 1000  # bad rows of a split that are named; the others are counted
+
+
+@dataclass
+class BadRows:
+    """Rows that cannot be rendered, in the order of the source.
+
+    Attributes:
+        first: (id, place, problem) of the first ones. count: how many there are.
+    """
+
+    first: list[tuple[str, str, str]] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, id: str, place: str, problem: str):
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append((id, place, problem))
 
 
 def load(
@@ -28,6 +46,7 @@ def load(
     seed: int = 0,
     template: int | str = 0,
     source: str = "local",
+    bad: BadRows | None = None,
 ) -> list[Example]:
     """Reads and renders one split of a task.
 
@@ -40,6 +59,7 @@ def load(
             the same seed a smaller sample is part of a larger one.
         seed: of that sample and of the mixture. template: index of the prompt template, or `"mixture"`.
         source: `"local"`, `"samples"` or `"tfds"`; without meaning for tasks that generate their rows.
+        bad: takes the rows that cannot be rendered, which are then left out; without it the first one is an error.
 
     Raises:
         CatKerasError: folder, file, split or field is missing, a line is malformed, a label is out of range, a file is
@@ -48,27 +68,36 @@ def load(
     _check(task, split, limit, template, source)
     rows, indices = _split_rows(task, split, data, source)
     if task.together:
-        inputs = [[pair] for pair in _sample_groups(task, list(_kept_rows(task, rows, indices)), limit, seed)]
+        inputs = [[pair] for pair in _sample_groups(task, list(_kept_rows(task, rows, indices, bad)), limit, seed)]
     elif reads_rows(task, split):
-        inputs = _sample(_inputs(task, split, rows, indices), limit, seed)
+        inputs = _sample(_inputs(task, split, rows, indices, bad), limit, seed)
     else:  # the sample does not depend on the rows: read only these
         inputs = ([pair] for pair in rows.read(_sample(indices, limit, seed)))
     examples = []
     for (id, row), *others in inputs:
         index = drawn_template(task, id, seed) if template == MIXTURE else template
-        with _naming_place(rows, id):
-            example = task.example(row, id, index)
-        references = list(example.references)
-        for other_id, other in others:
-            with _naming_place(rows, other_id):
-                references += task.example(other, other_id, index).references
-        examples.append(replace(example, references=tuple(dict.fromkeys(references))) if others else example)
+        example, references = None, []
+        for each_id, each in ((id, row), *others):
+            with _naming_place(rows, each_id, bad):
+                rendered = task.example(each, each_id, index)
+                example = example or rendered
+                references += rendered.references
+        if example:
+            examples.append(replace(example, references=tuple(dict.fromkeys(references))) if others else example)
+    if not examples and bad is not None and bad.count:
+        _, place, problem = bad.first[0]
+        raise CatKerasError(f"{place}: {problem}. No row of split {split} of task {task.name} can be read")
     if not examples:
         raise CatKerasError(
             f"Split {split} of task {task.name} is empty: {task.splits[split]!r} of {rows.count} rows, less the rows "
             f"of the other splits ({dict(task.splits)}) and those without label or text. Provide more rows"
         )
     return examples
+
+
+def place_of(task: Task, split: str, data: str | Path | None, source: str) -> Callable[[str], str]:
+    """A function from the id of an example of a split to the place of its row, such as file and line."""
+    return _split_rows(task, split, data, source)[0].where
 
 
 def number(task: Task, split: str, data: str | Path | None = None, source: str = "local") -> int:
@@ -131,22 +160,30 @@ def _split_rows(task: Task, split: str, data: str | Path | None, source: str) ->
     return rows, own_rows(task.splits, split, rows.count)
 
 
-def _kept_rows(task: Task, rows: Rows, indices: Sequence[int]) -> Iterator[tuple[str, dict]]:
-    """(id, row) of the rows that are examples of the task, see `Task.keep`."""
+def _kept_rows(
+    task: Task, rows: Rows, indices: Sequence[int], bad: BadRows | None = None
+) -> Iterator[tuple[str, dict]]:
+    """(id, row) of the rows that are examples of the task, see `Task.keep`, and that have a group where one is read."""
     for id, row in rows.read(indices):
-        with _naming_place(rows, id):
-            if task.keeps(row):
-                yield id, row
+        kept = False
+        with _naming_place(rows, id, bad):
+            kept = task.keeps(row)
+            if kept and task.together:
+                task.group_of(row)
+        if kept:
+            yield id, row
 
 
-def _inputs(task: Task, split: str, rows: Rows, indices: Sequence[int]) -> list[list[tuple[str, dict]]]:
+def _inputs(
+    task: Task, split: str, rows: Rows, indices: Sequence[int], bad: BadRows | None = None
+) -> list[list[tuple[str, dict]]]:
     """(id, row) pairs of every example of a split: one, or where a task is pooled, all that ask the same."""
-    pairs = _kept_rows(task, rows, indices)
+    pairs = _kept_rows(task, rows, indices, bad)
     if not (task.pooled and split != "train"):
         return [[pair] for pair in pairs]
     inputs: dict[str, list[tuple[str, dict]]] = {}
     for id, row in pairs:
-        with _naming_place(rows, id):
+        with _naming_place(rows, id, bad):
             inputs.setdefault(task.prompt(row), []).append((id, row))
     return list(inputs.values())
 
@@ -192,9 +229,15 @@ def drawn_template(task: Task, id: str, seed: int) -> int:
 
 
 @contextlib.contextmanager
-def _naming_place(rows: Rows, id: str) -> Iterator[None]:
-    """Puts the place of a row, such as file and line, before the message of an error that it causes."""
+def _naming_place(rows: Rows, id: str, bad: BadRows | None = None) -> Iterator[None]:
+    """Puts the place of a row, such as file and line, before the message of an error that it causes.
+
+    Where there is a list of bad rows, the row goes there instead.
+    """
     try:
         yield
     except CatKerasError as error:
+        if bad is not None:
+            bad.add(id, rows.where(id), str(error))
+            return
         raise CatKerasError(f"{rows.where(id)}: {error}") from error

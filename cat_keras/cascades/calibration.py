@@ -13,8 +13,9 @@ from cat_keras.cascades import deferral
 from cat_keras.cascades.deferral import learned
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.cascades.playback import Points, Stages, common_path, grid
+from cat_keras.data import overlap
 from cat_keras.data.records import Example, Prediction
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import SHARE, CatKerasError, check_number
 from cat_keras.evaluation import vectors
 
 FITTING = 0.5  # share of the examples that a learned rule is fitted on
@@ -77,6 +78,14 @@ def digest(example: Example) -> str:
     return hashlib.sha256(f"{example.task}\x1f{example.id}".encode()).hexdigest()[:16]
 
 
+def names(example: Example) -> tuple[str, str]:
+    """What a cascade remembers of an example: its `digest`, and one of its content, which is the same under another id.
+
+    Cascades that were saved by earlier versions remember digests of ids alone.
+    """
+    return digest(example), hashlib.sha256(f"content\x1f{overlap.content(example)}".encode()).hexdigest()[:16]
+
+
 def shuffled(examples: Sequence[Example]) -> list[Example]:
     """The examples ordered by a hash of their ids, which depends neither on their content nor on the order given.
 
@@ -103,16 +112,14 @@ def check_limit(guarantee: Guarantee | None, **limits: float | None) -> dict[str
     Raises:
         CatKerasError: no limit and no guarantee, more than one limit, or one out of range.
     """
-    limit = {name: float(value) for name, value in limits.items() if value is not None}
+    limit = {name: value for name, value in limits.items() if value is not None}
     if len(limit) > 1 or not (limit or guarantee):
         raise CatKerasError(
             f"calibrate takes exactly one of {', '.join(limits)}, or guarantee= with at most one of them. "
             f"Received: {', '.join(limit) or 'none'}"
         )
-    for name, value in limit.items():
-        if not (0 <= value < np.inf if name == "max_cost" else 0 <= value <= 1):
-            raise CatKerasError(f"{name} lies in [0, {'inf)' if name == 'max_cost' else '1]'}. Received: {value}")
-    return limit
+    intervals = {"max_cost": "[0, inf)"}
+    return {name: float(check_number(name, value, intervals.get(name, SHARE))) for name, value in limit.items()}
 
 
 def calibrate(

@@ -10,7 +10,7 @@ from cat_keras.cascades import calibration, deferral, saved
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.data.records import Example, Prediction
 from cat_keras.decoding.predictor import Predictor
-from cat_keras.errors import CatKerasError, check_list
+from cat_keras.errors import CatKerasError, check_list, check_number, shown
 from cat_keras.evaluation.grid import as_threshold, on_grid
 from cat_keras.modeling import models
 
@@ -71,7 +71,7 @@ class Cascade:
         measures |= {MEASURES[c] for c in self.rule.needs if c in MEASURES}
         self.predictors = [Predictor(_loaded(m), **arguments | {"measures": sorted(measures)}) for m in models]
         self.calibration: calibration.Calibration | None = None
-        self.calibrated_on: frozenset[str] = frozenset()  # digests of examples
+        self.calibrated_on: frozenset[str] = frozenset()  # `calibration.names` of examples
 
     def calibrate(
         self,
@@ -129,21 +129,22 @@ class Cascade:
             self.rule, examples, predictions, limit, guarantee, quality, cost
         )
         self.thresholds = list(self.calibration.thresholds)
-        self.calibrated_on = frozenset(map(calibration.digest, examples))
+        self.calibrated_on = frozenset(name for e in examples for name in calibration.names(e))
         return self.calibration
 
     def __call__(self, examples: Sequence[Example]) -> list[Answer]:
         """Answers in the order of the examples; deferred queries are regrouped, so that every model runs full batches.
 
         Raises:
-            CatKerasError: no thresholds yet, or an example that the thresholds were calibrated on.
+            CatKerasError: no thresholds yet, or an example that the thresholds were calibrated on: one of the same id,
+                or of the same prompt and options under another id.
         """
         examples = check_list("examples", examples, Example)
-        calibrated = [e for e in examples if calibration.digest(e) in self.calibrated_on]
+        calibrated = [e for e in examples if not self.calibrated_on.isdisjoint(calibration.names(e))]
         if calibrated:
             raise CatKerasError(
                 f"Calibration and test examples are disjoint. Received: {len(calibrated)} that were calibrated on, "
-                f"e.g. {calibrated[0].task}/{calibrated[0].id}. Split the data by id"
+                f"by their id or their content, e.g. {calibrated[0].task}/{calibrated[0].id}. Split the data by content"
             )
         return self._answer(examples)
 
@@ -201,12 +202,12 @@ class Cascade:
 
 def _checked(thresholds, stages):
     thresholds = check_list("thresholds", thresholds)
-    if len(thresholds) != stages - 1 or np.isnan(np.asarray(thresholds, float)).any():
+    if len(thresholds) != stages - 1:
         raise CatKerasError(
             f"A cascade of {stages} models has {stages - 1} thresholds, all of them numbers. "
-            f"Received: {list(thresholds)}"
+            f"Received: {shown(thresholds)}"
         )
-    return [float(t) for t in thresholds]
+    return [float(check_number("A threshold", t, "[-inf, inf]")) for t in thresholds]
 
 
 def _guarantee(given) -> Guarantee | None:

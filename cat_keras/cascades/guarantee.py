@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import rel_entr
 from scipy.stats import binom
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_number
 
 STAKE = 0.75  # at most this share of the stake at which a loss of 1 takes all capital, so that some is always left
 
@@ -111,11 +111,10 @@ class Guarantee:
             )
         if self.test not in (None, "binomial", "hoeffding-bentkus", "betting"):
             raise CatKerasError(f"A test is binomial, hoeffding-bentkus or betting. Received: {self.test!r}")
-        if not (0 < self.alpha < self._max and 0 < self.delta < 1):
-            raise CatKerasError(
-                f"A guarantee has alpha between 0 and {self._max:g} and delta between 0 and 1. "
-                f"Received: alpha={self.alpha}, delta={self.delta}"
-            )
+        if self.bound is not None:
+            check_number("bound of a guarantee", self.bound, "(0, 1e+100]")
+        check_number("alpha of a guarantee", self.alpha, f"(0, {self._max!r})")
+        check_number("delta of a guarantee", self.delta, "(0, 1)")
 
     @property
     def _max(self) -> float:
@@ -135,6 +134,7 @@ class Guarantee:
 
     def p_values(self, losses: np.ndarray, alpha: float, binary: bool = False) -> np.ndarray:
         """(candidates,): of "the expectation exceeds alpha"; arguments as in `certified`."""
+        check_number("alpha of a guarantee", alpha, f"(0, {self._max!r})")
         bottom = -1.0 if self.of == "loss" else 0.0
         if losses.min() < bottom or losses.max() > self._max:
             raise CatKerasError(

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from cat_keras.cascades import deferral
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_number
 from cat_keras.storage import store
 
 FORMAT, VERSION = "cat-keras policy", 1
@@ -62,7 +62,9 @@ class Policy:
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self):
-        if not len(self.models) - 1 == len(self.rules) == len(self.thresholds) >= 1 or np.isnan(self.thresholds).any():
+        for threshold in self.thresholds:
+            check_number("A threshold", threshold, "[-inf, inf]")
+        if not len(self.models) - 1 == len(self.rules) == len(self.thresholds) >= 1:
             raise CatKerasError(
                 "A policy has two models or more, and a rule and a threshold for each but the last. Received: "
                 f"{len(self.models)} models, {len(self.rules)} rules, thresholds {list(self.thresholds)}"
@@ -74,6 +76,7 @@ class Policy:
         Args:
             stage: from 0. predictions: columns with `id` and what the rule of the stage reads.
         """
+        check_number("stage", stage, f"[0, {len(self.rules)}]", whole=True)
         if stage == len(self.rules):
             return np.ones(len(predictions["id"]), bool)
         return self.rules[stage](predictions) >= self.thresholds[stage]

@@ -19,7 +19,7 @@ from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.cascades.labels import rows_needed
 from cat_keras.cascades.playback import Stages, common_path
 from cat_keras.cascades.verdict import Verdict, judge
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import SEED, CatKerasError, check_number
 from cat_keras.evaluation import vectors
 
 HELD_OUT = 0.5  # share of the rows that thresholds are judged on and not chosen on
@@ -90,8 +90,8 @@ def tune(
     limit = check_limit(guarantee, max_cost=max_cost, min_quality=min_quality, max_deferral=max_deferral)
     stages = columns(scores, quality, cost)
     n = stages.scores.shape[1]
-    if not 0 <= held_out < 1:
-        raise CatKerasError(f"held_out is a share of the rows in [0, 1). Received: {held_out}. Try 0.5")
+    check_number("held_out", held_out, "[0, 1)", remedy="Try 0.5")
+    check_number("seed", seed, SEED, whole=True)
     tasks = np.full(n, "") if tasks is None else np.asarray(tasks, dtype=str)
     order = split_order(n, ids, tasks, seed)
     chosen_on, judged_on = np.split(order, [n - int(n * held_out)])

@@ -11,7 +11,7 @@ from cat_keras.data.chat import Chat, Turn, turn_of
 from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example
 from cat_keras.data.tokens import tokenize as tokenize  # it is part of this module's subject
-from cat_keras.errors import CatKerasError, check_list
+from cat_keras.errors import TOKENS, CatKerasError, check_list, check_number
 from cat_keras.modeling import tokenizers
 from cat_keras.storage.untrusted import read_npz
 
@@ -178,6 +178,7 @@ def encode(examples: Sequence[Example], tokenizer, max_length: int, long_targets
         CatKerasError: there are no examples; a target is empty; a target does not fit, under "error"; a prompt is
             empty and the tokenizer has no start token.
     """
+    check_number("max_length", max_length, TOKENS, whole=True)
     examples = check_list("examples", examples, Example)
     if not len(examples):
         raise CatKerasError("Training data holds at least one example. Received: none")

@@ -29,7 +29,7 @@ def bucket_lengths(lengths: np.ndarray, count: int, multiple: int = 8) -> tuple[
     total = np.concatenate([[0], np.cumsum(sizes)])
     # best[j]: (padded tokens, chosen edges) of the best way to cover the sequences of the j shortest edges.
     best = [(0, ())] + [(total[j] * int(edges[j - 1]), (int(edges[j - 1]),)) for j in range(1, len(edges) + 1)]
-    for _ in range(count - 1):  # each round allows one edge more
+    for _ in range(min(count, len(edges)) - 1):  # each round allows one edge more
         best = [best[0]] + [
             min(
                 (best[i][0] + (total[j] - total[i]) * int(edges[j - 1]), best[i][1] + (int(edges[j - 1]),))

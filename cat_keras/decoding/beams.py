@@ -9,11 +9,12 @@ from keras import ops
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import Generated
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import ROWS, check_number
 from cat_keras.modeling import models
 
 # Prompts of one batch differ by at most so many tokens: those of the longer ones are read one by one.
 SPREAD = 8
+BEAMS = "[1, 1024]"  # whole
 
 
 class BeamSearch:
@@ -29,13 +30,13 @@ class BeamSearch:
             every token.
         endings: what ends an answer.
         greedy: gives the greedy answers, called as this object is.
-        beams: at least 1.
+        beams: how many.
         rows: at most so many beams at a time; bounds memory.
     """
 
     def __init__(self, model, endings: Endings, greedy: Callable, beams: int, rows: int = 256):
-        if beams < 1 or rows < 1:
-            raise CatKerasError(f"beams and rows are at least 1. Received: beams={beams}, rows={rows}")
+        check_number("beams", beams, BEAMS, whole=True)
+        check_number("rows", rows, ROWS, whole=True)
         self.endings, self.greedy, self.beams, self.limit = endings, greedy, beams, rows
         self.reader = (_Cached if isinstance(model, CachedModel) else _Whole)(model, beams)
 

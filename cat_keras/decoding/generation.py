@@ -10,7 +10,7 @@ from keras import ops
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.sampling import GREEDY, Sampler, confidence
-from cat_keras.errors import CatKerasError, check_list
+from cat_keras.errors import ROWS, CatKerasError, check_list, check_number, check_numbers
 from cat_keras.modeling import models
 
 MEASURES = ("entropy", "margin", "hidden")
@@ -69,11 +69,9 @@ class Generator:
 
     def __init__(self, model, stop: Iterable[int | str] | Endings | None = None, sampler: Sampler = GREEDY,
                  rows: int = 256, measures: Sequence[str] = ()):  # fmt: skip
-        if rows < 1 or not set(check_list("measures", measures)) <= set(MEASURES):
-            raise CatKerasError(
-                f"rows is at least 1 and measures are of {', '.join(MEASURES)}. Received: rows={rows}, "
-                f"measures={list(measures)}"
-            )
+        check_number("rows", rows, ROWS, whole=True)
+        if not set(check_list("measures", measures)) <= set(MEASURES):
+            raise CatKerasError(f"measures are of {', '.join(MEASURES)}. Received: measures={list(measures)}")
         self.cached = model if isinstance(model, CachedModel) else CachedModel(model, tight=True)
         self.endings = _endings(self.cached.model, stop)
         self.sampler, self.limit, self.measures = sampler, rows, tuple(measures)
@@ -103,7 +101,8 @@ class Generator:
             CatKerasError: an empty prompt, or one that leaves no room for its answer in the positions of the model.
         """
         prompts = check_prompts(prompts)
-        limits = np.broadcast_to(np.asarray(max_new_tokens), len(prompts))
+        limits = check_numbers("max_new_tokens", max_new_tokens, "[0, 16777216]", whole=True)
+        limits = np.broadcast_to(limits, len(prompts))
         for i, prompt in enumerate(prompts):  # the last token of an answer is not read
             models.check_positions(
                 self.cached.model, len(prompt) + int(limits[i]) - 1,

@@ -9,13 +9,14 @@ from cat_keras.data.chat import Chat, turn_of
 from cat_keras.data.encoding import prompts_within
 from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example, Prediction
-from cat_keras.decoding.beams import BeamSearch
+from cat_keras.decoding.answerable import option_problem
+from cat_keras.decoding.beams import BEAMS, BeamSearch
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import MEASURES, Generator
 from cat_keras.decoding.options import COMPARISONS, OptionScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
-from cat_keras.errors import CatKerasError, check_list, unknown_name
+from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_list, check_number, unknown_name
 from cat_keras.evaluation.grid import on_grid
 from cat_keras.modeling import costs, models
 
@@ -52,6 +53,10 @@ class Predictor:
                  measures: Sequence[str] = (), beams: int = 1, stop: Sequence[str] = (),
                  compare: str = "sum", chat: Chat | None = None):  # fmt: skip
         self.model, self.tokenizer = model, models.tokenizer_of(model)
+        check_number("max_length", max_length, TOKENS, whole=True)
+        check_number("max_new_tokens", max_new_tokens, "[0, 16777216]", whole=True)
+        check_number("batch_size", batch_size, ROWS, whole=True)
+        check_number("beams", beams, BEAMS, whole=True)
         if max_new_tokens >= max_length:
             raise CatKerasError(
                 f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
@@ -110,19 +115,10 @@ class Predictor:
         tokenized_options = iter(turn.data([o for e in examples for o in e.options]))
         for example in examples:
             choices = [next(tokenized_options) for _ in example.options]
-            if len({tuple(o) for o in choices}) < len(choices) or not all(choices):
-                raise CatKerasError(
-                    "Options differ and are not empty, as tokens too. "
-                    f"Received: {list(example.options)} in {example.task}/{example.id}"
-                )
+            if problem := option_problem(example, choices, turn, self.max_length):
+                raise CatKerasError(f"{problem} in {example.task}/{example.id}")
             # The prompt is cut alike for all options of an example, or they would be scored after different contexts.
-            longest = max(map(len, choices))
-            rooms.append(turn.room(self.max_length - longest - 1))
-            if rooms[-1] < turn.least:
-                raise CatKerasError(
-                    f"An option fits the context. Received: {longest} tokens in {example.task}/{example.id}, "
-                    f"context {self.max_length}"
-                )
+            rooms.append(turn.room(self.max_length - max(map(len, choices)) - 1))
             options.append([o + [turn.end] for o in choices])
         fitted = fit(examples, rooms, turn)
         self._note(fitted)
@@ -193,8 +189,6 @@ def _best_option(example, n_prompt, logprobs, flops, seconds, compare) -> Predic
 
 def _engines(model, endings, batch_size, sampler, measures, beams):
     """The generator and the option scorer: with a cache of ours where the model allows it, else KerasHub's own way."""
-    if beams < 1:
-        raise CatKerasError(f"An answer is searched with at least 1 beam. Received: beams={beams}")
     has_cache = supported(model)
     if not (sampler.greedy and not measures) and not (has_cache and beams == 1):
         raise CatKerasError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import SEED, TEMPERATURE, check_number
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Sampler:
     """How the next token is chosen from a distribution over the vocabulary.
 
     Args:
-        temperature: 0 for greedy decoding; else logits are divided by it.
+        temperature: 0 for greedy decoding; else logits are divided by it, 1e-6 at least.
         top_k: draw from so many of the most probable tokens; 0 for all.
         top_p: draw from the most probable tokens that together reach this probability, the one that reaches it included
             (nucleus sampling, arXiv 1904.09751); 1 for all.
@@ -29,11 +29,11 @@ class Sampler:
     seed: int = 0
 
     def __post_init__(self):
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise CatKerasError(
-                "A sampler has temperature >= 0, top_k >= 0 and 0 < top_p <= 1. Received: "
-                f"temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}"
-            )
+        if check_number("temperature", self.temperature, "[0, 1e+06]"):
+            check_number("A temperature that is not 0 (greedy)", self.temperature, TEMPERATURE)
+        check_number("top_k", self.top_k, "[0, 2147483647]", whole=True)
+        check_number("top_p", self.top_p, "(0, 1]")
+        check_number("seed", self.seed, SEED, whole=True)
 
     @property
     def greedy(self) -> bool:

@@ -24,9 +24,10 @@ import numpy as np
 from keras import ops
 
 from cat_keras.decoding.sampling import draw
-from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.errors import SHARE, check_number, check_numbers, unknown_name
 
 TINY = 1e-30
+DRAFTS = "[1, 256]"  # of a round: each is a pass of the small model that is compiled
 
 
 def _largest(probs):
@@ -68,9 +69,9 @@ def check(rule: str, alpha: float):
     """
     if rule not in RULES:
         raise unknown_name("rule of a token-level cascade", rule, RULES)
-    low, high = {"lossy": (0, 1), "chow": (0, 1), "chow-log": (0, np.inf)}.get(rule, (-1, 1))
-    if not low <= alpha <= high:
-        raise CatKerasError(f"alpha of {rule} lies in [{low}, {high}]. Received: {alpha}")
+    check_number(
+        f"alpha of {rule}", alpha, {"lossy": SHARE, "chow": SHARE, "chow-log": "[0, inf]"}.get(rule, "[-1, 1]")
+    )
 
 
 def target(rule: str, q, p, alpha=0.0, drawn=None):
@@ -145,7 +146,8 @@ def expected_tokens(acceptance, gamma: int):
     Args:
         acceptance: a in [0, 1], scalar or array. gamma: drafts per pass.
     """
-    return np.power.outer(np.asarray(acceptance, np.float64), np.arange(gamma + 1)).sum(-1)
+    check_number("gamma", gamma, DRAFTS, whole=True)
+    return np.power.outer(check_numbers("acceptance", acceptance, SHARE), np.arange(gamma + 1)).sum(-1)
 
 
 def expected_speedup(acceptance, gamma: int, small_cost: float):
@@ -158,4 +160,5 @@ def expected_speedup(acceptance, gamma: int, small_cost: float):
         acceptance: see `expected_tokens`. gamma: drafts per pass.
         small_cost: c, time of a step of the small model over that of a pass of the large one.
     """
+    check_number("small_cost", small_cost, "[0, inf)")
     return expected_tokens(acceptance, gamma) / ((gamma + 1) * small_cost + 1)

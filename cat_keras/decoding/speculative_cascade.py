@@ -14,7 +14,7 @@ from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import check_prompts
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.decoding.speculative_rounds import Rounds, Speculated
-from cat_keras.errors import CatKerasError, check_list
+from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_list, check_number
 from cat_keras.modeling import costs, models
 
 
@@ -52,8 +52,10 @@ class SpeculativeCascade:
                  sampler: Sampler = GREEDY, max_length: int = 512, rows: int = 64,
                  stop: Sequence[str] = (), chat: Chat | None = None):  # fmt: skip
         models.check_same_tokenizer(small, large)
-        if gamma < 1 or rows < 1:
-            raise CatKerasError(f"gamma and rows are at least 1. Received: gamma={gamma}, rows={rows}")
+        speculative.check(rule, alpha)
+        check_number("gamma", gamma, speculative.DRAFTS, whole=True)
+        check_number("rows", rows, ROWS, whole=True)
+        check_number("max_length", max_length, TOKENS, whole=True)
         for model in (small, large):
             models.check_positions(
                 model, max_length + gamma, f"max_length={max_length} and gamma={gamma}", "Give at most {} in all"
@@ -119,11 +121,11 @@ class SpeculativeCascade:
         empty = [i for i, p in enumerate(prompts) if texts[i] and not (p.prompt if isinstance(p, Example) else p)]
         if empty:
             raise CatKerasError(f"A prompt is not empty. Received: nothing in prompt {empty[0]}")
-        room = self.max_length - max_new_tokens
-        if max_new_tokens < 1 or room < 1:
+        room = self.max_length - check_number("max_new_tokens", max_new_tokens, TOKENS, whole=True)
+        if room < 1:
             raise CatKerasError(
-                f"An answer has at least one token and leaves room for its prompt. Received: max_new_tokens="
-                f"{max_new_tokens}, max_length={self.max_length}"
+                f"An answer leaves room for its prompt. Received: max_new_tokens={max_new_tokens}, "
+                f"max_length={self.max_length}"
             )
         if not all(texts):
             encoded = check_prompts(prompts)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers, unknown_name
 from cat_keras.evaluation import resampling
 from cat_keras.evaluation.bootstrap import draw_seeds, seed_columns
 from cat_keras.evaluation.curves import Outcomes, tie_groups
@@ -68,7 +68,7 @@ def bootstrap_bands(
     Raises:
         CatKerasError: what `bootstrap_audc` and `pool_seeds` refuse, an unknown task or method, a bad grid or level.
     """
-    tasks, names = resampling.names(outcomes, rng, resamples)
+    tasks, names = resampling.names(outcomes, rng, resamples, threads)
     scopes = {name: frozenset(members) for name, members in (scopes or {"all": tasks}).items()}
     models = models or {name: [name] for name in names}
     _check(grid, level, scopes, tasks, models, versus)
@@ -92,9 +92,9 @@ def bootstrap_bands(
 
 
 def _check(grid, level, scopes, tasks, models, versus):
-    if not 0 < level < 1:
-        raise CatKerasError(f"level must be between 0 and 1; received {level}. Try 0.95")
-    if np.ndim(grid) != 1 or not len(grid) or np.min(grid) < 0 or np.max(grid) > 1 or np.any(np.diff(grid) <= 0):
+    check_number("level", level, "(0, 1)", remedy="Try 0.95")
+    check_numbers("grid", grid, SHARE, remedy="Try bands.GRID")
+    if np.ndim(grid) != 1 or not len(grid) or np.any(np.diff(grid) <= 0):
         raise CatKerasError(f"grid must be deferral rates increasing within [0, 1]; received {grid}. Try bands.GRID")
     if versus is not None and versus not in models:
         raise unknown_name("method", versus, models)

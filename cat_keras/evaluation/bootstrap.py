@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.errors import COUNT, CatKerasError, check_number, check_numbers, unknown_name
 from cat_keras.evaluation import resampling, significance
 from cat_keras.evaluation.curves import Outcomes, tie_groups
 
@@ -82,7 +82,13 @@ def weighted_audc(outcomes: Outcomes, weights: np.ndarray) -> np.ndarray:
     Returns:
         (R,) float64.
     """
-    return Sweep(outcomes).audc(np.atleast_2d(np.asarray(weights, dtype=np.float64)))
+    weights = np.atleast_2d(check_numbers("weights", weights, "[0, 1e+100]"))
+    if weights.ndim != 2 or weights.shape[1] != len(outcomes) or weights.sum(axis=1).min(initial=1) < 1e-100:
+        raise CatKerasError(
+            f"Each row of weights has one per example, {len(outcomes)}, and a positive sum. Received: shape "
+            f"{weights.shape}, or a row of zeros"
+        )
+    return Sweep(outcomes).audc(weights)
 
 
 class Interval(NamedTuple):
@@ -126,8 +132,7 @@ class AudcBootstrap:
         Raises:
             CatKerasError: an unknown method or task, or a level outside (0, 1).
         """
-        if not 0 < level < 1:
-            raise CatKerasError(f"level must be between 0 and 1; received {level}. Try 0.95")
+        check_number("level", level, "(0, 1)", remedy="Try 0.95")
         estimate, sample = self._column(self.estimates(task), method), self._column(self.samples(task), method)
         if versus is not None:
             estimate = estimate - self._column(self.estimates(task), versus)
@@ -179,7 +184,7 @@ def bootstrap_audc(
     Raises:
         CatKerasError: a method missing in a task, ids missing or different between methods, no generator.
     """
-    tasks, methods = resampling.names(outcomes, rng, resamples)
+    tasks, methods = resampling.names(outcomes, rng, resamples, threads)
     streams = resampling.Streams(rng)
     estimates, samples, examples = [], [], []
     for task in tasks:
@@ -238,5 +243,7 @@ def draw_seeds(rng: np.random.Generator, seeds: int, resamples: int) -> np.ndarr
     Each resample draws S − 1 of S seeds with replacement. Their mean then has the variance s² / S that the mean of S
     independent seeds has; S draws would have only (S − 1) / S of it. Rao and Wu, JASA 83 (1988).
     """
+    check_number("seeds", seeds, COUNT, whole=True)
+    check_number("resamples", resamples, resampling.RESAMPLES, whole=True)
     draws = max(seeds - 1, 1)
     return rng.multinomial(draws, np.full(seeds, 1 / seeds), size=resamples) / draws

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cat_keras.errors import check_number
 from cat_keras.evaluation import vectors
 
+POINTS = "[1, 1000000]"  # of a sum
 NAN = float("nan")
 
 
@@ -51,7 +53,7 @@ def reliability(confidence, right, bins: int = 15) -> Reliability:
     """
     confidence = vectors.within_unit("confidence", confidence)
     right = vectors.true_or_false("right", right, len(confidence))
-    edges = np.linspace(0, 1, bins + 1)
+    edges = np.linspace(0, 1, check_number("bins", bins, POINTS, whole=True) + 1)
     bin_index = np.maximum(np.searchsorted(edges, confidence, "left") - 1, 0)
     count = np.bincount(bin_index, minlength=bins)
     with np.errstate(invalid="ignore"):  # 0/0 in an empty bin
@@ -130,6 +132,7 @@ def density_overlap(confidence, right, points: int = 512) -> float:
     Returns:
         in [0, 1], lower is better; NaN where a side has fewer than two distinct values and so no density.
     """
+    check_number("points", points, POINTS, whole=True)
     confidence = vectors.summable("confidence", confidence)
     right = vectors.true_or_false("right", right, len(confidence))
     sides = [confidence[right], confidence[~right]]

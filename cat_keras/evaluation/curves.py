@@ -19,10 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers
 from cat_keras.evaluation import vectors
 from cat_keras.evaluation.grid import midpoints
 from cat_keras.evaluation.tradeoff import DeferralCurve
+
+COST = f"[0, {vectors.LARGEST:g}]"
 
 
 def _unique_ids(ids, n: int) -> np.ndarray:
@@ -76,7 +78,8 @@ class Outcomes:
         for name in ("score", "quality_small", "quality_large", "cost_small", "cost_large"):
             values = getattr(self, name)
             if name.startswith("cost") and (np.isscalar(values) or getattr(values, "ndim", 1) == 0):
-                values = np.full(n, values)
+                unknown = _is_unknown([values], 1)
+                values = np.full(n, np.nan if unknown else check_number(name, values, COST))
             if name.startswith("cost") and _is_unknown(values, n):
                 object.__setattr__(self, name, np.full(n, np.nan))
                 continue
@@ -170,7 +173,7 @@ def macro_average(
         )
     if grid is None:
         grid = np.unique(np.concatenate([curve.deferral_rate for curve in curves.values()]))
-    grid = vectors.finite("grid", grid)
+    grid = vectors.finite("grid", check_numbers("grid", grid, SHARE, remedy="Try numpy.linspace(0, 1, 101)"))
     if grid[0] != 0 or grid[-1] != 1 or np.any(np.diff(grid) <= 0):
         raise CatKerasError(f"grid must increase from 0 to 1; received {grid}. Try numpy.linspace(0, 1, 101)")
 

@@ -8,24 +8,30 @@ from dataclasses import fields
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_number
 from cat_keras.evaluation.curves import Outcomes
 
+RESAMPLES = "[1, 10000000]"
 _BLOCK = 1 << 16  # numbers per block of resamples: small enough that a few such arrays stay in the processor's cache
 
 ByMethod = Mapping[str, Outcomes]
 
 
-def names(outcomes: Mapping[str, ByMethod], rng: np.random.Generator, resamples: int) -> tuple[tuple, tuple]:
+def names(
+    outcomes: Mapping[str, ByMethod], rng: np.random.Generator, resamples: int, threads: int | None = None
+) -> tuple[tuple, tuple]:
     """Sorted names of the tasks and of the methods that are to be resampled.
 
     Raises:
-        CatKerasError: no task, no resample, or no generator.
+        CatKerasError: no task, no generator, or a number of resamples or threads outside its range.
     """
     if not isinstance(rng, np.random.Generator):
         raise CatKerasError(f"rng must be a numpy Generator; received {rng!r}. Pass numpy.random.default_rng(seed)")
-    if not outcomes or resamples < 1:
-        raise CatKerasError(f"A bootstrap needs a task and a resample; received {len(outcomes)} and {resamples}")
+    if not outcomes:
+        raise CatKerasError("A bootstrap needs a task; received none")
+    check_number("resamples", resamples, RESAMPLES, whole=True)
+    if threads is not None:
+        check_number("threads", threads, "[1, 1024]", whole=True)
     return tuple(sorted(outcomes)), tuple(sorted({method for by_method in outcomes.values() for method in by_method}))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import COUNT, CatKerasError, check_number
 from cat_keras.evaluation import vectors
 
 _ROUNDING = 1e-9
@@ -21,6 +21,9 @@ def two_sided(samples, scale: float = 1.0, examples: int | None = None) -> float
             p-value is below that of the sign test if all n examples agree, 2^(1−n): 1 for one example.
     """
     samples = vectors.finite("samples", samples)
+    check_number("scale", scale, "(-inf, inf)")
+    if examples is not None:
+        check_number("examples", examples, COUNT, whole=True)
     rounding = _ROUNDING * abs(scale)
     below, above = np.sum(samples <= rounding), np.sum(samples >= -rounding)
     least = 0.0 if examples is None else 2.0 ** (1 - min(examples, 1000))

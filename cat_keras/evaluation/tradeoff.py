@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers
 from cat_keras.evaluation import vectors
 
 ROUNDING = 1e-9  # relative: two orders of summing a column differ by far less, real differences are far larger
@@ -67,6 +67,7 @@ class DeferralCurve:
         Returns:
             1 = ideal, 0 = random, negative = worse than random; NaN when the ideal is no better than random.
         """
+        check_number("ideal_audc", ideal_audc, "(-inf, inf)")
         ideal_gain = ideal_audc - self.random_audc
         if ideal_gain <= ROUNDING * max(abs(ideal_audc), abs(self.random_audc)):
             return NAN
@@ -95,8 +96,7 @@ class DeferralCurve:
         Raises:
             CatKerasError: x outside [0, 1].
         """
-        if not 0 <= recovered <= 1:
-            raise CatKerasError(f"CPT(x) needs a share x of the gap in [0, 1]; received {recovered}. Try 0.5")
+        check_number("recovered, the x of CPT(x),", recovered, SHARE, remedy="Try 0.5")
         quality = self.quality[0] + recovered * self._gap() - ROUNDING * np.abs(self.quality).max()
         if np.isnan(quality):
             return NAN
@@ -117,8 +117,7 @@ class DeferralCurve:
         Raises:
             CatKerasError: a rate outside [0, 1].
         """
-        if not np.all((np.asarray(rate) >= 0) & (np.asarray(rate) <= 1)):
-            raise CatKerasError(f"A deferral rate must be in [0, 1]; received {rate}. Give a share, not a percentage")
+        check_numbers("rate", rate, SHARE, remedy="Give a share, not a percentage")
         return np.interp(rate, self.deferral_rate, self.quality)
 
     def upper_hull(self) -> tuple[np.ndarray, np.ndarray]:
@@ -146,8 +145,11 @@ class DeferralCurve:
 
         A point between two vertices is reached by choosing one of their thresholds at random per query. Returns the
         cheapest point's cost when that is good enough already, and NaN when no threshold reaches `quality` (equal up to
-        rounding counts as reached).
+        rounding counts as reached) or it is NaN itself.
         """
+        if isinstance(quality, float) and np.isnan(quality):  # an undefined quality: averages that miss a model have it
+            return NAN
+        check_number("quality", quality, "(-inf, inf)")
         costs, qualities = self._frontier()
         # Without the tolerance, the last digit of a sum would decide the cost.
         enough = quality - ROUNDING * np.abs(qualities).max()
@@ -160,6 +162,7 @@ class DeferralCurve:
 
         NaN when the budget is below the small model's cost alone; the peak's quality when it is beyond the peak's cost.
         """
+        check_number("cost", cost, "[-inf, inf]")
         costs, qualities = self._frontier()
         if not _affords(cost, costs[0]):
             return NAN
@@ -181,12 +184,12 @@ class DeferralCurve:
             CatKerasError: `high` is not above `low`.
         """
         costs, qualities = self._frontier()
-        low = self.cost.min() if low is None else low
-        high = self.cost.max() if high is None else high
         if not self.has_cost:
             return NAN
+        low = self.cost.min() if low is None else check_number("low", low, "(-inf, inf)")
+        high = self.cost.max() if high is None else check_number("high", high, "(-inf, inf)")
         if not high > low:
-            raise CatKerasError(f"AIQ is a mean over budgets from low to a higher high; received {low} to {high}")
+            raise CatKerasError(f"AIQ is a mean over budgets from low to a higher high; received {low:g} to {high:g}")
         if not _affords(low, costs[0]):
             return NAN
         budgets = np.unique(np.concatenate([[low, high], costs[(costs > low) & (costs < high)]]))

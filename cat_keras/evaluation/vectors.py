@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, shown
 
 LARGEST = 1e100  # of numbers that are added up or multiplied, so that no result leaves the range of a float
 
@@ -24,9 +24,12 @@ def finite(name: str, values, n: int | None = None) -> np.ndarray:
     try:
         if getattr(values, "dtype", None) is not None and np.iscomplexobj(values):
             raise TypeError("a complex number is none")
-        column = np.asarray(values, dtype=np.float64)
+        column = np.asarray(values)
+        if column.dtype.kind in "US":
+            raise TypeError("a text is none")
+        column = column.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise CatKerasError(f"{name} must hold one number per example ({error}). Received: {values!r:.80}") from None
+        raise CatKerasError(f"{name} must hold one number per example ({error}). Received: {shown(values)}") from None
     if column.ndim != 1 or not column.size:
         raise CatKerasError(f"{name} must be a vector with at least one example. Received shape: {column.shape}")
     if n is not None and len(column) != n:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import CatKerasError, check_number, check_numbers
+
+LENGTHS = "[0, 1e+12]"  # tokens
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class FlopCount:
     per_context: float
     idle_per_token: float = 0.0
 
+    def __post_init__(self):
+        for name in ("per_token", "per_logit", "per_context", "idle_per_token"):
+            value = getattr(self, name)
+            if not (isinstance(value, float) and math.isnan(value)):  # NaN is what is not known
+                check_number(name, value, "[0, inf)")
+
     @property
     def known(self) -> bool:
         """Whether these are numbers."""
@@ -48,10 +56,10 @@ class FlopCount:
             n_prompt, n_answer: ints or arrays, tokens.
             n_logits: positions whose distribution is used; default `n_answer`.
         """
-        n_prompt, n_answer = np.asarray(n_prompt, np.float64), np.asarray(n_answer, np.float64)
+        n_prompt, n_answer = check_numbers("n_prompt", n_prompt, LENGTHS), check_numbers("n_answer", n_answer, LENGTHS)
         # The last answer token is not fed back, since nobody asks for its successor.
         n = n_prompt + np.maximum(n_answer - 1, 0)
-        n_logits = n_answer if n_logits is None else n_logits
+        n_logits = n_answer if n_logits is None else check_numbers("n_logits", n_logits, LENGTHS)
         return self.per_token * n + self.per_logit * n_logits + self.per_context * n * (n + 1) / 2
 
     def classify(self, n_prompt, option_lengths):
@@ -61,7 +69,9 @@ class FlopCount:
             n_prompt: int, tokens of the prompt.
             option_lengths: list of ints, tokens of each option.
         """
-        n_prompt = float(n_prompt)
+        n_prompt = float(check_number("n_prompt", n_prompt, LENGTHS))
+        for n in option_lengths:
+            check_number("Each of option_lengths", n, LENGTHS)
         total = self.per_token * n_prompt + self.per_context * n_prompt * (n_prompt + 1) / 2
         for n in option_lengths:
             n_inputs = max(n - 1, 0)  # the last token is only predicted

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cat_keras.errors import CatKerasError, check_list
+from cat_keras.errors import CatKerasError, check_list, check_number
 from cat_keras.modeling import tokenizers
 from cat_keras.modeling.tokenizers import fingerprint as tokenizer_fingerprint
 from cat_keras.modeling.tokenizers import special_id
@@ -42,18 +42,20 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
     Args:
         texts: the training text of the run, and nothing else.
         vocabulary_size: an upper limit; a small corpus may support fewer pieces. At least 300 (256 bytes + specials).
-        seed_characters: has no effect.
+        seed_characters: characters that become tokens of their own although the text may lack them; all others that
+            are rare are spelled in bytes.
 
     Raises:
         CatKerasError: the vocabulary is too small for the bytes, or there is no text.
     """
     import sentencepiece
 
-    if vocabulary_size < 300:
-        raise CatKerasError(f"vocabulary_size is at least 300: 256 bytes and specials. Received: {vocabulary_size}")
+    check_number("vocabulary_size (256 bytes, specials and more)", vocabulary_size, "[300, 16777216]", whole=True)
     texts = [line for text in check_list("texts", texts, str) for line in text.splitlines() if line]
     if not texts:
         raise CatKerasError("A tokenizer is trained on text. Received: no non-empty line")
+    # Without the argument the proto is the same as ever: an empty text would be written into it.
+    required = {"required_chars": characters} if (characters := "".join(sorted(set("".join(seed_characters))))) else {}
     proto = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
@@ -62,6 +64,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, seed_characters:
         hard_vocab_limit=False,
         model_type="unigram",
         character_coverage=0.9995,
+        **required,
         byte_fallback=True,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
@@ -100,6 +103,11 @@ def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedfo
     import keras
     import keras_hub
 
+    shape = {"layers": layers, "width": width, "heads": heads, "feedforward": feedforward}
+    for name, value in shape.items():
+        check_number(name, value, "[1, 1000]" if name == "layers" else "[1, 1048576]", whole=True)
+    check_number("dropout", dropout, "[0, 1)")
+    check_number("seed", seed, "[0, 4294967295]", whole=True)
     if width % heads:
         raise CatKerasError(f"width is a multiple of heads. Received: width={width}, heads={heads}")
     tokenizer = keras_hub.models.GemmaTokenizer(proto=tokenizer_proto)

@@ -6,11 +6,13 @@ import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 try:
     import fcntl
+    import resource
 except ImportError:
     raise ImportError(
         "cat_keras runs on Linux and macOS: it locks files with fcntl, which Windows lacks. Use WSL"
@@ -27,6 +29,12 @@ def _machine() -> str:
     namespace = Path("/proc/self/ns/pid")
     container = namespace.readlink() if namespace.is_symlink() else ""
     return hashlib.sha256(f"{platform.node()} {container}".encode()).hexdigest()[:8]
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # macOS counts bytes, Linux KiB
 
 
 def is_running(process: int) -> bool:

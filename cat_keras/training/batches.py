@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from cat_keras.data.padding import bucket_lengths, pad
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import COUNT, ROWS, SEED, CatKerasError, check_number
 from cat_keras.training import losses
 
 
@@ -53,12 +53,17 @@ class Batches(keras.utils.PyDataset):
         super().__init__(**kwargs)
         if not len(data):
             raise CatKerasError("Training data holds at least one example. Received: none")
-        sizes = [size for size in (batch_size, batch_tokens) if size is not None]
-        if len(sizes) != 1 or sizes[0] < 1:
+        if (batch_size is None) == (batch_tokens is None):
             raise CatKerasError(
-                "A batch has either batch_size examples or batch_tokens tokens, at least 1. "
+                "A batch has either batch_size examples or batch_tokens tokens. "
                 f"Received: batch_size={batch_size}, batch_tokens={batch_tokens}"
             )
+        if batch_size is not None:
+            check_number("batch_size", batch_size, ROWS, whole=True)
+        else:
+            check_number("batch_tokens", batch_tokens, "[1, 67108864]", whole=True)
+        check_number("seed", seed, SEED, whole=True)
+        check_number("buckets", buckets, COUNT, whole=True)
         self.data, self.seed, self.scope = data, seed, scope
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
 
@@ -100,7 +105,7 @@ class Batches(keras.utils.PyDataset):
 
     def _rows(self, step):
         """(numbers of the examples, padded length) of a global step."""
-        epoch, position = divmod(step, self.steps_per_epoch)
+        epoch, position = divmod(check_number("step", step, SEED, whole=True), self.steps_per_epoch)
         return self._epoch_plan(epoch)[position]
 
     def batch(self, step: int):

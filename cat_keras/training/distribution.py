@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import keras
 
-from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.errors import CatKerasError, check_number, unknown_name
 
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
@@ -203,7 +203,7 @@ def set_precision(name: str):
 
 def make_deterministic(seed: int):
     """Seeds every generator and, on TensorFlow, selects deterministic operations (bit-identical reruns on CPU)."""
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(check_number("seed", seed, "[0, 4294967295]", whole=True))
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -8,6 +8,8 @@ import io
 from dataclasses import fields
 from pathlib import Path
 
+import keras
+
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 from cat_keras.training.loop import Progress
@@ -53,12 +55,24 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: Path):
+        self.check_available()
+        import tensorflow as tf
+
+        self._summary, self._writer, self._tokens = tf.summary, tf.summary.create_file_writer(str(folder)), 0
+
+    @staticmethod
+    def check_available():
+        """Raises CatKerasError where this log cannot be written, without writing anything."""
+        if keras.config.backend() != "tensorflow":
+            raise CatKerasError(
+                f"TensorBoard's log is written by the TensorFlow backend. Received: {keras.config.backend()}. "
+                "Use CsvLog, or set KERAS_BACKEND=tensorflow"
+            )
         try:
             import tensorboard  # noqa: F401  (tf.summary needs it, and would fail only at the first write)
-            import tensorflow as tf
+            import tensorflow  # noqa: F401
         except ImportError as error:
             raise CatKerasError(f"This log needs TensorBoard. Received: {error}. pip install tensorboard") from error
-        self._summary, self._writer, self._tokens = tf.summary, tf.summary.create_file_writer(str(folder)), 0
 
     def __call__(self, progress: Progress):
         self._tokens += progress.tokens

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cat_keras.errors import CatKerasError, Stopped
+from cat_keras.errors import RATE, ROWS, SHARE, CatKerasError, Stopped, check_number
 from cat_keras.storage import store
 from cat_keras.training import checkpoint as checkpoints
 from cat_keras.training import distribution
@@ -30,8 +30,11 @@ class Schedule:
     Args:
         peak: highest learning rate.
         steps: number of steps, after which the decay has ended.
-        warmup: steps of warm-up.
+        warmup: steps of warm-up, at most `steps`.
         floor: lowest learning rate, as a share of the peak.
+
+    Raises:
+        CatKerasError: a number outside its range.
     """
 
     peak: float
@@ -39,7 +42,14 @@ class Schedule:
     warmup: int = 0
     floor: float = 0.1
 
+    def __post_init__(self):
+        check_number("peak", self.peak, RATE)
+        check_number("steps", self.steps, "[0, 2147483647]", whole=True)
+        check_number("warmup", self.warmup, f"[0, {self.steps}]", whole=True)
+        check_number("floor", self.floor, SHARE)
+
     def __call__(self, step: int) -> float:
+        check_number("step", step, "[0, inf)")
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
         decayed = min((step - self.warmup) / max(self.steps - self.warmup, 1), 1.0)  # share of the decay that is done
@@ -112,6 +122,8 @@ def train(
             an example is longer than the model has positions.
         Stopped: `stop` returned True.
     """
+    check_number("accumulate", accumulate, ROWS, whole=True)
+    check_number("every_seconds", every_seconds, "[0, inf]")
     trainer.check_batches(batches)
     _build_optimizer(trainer)
     writes_files = checkpoint and distribution.is_chief(trainer)

@@ -13,7 +13,7 @@ arXiv 2503.16870. Where something is our own choice, the docstring says so.
 import keras
 from keras import ops
 
-from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.errors import COUNT, SHARE, TEMPERATURE, CatKerasError, check_number, unknown_name
 from cat_keras.training import masks
 
 
@@ -65,6 +65,7 @@ def is_right(logits, labels, k=1):
     Returns:
         (batch, length) bool.
     """
+    check_number("k", k, COUNT, whole=True)
     labels = ops.cast(labels, "int32")
     if k == 1:
         return ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
@@ -194,16 +195,12 @@ class CascadeAwareLoss(CascadeLoss):
         super().__init__(normalize=normalize)
         if mask not in masks.MASKS:
             raise unknown_name("mask", mask, masks.MASKS)
-        if not 0.0 <= w <= 1.0:
-            raise CatKerasError(f"w weighs the label against the large model and lies in [0, 1]. Received: w={w}")
-        if not temperature > 0:
-            raise CatKerasError(f"temperature is positive. Received: temperature={temperature}")
-        if int(k) != k or k < 1:
-            raise CatKerasError(f"k counts most probable tokens, a whole number from 1. Received: k={k}")
-        if not 0.0 <= floor < 1.0:
-            raise CatKerasError(f"floor is what a dropped token still counts, in [0, 1). Received: floor={floor}")
-        if not beta >= 0.0:
-            raise CatKerasError(f"beta weighs the pull to uniform and is not negative. Received: beta={beta}")
+        check_number("w, the weight of the label against the large model,", w, SHARE)
+        check_number("temperature", temperature, TEMPERATURE)
+        k = int(k) if isinstance(k, float) and k.is_integer() else k
+        check_number("k, how many tokens count as right,", k, COUNT, whole=True)
+        check_number("floor, what a dropped token still counts,", floor, "[0, 1)")
+        check_number("beta, the weight of the pull to uniform,", beta, "[0, 1e+30]")
         self.mask, self.w, self.temperature = mask, float(w), float(temperature)
         self.k, self.floor, self.beta = int(k), float(floor), float(beta)
 
@@ -268,8 +265,7 @@ class Gatekeeper(CascadeLoss):
 
     def __init__(self, alpha=0.5, normalize="tokens"):
         super().__init__(normalize=normalize)
-        if not 0.0 <= alpha <= 1.0:
-            raise CatKerasError(f"alpha weighs right against wrong tokens and lies in [0, 1]. Received: alpha={alpha}")
+        check_number("alpha, the weight of right against wrong tokens,", alpha, SHARE)
         self.alpha = float(alpha)
 
     def per_token(self, labels, logits, weights, columns):

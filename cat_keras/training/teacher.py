@@ -14,7 +14,7 @@ from keras import ops
 
 from cat_keras.data.encoding import Encoded
 from cat_keras.data.padding import bucket_lengths
-from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.errors import COUNT, ROWS, SEED, TEMPERATURE, CatKerasError, check_number, unknown_name
 from cat_keras.modeling import models, tokenizers
 from cat_keras.storage import shards, store
 from cat_keras.training import losses
@@ -78,6 +78,11 @@ class TeacherCache:
         """
         if distribution not in DISTRIBUTIONS:
             raise unknown_name("teacher distribution", distribution, DISTRIBUTIONS)
+        check_number("k", k, ROWS, whole=True)
+        check_number("temperature", temperature, TEMPERATURE)
+        check_number("seed", seed, SEED, whole=True)
+        check_number("batch_size", batch_size, ROWS, whole=True)
+        check_number("shard", shard, COUNT, whole=True)
         _check_tokenizer(model, data)
         if len(data):
             longest = int(data.lengths.max())

@@ -6,7 +6,7 @@ TensorFlow gives the exact loss of the global batch on any number of devices.
 
 import keras
 
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import COUNT, CatKerasError, check_number
 from cat_keras.modeling import heads, models
 from cat_keras.training import distribution, losses, teacher
 
@@ -36,8 +36,8 @@ class CascadeAware(keras.Model):
         self.live_teacher = teacher is not None
         self.model = model
         self.objective = losses.get(loss)
-        if chunk is not None and chunk < 1:
-            raise CatKerasError(f"chunk counts tokens, at least 1. Received: {chunk}")
+        if chunk is not None:
+            check_number("chunk", chunk, COUNT, whole=True)
         self.chunk = chunk
         self.output_layer = heads.output_layer(model) if self.objective.tokenwise else None
         self.live_tracker = keras.metrics.Mean(name="live")

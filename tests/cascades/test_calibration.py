@@ -273,8 +273,8 @@ class _Nan(deferral.Rule):
     [
         (lambda: check_limit(None, max_cost=None, min_quality=None), "exactly one of max_cost, min_quality.*: none"),
         (lambda: check_limit(None, max_cost=1, min_quality=0.5), "Received: max_cost, min_quality"),
-        (lambda: check_limit(None, max_deferral=1.5), r"max_deferral lies in \[0, 1\]. Received: 1.5"),
-        (lambda: check_limit(None, max_cost=-1), r"max_cost lies in \[0, inf\). Received: -1"),
+        (lambda: check_limit(None, max_deferral=1.5), r"max_deferral is a number in \[0, 1\]. Received: 1.5"),
+        (lambda: check_limit(None, max_cost=-1), r"max_cost is a number in \[0, inf\). Received: -1"),
         (lambda: check_limit(None, max_cost=INF), "Received: inf"),
         (lambda: check_limit(None, min_quality=float("nan")), "Received: nan"),
         (lambda: shuffled([]), "at least one example. Received: none"),

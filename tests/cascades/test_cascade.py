@@ -161,6 +161,17 @@ def test_decisions_do_not_depend_on_the_batch(two, stages, examples, rate):
             assert [answer.stage for answer in other(examples[::step])] == expected[::step]
 
 
+def test_content_that_was_calibrated_on_is_refused_under_another_id(two, examples):
+    two.calibrate(unlabelled(examples[:10]), max_deferral=0.5)
+    again = Example("new", examples[3].prompt, examples[3].target, "another task", examples[3].options)
+    with pytest.raises(CatKerasError, match=r"1 that were calibrated on, by their id or their content, e\.g\. another"):
+        two([examples[12], again])
+    with pytest.raises(CatKerasError, match="calibrated on"):
+        two([Example(examples[3].id, "Another prompt\n", "", examples[3].task)])
+    two.calibrated_on = frozenset()
+    assert len(two([again])) == 1
+
+
 def test_what_calibration_says_is_what_the_cascade_then_does(three, alone, examples):
     found = three.calibrate(examples, max_cost=1.5 * np.mean([p.flops for p in alone[0]]))
     three.calibrated_on = frozenset()
@@ -210,12 +221,15 @@ def test_calibration_and_test_are_disjoint(two, examples):
         (lambda m, e: Cascade(m, rule="chow-averag"), "did you mean chow-average"),
         (lambda m, e: Cascade(m)(e), "needs thresholds before it answers"),
         (lambda m, e: Cascade(m).generate(["Say:\n"]), "needs thresholds before it answers"),
-        (lambda m, e: Cascade(m, thresholds=[0.5, float("nan")]), "all of them numbers. Received: .*nan"),
+        (
+            lambda m, e: Cascade(m, thresholds=[0.5, float("nan")]),
+            r"A threshold is a number in \[-inf, inf\]. Received: nan",
+        ),
         (lambda m, e: Cascade(m, rule=len), "a deferral rule or its name. Received: <built-in function len>"),
         (lambda m, e: Cascade(m).calibrate(e), "exactly one of max_cost, min_quality, max_deferral"),
         (lambda m, e: Cascade(m).calibrate(e, max_deferral=1.5), r"\[0, 1\]. Received: 1.5"),
         (lambda m, e: Cascade(m).calibrate([], max_deferral=0.5), "at least one example. Received: none"),
-        (lambda m, e: Cascade(m).calibrate(e, guarantee=(0.1, 2.0)), "delta=2.0"),
+        (lambda m, e: Cascade(m).calibrate(e, guarantee=(0.1, 2.0)), r"delta of a guarantee .*Received: 2.0"),
         (lambda m, e: Cascade(m).calibrate(e, guarantee=0.1), r"\(alpha, delta\) or a Guarantee. Received: 0.1"),
     ],
 )

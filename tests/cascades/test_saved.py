@@ -6,12 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
-from cat_keras.cascades import deferral
+from cat_keras.cascades import calibration, deferral
 from cat_keras.cascades.cascade import Cascade
 from cat_keras.data.records import Example
 from cat_keras.decoding.sampling import Sampler
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
+from cat_keras.storage import store
 
 SETTINGS = {"max_length": 48, "max_new_tokens": 3, "batch_size": 16}
 
@@ -46,6 +47,19 @@ def test_what_comes_back_answers_alike(calibrated, kept, examples):
     np.testing.assert_allclose([a.score for a in after], [a.score for a in before], atol=1e-5)
     with pytest.raises(CatKerasError, match=r"calibrated on, e\.g\. spell/3"):
         loaded(examples[23:24])
+
+
+def test_a_cascade_of_an_earlier_version_remembers_ids(folder, examples):
+    """Earlier versions stored digests of ids alone; these are still refused, and content is not known."""
+    facts = json.loads((folder / "cascade.json").read_text())
+    facts["calibrated_on"] = sorted(map(calibration.digest, examples[20:36]))
+    store.write_json(folder / "cascade.json", facts)
+    store.seal(folder, {})
+    loaded = Cascade.load(folder)
+    assert loaded.calibrated_on == {calibration.digest(e) for e in examples[20:36]}
+    with pytest.raises(CatKerasError, match="calibrated on"):
+        loaded(examples[23:24])
+    assert len(loaded([Example("new", examples[23].prompt, "")])) == 1
 
 
 def test_the_folder_holds_no_text_and_no_pickle(kept, examples):

@@ -143,7 +143,7 @@ def test_expected_tokens_by_hand_and_by_drawing():
     ("rule", "alpha"), [("chow", 1.1), ("lossy", -0.1), ("opt", 2), ("chow-log", -1), ("diff", np.nan)]
 )
 def test_alpha_outside_its_range(rule, alpha):
-    with pytest.raises(CatKerasError, match=f"alpha of {rule} lies in"):
+    with pytest.raises(CatKerasError, match=f"alpha of {rule} is a number in"):
         speculative.check(rule, alpha)
 
 

@@ -203,12 +203,14 @@ def test_bad_input(drafter, trained, lossless):
         SpeculativeCascade(stranger, trained)
     with pytest.raises(CatKerasError, match="Unknown rule"):
         SpeculativeCascade(drafter, trained, "optimal")
-    with pytest.raises(CatKerasError, match="gamma and rows"):
+    with pytest.raises(CatKerasError, match="gamma is a whole number in"):
         SpeculativeCascade(drafter, trained, gamma=0)
     with pytest.raises(CatKerasError, match="not empty"):
         lossless.generate(["Say 1 in words:\n", ""])
-    with pytest.raises(CatKerasError, match="leaves room"):
+    with pytest.raises(CatKerasError, match="max_new_tokens is a whole number in"):
         lossless.generate(["Say 1 in words:\n"], 0)
+    with pytest.raises(CatKerasError, match="leaves room"):
+        lossless.generate(["Say 1 in words:\n"], 10_000)
     assert lossless.generate([], NEW) == []
 
 

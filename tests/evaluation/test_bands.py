@@ -105,7 +105,7 @@ def test_bad_arguments():
         ({"scopes": {"x": []}}, "at least one task; 'x' has none"),
         ({"versus": "god"}, "Unknown method 'god'; did you mean good"),
         ({"grid": [0.5, 0.1]}, "increasing"),
-        ({"grid": [0, 2]}, "within"),
+        ({"grid": [0, 2]}, "Each of grid"),
         ({"level": 95}, "level"),
         ({"models": {"m": []}}, "same number of seeds"),
     ):

@@ -140,7 +140,7 @@ def test_bad_arguments():
     curve = deferral_curve(**HAND)
     with pytest.raises(CatKerasError, match="percentage"):
         curve.quality_at(25)
-    with pytest.raises(CatKerasError, match=r"received 50\. Try 0\.5"):
+    with pytest.raises(CatKerasError, match=r"Received: 50\. Try 0\.5"):
         curve.cpt(50)
     with pytest.raises(CatKerasError, match="from low to a higher high; received 3 to 3"):
         curve.aiq(3, 3)

@@ -83,3 +83,15 @@ def test_runs_that_are_not_alike_stay_apart(whole, tmp_path, change, message):
     with pytest.raises(CatKerasError, match=message):
         keep.keep(other, kept, add=True)
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+def test_results_of_before_bad_rows_could_be_left_out_still_grow(whole, tmp_path):
+    old = part(whole, tmp_path / "old", lambda method, seed: seed != 1, seeds=[0], settings={"data": {"train": 5}})
+    new = part(whole, tmp_path / "new", lambda method, seed: seed == 1, seeds=[1])
+    store.write_json(
+        new / "manifest.json",
+        store.read_json(new / "manifest.json") | {"settings": {"data": {"train": 5, "bad_rows": "error"}}},
+    )
+    kept = keep.keep(old, tmp_path / "kept")
+    keep.keep(new, kept, add=True)
+    assert sorted(load.load(kept).seeds) == [0, 1]

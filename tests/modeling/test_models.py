@@ -192,3 +192,18 @@ def test_another_family_trains_and_answers(gpt2):
     assert choice.text in ("yes", "no") and len(choice.option_logprobs) == 2
     assert 1 <= free.n_answer <= 3 and free.n_answer == len(free.token_logprobs)
     assert choice.flops > 0 and free.flops > 0
+
+
+def test_seed_characters_are_tokens_of_their_own():
+    import sentencepiece
+
+    texts = ["the heron has two legs and an otter has four, she said"] * 200
+
+    def pieces(*arguments):
+        proto = models.train_tokenizer(texts, 320, *arguments)
+        return sentencepiece.SentencePieceProcessor(model_proto=proto).encode("é", out_type=str), proto
+
+    spelled, proto = pieces()
+    assert spelled == ["<0xC3>", "<0xA9>"]
+    assert pieces("éü")[0] == pieces(["é", "ü", "é"])[0] == ["é"]
+    assert pieces("")[1] == proto  # nothing asked for is the tokenizer as it always was

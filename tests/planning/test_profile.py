@@ -174,3 +174,25 @@ def test_a_grid_trains_every_method_at_every_point():
     assert read.training_of("mask-gap@learning_rate=0.002,epochs=1").learning_rate == 2e-3
     with pytest.raises(CatKerasError, match="learning_rat"):
         profile.read("embedded", changes | {"grid": {"learning_rat": [1e-3]}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("objective.learning_rate", float("nan"), "finite number"),
+        ("objective.learning_rate", 1e300, "less than or equal to 1000000"),
+        ("objective.epochs", float("inf"), "finite number"),
+        ("objective.batch_size", True, "neither true, false nor a text"),
+        ("objective.batch_size", "16", "neither true, false nor a text"),
+        ("objective.batch_size", 10**30, "less than or equal to"),
+        ("objective.warmup", 1.5, "less than or equal to 1"),
+        ("arguments", {"cat-xent": {"w": float("nan")}}, "w is a finite number"),
+        ("variants", {"own": {"objective": "cat-xent", "arguments": {"w": float("inf")}}}, "w is a finite number"),
+        ("grid", {"epochs": [float("nan")]}, "finite number"),
+        ("tuned", {"xent": {"epochs": float("nan")}}, "finite number"),
+        ("data.bad_rows", "leave", "'error' or 'leave out'"),
+    ],
+)
+def test_numbers_of_a_profile(key, value, message):
+    with pytest.raises(CatKerasError, match=message):
+        profile.read("embedded", {key: value})

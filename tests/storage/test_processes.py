@@ -87,11 +87,39 @@ def test_where_there_is_no_folder_or_no_lock_nobody_waits(tmp_path, monkeypatch)
         pass
 
 
-def test_a_system_without_fcntl_is_told_so_in_one_sentence():
-    code = "import sys; sys.modules['fcntl'] = None; import cat_keras as ck; ck.store"
+SENTENCE = "cat_keras runs on Linux and macOS: it locks files with fcntl, which Windows lacks. Use WSL"
+
+
+@pytest.mark.parametrize("missing", ["fcntl", "resource"])
+def test_a_system_without_fcntl_is_told_so_in_one_sentence(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; import cat_keras as ck; ck.store"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == (
-        "ImportError: cat_keras runs on Linux and macOS: it locks files with fcntl, which Windows lacks. Use WSL"
-    )
+    assert done.stderr.strip().splitlines()[-1] == f"ImportError: {SENTENCE}"
     assert "During handling" not in done.stderr and "ModuleNotFoundError" not in done.stderr
+
+
+def test_every_module_of_the_benchmark_says_so_too():
+    """Where the modules of Unix are missing, an import works or ends in that sentence."""
+    code = """
+import importlib, pkgutil, sys
+import benchmarks
+sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios"))
+for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.", onerror=lambda name: None):
+    if module.name.endswith(("__main__", "conftest", "test_reproduction", "torch_gpt", "transformers_gemma")):
+        continue
+    try:
+        importlib.import_module(module.name)
+    except ImportError as error:
+        print(module.name, error, sep="|")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = dict(line.split("|", 1) for line in done.stdout.splitlines())
+    assert "benchmarks.running.journal" in said and set(said.values()) == {SENTENCE}
+
+
+def test_the_peak_of_memory_is_in_bytes():
+    before = processes.peak_memory()
+    block = bytearray(64 * 2**20)
+    block[:: 2**12] = b"x" * len(block[:: 2**12])  # touched, so that the system gives the pages
+    assert 50 * 2**20 < processes.peak_memory() < 2**40 and processes.peak_memory() >= before

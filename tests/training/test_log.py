@@ -68,6 +68,13 @@ def test_tensorboard_is_asked_for_when_it_is_not_there(tmp_path, monkeypatch):
         TensorBoardLog(tmp_path)
 
 
+def test_tensorboard_needs_the_tensorflow_backend(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras.config.backend", lambda: "jax")
+    with pytest.raises(CatKerasError, match=r"TensorFlow backend\. Received: jax"):
+        TensorBoardLog(tmp_path / "log")
+    assert not (tmp_path / "log").exists()
+
+
 def test_tensorboard_holds_the_scalars_of_every_step(tmp_path):
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -18,11 +18,13 @@ def sentences(summary: Summary) -> list[str]:
     return [
         *imported,
         *_holes(summary),
+        *_overlap(summary),
         *few.sentences(summary.run),
         *_weak_teacher(summary),
         *_dropped_tokens(summary),
         *_clock(summary),
         *_cut_examples(summary),
+        *_left_out(summary),
     ]
 
 
@@ -33,6 +35,15 @@ def _holes(summary: Summary) -> Iterator[str]:
         yield f"Missing: {names} ({len(run.missing)} in all). Averages that lack them are marked †."
     if run.extra:
         yield f"Left out: predictions of {', '.join(run.extra)}, which the manifest does not name as methods."
+
+
+def _overlap(summary: Summary) -> Iterator[str]:
+    """Tasks some of whose test rows the models were trained on, under another id."""
+    for name, shared in (summary.run.manifest.get("overlap") or {}).items():
+        yield (
+            f"{name}: of {shared['rows']:,} test rows {shared['exact']:,} are training rows too, "
+            f"{shared['normalised']:,} up to case, blanks and punctuation: its quality is partly remembered."
+        )
 
 
 def _weak_teacher(summary: Summary) -> Iterator[str]:
@@ -85,6 +96,12 @@ def _cut_examples(summary: Summary) -> Iterator[str]:
     text = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     if text:
         yield f"Did not fit the context: {text}."
+
+
+def _left_out(summary: Summary) -> Iterator[str]:
+    for split, tasks in (summary.run.manifest.get("left_out") or {}).items():
+        counts = ", ".join(f"{name} {count:,}" for name, count in tasks.items())
+        yield f"Bad rows were left out of {split}: {counts}."
 
 
 def _counts(value, name: str = "") -> Iterator[tuple[str, int]]:

@@ -65,6 +65,14 @@ class Cut(Part):
     targets_too_long: int = 0
 
 
+class Shared(Part):
+    """Of a task's test rows, how many are training rows too."""
+
+    rows: int
+    exact: int
+    normalised: int
+
+
 class Kept(Part):
     """What `keep` noted. extra: methods that were left out. examples: task → hash. signatures: task → its metric's."""
 
@@ -107,6 +115,8 @@ class Manifest(Part):
     settings: Settings = Field(default=None)
     bayes_quality: dict[str, float | None] = {}  # by task
     encoded: Cut | None = None
+    left_out: dict[str, dict[str, int]] = {}  # split → task → bad rows
+    overlap: dict[str, Shared] = {}  # by task, those that have any
     predictions: dict[str, str] | None = None  # method/seed → key
     cells: dict[str, dict] | None = None  # trainings by label
     packages: dict[str, str] | None = None  # versions

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cat_keras.cascades.deferral.rule import Rule, digests
+from cat_keras.errors import check_number
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class Random(Rule):
     seed: int = 0
     needs = ("task",)
     computed = False
+
+    def __post_init__(self):
+        check_number("seed of random", self.seed, "[-1e+18, 1e+18]", whole=True)
 
     @property
     def name(self):

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cat_keras.cascades.deferral.rule import Rule, reduce_rows, row_lengths, row_means
-from cat_keras.errors import CatKerasError
+from cat_keras.errors import SHARE, CatKerasError, check_number
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class ChowQuantile(Rule):
     needs = ("token_logprobs",)
 
     def __post_init__(self):
-        if not 0 <= self.alpha <= 1:
-            raise CatKerasError(f"The alpha of chow-quantile must be in [0, 1]; received {self.alpha}. Try 0.1")
+        check_number("alpha of chow-quantile", self.alpha, SHARE)
 
     @property
     def name(self):

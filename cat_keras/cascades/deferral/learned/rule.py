@@ -10,7 +10,7 @@ import numpy as np
 from cat_keras.cascades.deferral.learned.estimators import ESTIMATORS, Layers, predicted
 from cat_keras.cascades.deferral.learned.features import features
 from cat_keras.cascades.deferral.rule import NO_ANSWER, Rule, columns, digests, reading
-from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.errors import CatKerasError, check_number, unknown_name
 
 LEAST = 10  # fewest answers that an estimator is fitted to
 QUALITIES, PROBABILITIES = ("quality_small", "quality_large"), ("probability_small", "probability_large")
@@ -55,6 +55,7 @@ class LearnedRule(Rule):
             raise unknown_name("target of a learned rule", self.target, TARGETS)
         if self.estimator not in ESTIMATORS:
             raise unknown_name("estimator of a learned rule", self.estimator, ESTIMATORS)
+        check_number("bar of a learned rule", self.bar, "(-inf, inf)")
 
     @property
     def name(self):
@@ -209,8 +210,8 @@ def cross_fitted(rule: LearnedRule, predictions: Columns, folds: int = 5, seed: 
     Raises:
         CatKerasError: as `fit`, or fewer than two folds.
     """
-    if folds < 2:
-        raise CatKerasError(f"Cross-fitting takes at least two folds; received {folds}. Try 5")
+    check_number("folds", folds, "[2, 1000000]", whole=True)
+    check_number("seed", seed, "[-1e+18, 1e+18]", whole=True)
     source = columns(predictions)
     table = rule._table(source)
     fold_of = np.array([int(key, 16) % folds for key in _keys(source["task"], source[by], seed)], dtype=np.int64)

@@ -1,0 +1,346 @@
+"""Every numeric argument of the public API, given what nobody expects: a result or one clear error, and never NaN.
+
+`ARGUMENTS` names each argument with a call that is given its value. `test_no_argument_is_forgotten` compares it with
+the signatures, so that a new argument has to be put there.
+"""
+
+import functools
+import inspect
+import math
+from fractions import Fraction
+
+import keras
+import numpy as np
+import pytest
+
+import cat_keras as ck
+from cat_keras import errors
+from cat_keras.cascades import calibration
+from tests.faults import strange
+
+NAN, INF = float("nan"), float("inf")
+NEVER = (NAN, True, False, "x", "0.5", None, 1j, [], {}, object())  # what no numeric argument takes
+ODD = (INF, -INF, -1, 0, 0.0, 1e-320, 1e-39, 1e39, 1e308, 2**31, 2**53, 10**30, 10**400, 10**5000, 0.5, Fraction(1, 3))
+
+
+@pytest.fixture(scope="module")
+def things(small, large, encoded, proto, examples):
+    """What calls are made with, each made once."""
+    n = 12
+    rng = np.random.default_rng(0)
+    columns = {name: rng.integers(0, 2, n) for name in ("quality_small", "quality_large")}
+    outcomes = ck.curves.Outcomes(rng.random(n), **columns, ids=list(map(str, range(n))))
+    predictions = {
+        "id": list(map(str, range(n))), "task": ["t"] * n, "token_logprobs": [[-0.1 * i] for i in range(n)],
+        "option_logprobs": [[]] * n, **columns,
+    }  # fmt: skip
+    return {
+        "small": small, "large": large, "data": encoded, "proto": proto, "examples": examples[:3],
+        "tokenizer": small.preprocessor.tokenizer, "outcomes": outcomes, "curve": outcomes.curve(),
+        "predictions": predictions, "pairs": {"t": {"m": outcomes, "o": outcomes}},
+        "result": ck.bootstrap.bootstrap_audc({"t": {"m": outcomes}}, rng, 5, threads=1),
+        "batches": ck.Batches(encoded, 8), "flops": ck.costs.FlopCount(1.0, 1.0, 1.0),
+        "trainer": ck.CascadeAware(small, "xent"), "scores": rng.random(n), "right": columns["quality_small"],
+        "generator": ck.Generator(small, [1]), "cascade": ck.SpeculativeCascade(small, large),
+    }  # fmt: skip
+
+
+def predictor(t, **given):
+    return ck.Predictor(t["small"], **{"max_new_tokens": 1} | given)
+
+
+def generator():
+    return np.random.default_rng(0)
+
+
+# Where (the object whose signature has them) → its numeric arguments → a call of `things` and the value.
+ARGUMENTS = {
+    ck.Sampler: {
+        name: lambda t, x, name=name: ck.Sampler(**{name: x}) for name in ("temperature", "top_k", "top_p", "seed")
+    },
+    ck.Predictor: {
+        "max_length": lambda t, x: predictor(t, max_length=x),
+        "max_new_tokens": lambda t, x: predictor(t, max_new_tokens=x),
+        "batch_size": lambda t, x: predictor(t, batch_size=x),
+        "beams": lambda t, x: predictor(t, beams=x),
+    },
+    ck.Generator: {"rows": lambda t, x: ck.Generator(t["small"], [1], rows=x)},
+    ck.Generator.__call__: {"max_new_tokens": lambda t, x: x != 2**31 and t["generator"]([], x)},
+    ck.SpeculativeCascade: {
+        "alpha": lambda t, x: ck.SpeculativeCascade(t["small"], t["large"], "chow", x),
+        "gamma": lambda t, x: ck.SpeculativeCascade(t["small"], t["large"], gamma=x),
+        "max_length": lambda t, x: ck.SpeculativeCascade(t["small"], t["large"], max_length=x),
+        "rows": lambda t, x: ck.SpeculativeCascade(t["small"], t["large"], rows=x),
+    },
+    ck.SpeculativeCascade.use: {"alpha": lambda t, x: t["cascade"].use("lossy", x)},
+    ck.SpeculativeCascade.generate: {"max_new_tokens": lambda t, x: t["cascade"].generate([], x)},
+    ck.speculative.check: {"alpha": lambda t, x: ck.speculative.check("token-v1", x)},
+    ck.speculative.expected_tokens: {
+        "acceptance": lambda t, x: ck.speculative.expected_tokens(x, 2),
+        "gamma": lambda t, x: ck.speculative.expected_tokens(0.5, x),
+    },
+    ck.speculative.expected_speedup: {
+        "acceptance": lambda t, x: ck.speculative.expected_speedup(x, 2, 0.1),
+        "gamma": lambda t, x: ck.speculative.expected_speedup(0.5, x, 0.1),
+        "small_cost": lambda t, x: ck.speculative.expected_speedup(0.5, 2, x),
+    },
+    ck.Cascade: {"thresholds": lambda t, x: ck.Cascade([t["small"], t["large"]], thresholds=[x])},
+    ck.Cascade.calibrate: {
+        name: lambda t, x, name=name: calibration.check_limit(None, **{name: x})
+        for name in ("max_cost", "min_quality", "max_deferral")
+    },
+    ck.Guarantee.p_values: {"alpha": lambda t, x: ck.Guarantee(0.1, 0.1).p_values(np.zeros((1, 9)), x)},
+    ck.Guarantee: {
+        "alpha": lambda t, x: ck.Guarantee(x, 0.1),
+        "delta": lambda t, x: ck.Guarantee(0.1, x),
+        "bound": lambda t, x: ck.Guarantee(0.1, 0.1, of="cost", bound=x),
+    },
+    ck.deferral.ChowQuantile: {"alpha": lambda t, x: ck.deferral.ChowQuantile(x)},
+    ck.deferral.Random: {"seed": lambda t, x: ck.deferral.Random(x)},
+    ck.learned.LearnedRule: {"bar": lambda t, x: ck.learned.LearnedRule(bar=x)},
+    ck.learned.cross_fitted: {
+        "folds": lambda t, x: ck.learned.cross_fitted(ck.learned.LearnedRule(), t["predictions"], folds=x),
+        "seed": lambda t, x: ck.learned.cross_fitted(ck.learned.LearnedRule(), t["predictions"], 6, seed=x),
+    },
+    ck.encode: {"max_length": lambda t, x: ck.encode(t["examples"], t["tokenizer"], x, long_targets="drop")},
+    ck.Batches: {
+        "batch_size": lambda t, x: ck.Batches(t["data"], x),
+        "batch_tokens": lambda t, x: ck.Batches(t["data"], batch_tokens=x),
+        "seed": lambda t, x: ck.Batches(t["data"], 8, seed=x).batch(0),
+        "buckets": lambda t, x: ck.Batches(t["data"], 8, buckets=x).batch(0),
+    },
+    ck.Batches.batch: {"step": lambda t, x: t["batches"].batch(x)},
+    ck.CascadeAware: {"chunk": lambda t, x: ck.CascadeAware(t["small"], chunk=x)},
+    ck.Schedule: {
+        "peak": lambda t, x: ck.Schedule(x, 10)(3),
+        "steps": lambda t, x: ck.Schedule(1e-3, x)(3),
+        "warmup": lambda t, x: ck.Schedule(1e-3, 10, warmup=x)(3),
+        "floor": lambda t, x: ck.Schedule(1e-3, 10, floor=x)(3),
+    },
+    ck.Schedule.__call__: {"step": lambda t, x: ck.Schedule(1e-3, 10)(x)},
+    ck.losses.is_right: {"k": lambda t, x: ck.losses.is_right(np.zeros((1, 1, 4)), np.zeros((1, 1), int), x)},
+    ck.train: {
+        "accumulate": lambda t, x: trained(t, accumulate=x),
+        "every_seconds": lambda t, x: trained(t, every_seconds=x),
+    },
+    ck.TeacherCache.build: {
+        name: lambda t, x, name=name: ck.TeacherCache.build(t["large"], t["data"], **{"shard": 64, name: x})
+        for name in ("k", "temperature", "seed", "batch_size", "shard")
+    },
+    ck.losses.CascadeAwareLoss: {
+        name: lambda t, x, name=name: ck.losses.get("cat-dist", **{name: x})
+        for name in ("w", "temperature", "k", "floor", "beta")
+    },
+    ck.losses.Gatekeeper: {"alpha": lambda t, x: ck.losses.get("gatekeeper", alpha=x)},
+    ck.distribution.make_deterministic: {"seed": lambda t, x: deterministic(x)},
+    ck.models.train_tokenizer: {"vocabulary_size": lambda t, x: ck.models.train_tokenizer(["a few words"] * 9, x)},
+    ck.models.build: {
+        name: lambda t, x, name=name: ck.models.build(
+            t["proto"], **{"layers": 1, "width": 16, "heads": 1, "feedforward": 16} | {name: x}
+        )
+        for name in ("layers", "width", "heads", "feedforward", "dropout", "seed")
+    },
+    ck.costs.FlopCount: {
+        "per_token": lambda t, x: ck.costs.FlopCount(x, 0, 0),
+        "per_logit": lambda t, x: ck.costs.FlopCount(0, x, 0),
+        "per_context": lambda t, x: ck.costs.FlopCount(0, 0, x),
+        "idle_per_token": lambda t, x: ck.costs.FlopCount(0, 0, 0, x),
+    },
+    ck.costs.FlopCount.forward: {
+        "n_prompt": lambda t, x: t["flops"].forward(x, 1),
+        "n_answer": lambda t, x: t["flops"].forward(1, x),
+        "n_logits": lambda t, x: t["flops"].forward(1, 1, x),
+    },
+    ck.costs.FlopCount.classify: {
+        "n_prompt": lambda t, x: t["flops"].classify(x, [1]),
+        "option_lengths": lambda t, x: t["flops"].classify(1, [x]),
+    },
+    ck.bootstrap.bootstrap_audc: {
+        "resamples": lambda t, x: ck.bootstrap.bootstrap_audc(t["pairs"], generator(), x, 1),
+        "threads": lambda t, x: ck.bootstrap.bootstrap_audc(t["pairs"], generator(), 3, x),
+    },
+    ck.bootstrap.AudcBootstrap.interval: {"level": lambda t, x: t["result"].interval("m", level=x)},
+    ck.bootstrap.draw_seeds: {
+        "seeds": lambda t, x: ck.bootstrap.draw_seeds(generator(), x, 2) if x != 2**31 else None,
+        "resamples": lambda t, x: ck.bootstrap.draw_seeds(generator(), 2, x),
+    },
+    ck.bootstrap.weighted_audc: {"weights": lambda t, x: ck.bootstrap.weighted_audc(t["outcomes"], [[x] * 12])},
+    ck.bands.bootstrap_bands: {
+        "grid": lambda t, x: ck.bands.bootstrap_bands(t["pairs"], generator(), grid=[0.0, x], resamples=3, threads=1),
+        "resamples": lambda t, x: ck.bands.bootstrap_bands(t["pairs"], generator(), resamples=x, threads=1),
+        "level": lambda t, x: ck.bands.bootstrap_bands(t["pairs"], generator(), resamples=3, level=x, threads=1),
+        "threads": lambda t, x: ck.bands.bootstrap_bands(t["pairs"], generator(), resamples=3, threads=x),
+    },
+    ck.confidence.reliability: {"bins": lambda t, x: ck.confidence.reliability(t["scores"], t["right"], x)},
+    ck.confidence.ece: {"bins": lambda t, x: ck.confidence.ece(t["scores"], t["right"], x)},
+    ck.confidence.density_overlap: {
+        "points": lambda t, x: ck.confidence.density_overlap(t["scores"], t["right"], x)
+    },
+    ck.curves.Outcomes: {
+        name: lambda t, x, name=name: ck.curves.Outcomes(t["scores"], t["right"], t["right"], **{name: x})
+        for name in ("cost_small", "cost_large")
+    },
+    ck.curves.deferral_curve: {
+        name: lambda t, x, name=name: ck.curves.deferral_curve(t["scores"], t["right"], t["right"], **{name: x})
+        for name in ("cost_small", "cost_large")
+    },
+    ck.curves.macro_average: {"grid": lambda t, x: ck.curves.macro_average({"t": t["curve"]}, ["t"], [0, x, 1])},
+    ck.DeferralCurve.s_d: {"ideal_audc": lambda t, x: t["curve"].s_d(x)},
+    ck.DeferralCurve.cpt: {"recovered": lambda t, x: t["curve"].cpt(x)},
+    ck.DeferralCurve.quality_at: {"rate": lambda t, x: t["curve"].quality_at(x)},
+    ck.DeferralCurve.cost_at_quality: {"quality": lambda t, x: t["curve"].cost_at_quality(x)},
+    ck.DeferralCurve.quality_at_cost: {"cost": lambda t, x: t["curve"].quality_at_cost(x)},
+    ck.DeferralCurve.aiq: {"low": lambda t, x: t["curve"].aiq(x, 1e3), "high": lambda t, x: t["curve"].aiq(0, x)},
+    ck.significance.two_sided: {
+        "scale": lambda t, x: ck.significance.two_sided([0.1, -0.1], x),
+        "examples": lambda t, x: ck.significance.two_sided([0.1, -0.1], examples=x),
+    },
+    ck.tune: {
+        name: lambda t, x, name=name: ck.tune(t["scores"], [t["right"], np.ones(12)], **{"max_cost": 1.0} | {name: x})
+        for name in ("max_cost", "held_out", "seed")
+    }
+    | {
+        name: lambda t, x, name=name: ck.tune(t["scores"], [t["right"], np.ones(12)], **{name: x})
+        for name in ("min_quality", "max_deferral")
+    },
+    ck.Policy: {"thresholds": lambda t, x: ck.Policy(("a", "b"), (ck.deferral.get("random"),), (x,))},
+    ck.Policy.keeps: {
+        "stage": lambda t, x: ck.Policy(("a", "b"), (ck.deferral.get("random"),), (0.5,)).keeps(x, t["predictions"])
+    },
+}  # fmt: skip
+CASES = [(where, name) for where, names in ARGUMENTS.items() for name in names]
+# Names that take None for "none of it" or "by default".
+OPTIONAL = {
+    "batch_size", "batch_tokens", "chunk", "threads", "n_logits", "bound", "low", "high", "max_cost", "min_quality",
+    "max_deferral", "cost_small", "cost_large", "examples",
+}  # fmt: skip
+# Names of arrays: none of no entries is an error, and NumPy makes numbers of true and false beside numbers.
+ARRAYS = dict.fromkeys(("acceptance", "n_prompt", "n_answer", "n_logits", "rate", "max_new_tokens"), ([],))
+ARRAYS |= dict.fromkeys(("grid",), (True, False)) | {"weights": ()}
+# The cost of an undefined quality, NaN, is undefined, and a cost that is not known is NaN.
+MAY_BE_NAN = {(ck.DeferralCurve.cost_at_quality, "quality")} | {
+    (ck.costs.FlopCount, n) for n in ARGUMENTS[ck.costs.FlopCount]
+}
+MAY_BE_NAN |= {(w, n) for w, n in CASES if n in ("cost_small", "cost_large")}
+MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
+
+
+def trained(t, **given):
+    t["trainer"].compile(keras.optimizers.SGD(1e-3))
+    return ck.train(t["trainer"], t["batches"], ck.Schedule(1e-3, 0), **given)
+
+
+def deterministic(seed):
+    """Only the check of the seed, since the whole process would be changed."""
+    errors.check_number("seed", seed, "[0, 4294967295]", whole=True)
+
+
+def label(case):
+    return f"{getattr(case, '__qualname__', case)}"
+
+
+@pytest.mark.parametrize(("where", "name"), CASES, ids=label)
+def test_a_result_or_one_error(things, where, name):
+    call = functools.partial(ARGUMENTS[where][name], things)
+    for value in NEVER[(where, name) in MAY_BE_NAN :]:
+        if (value is None and (where, name) in MAY_BE_NONE) or (value in ARRAYS.get(name, ()) and value == value):
+            continue
+        with pytest.raises(ck.CatKerasError) as raised:
+            call(value)
+        strange.check_message(str(raised.value))
+    for value in ODD:
+        strange.result_or_error(call, value)
+
+
+NUMERIC = {int, float, int | None, float | None}
+# Arguments with such an annotation or default that are no input of a user, or are results.
+NOT_ASKED = {
+    "Prediction", "Encoded", "Calibration", "Band", "Interval", "Masses", "Reliability", "Distribution", "Generated",
+    "Progress", "Fitted",
+}  # fmt: skip
+
+
+# Arguments that the library gives to itself, or that are tensors of a compiled step.
+INTERNAL = {
+    "of_config": ("per_token", "idle_per_token", "more_per_logit"),
+    "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
+    "Sampler.uniforms": ("prompt", "count"),
+}  # fmt: skip
+
+
+def public():
+    """Every public class, function and method."""
+    for name in ck.__all__:
+        thing = getattr(ck, name)
+        owners = [thing]
+        if inspect.ismodule(thing):
+            owners = [v for k, v in vars(thing).items() if not k.startswith("_") and callable(v)]
+            owners = [v for v in owners if getattr(v, "__module__", "").startswith(thing.__name__)]
+        for owner in owners:
+            if getattr(owner, "__name__", "") in NOT_ASKED:
+                continue
+            yield owner
+            if inspect.isclass(owner):
+                yield from (
+                    getattr(owner, k)
+                    for k, v in vars(owner).items()
+                    if (not k.startswith("_") or k == "__call__")
+                    and callable(getattr(owner, k))
+                    and not isinstance(v, property)
+                )
+
+
+def test_no_argument_is_forgotten():
+    asked = {(getattr(where, "__qualname__", ""), name) for where, name in CASES}
+    forgotten = set()
+    for thing in public():
+        try:
+            signature = inspect.signature(thing)
+        except (TypeError, ValueError):
+            continue
+        for parameter in signature.parameters.values():
+            number = parameter.annotation in NUMERIC or type(parameter.default) in (int, float)
+            if number and (thing.__qualname__, parameter.name) not in asked:
+                forgotten.add(f"{thing.__qualname__}: {parameter.name}")
+    forgotten -= {f"{thing}: {name}" for thing, names in INTERNAL.items() for name in names}
+    assert not forgotten, sorted(forgotten)
+
+
+def test_the_faults_that_were_reported():
+    for call in (
+        lambda: ck.Sampler(temperature=NAN),
+        lambda: ck.Sampler(temperature=1e-39),
+        lambda: ck.Schedule(peak=NAN, steps=10),
+        lambda: ck.Schedule(peak=-1, steps=10),
+        lambda: ck.Schedule(peak=1e-3, steps=10, warmup=11),
+    ):
+        with pytest.raises(ck.CatKerasError, match="Received"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("[0, 1]", (0, 1, 0.5, np.float32(0.5), np.int64(1)), (-1e-320, 1 + 1e-15)),
+        ("(0, 1)", (1e-320, 0.5), (0, 1)),
+        ("[0, inf)", (0, 1e308), (INF, 10**400)),
+        ("[-inf, inf]", (INF, -INF, 0), ()),
+    ],
+)
+def test_intervals(interval, inside, outside):
+    for value in inside:
+        assert errors.check_number("x", value, interval) == value
+    for value in (*outside, NAN, True, "0", None):
+        with pytest.raises(ck.CatKerasError, match="x is a number in"):
+            errors.check_number("x", value, interval)
+    with pytest.raises(ck.CatKerasError, match="x is a whole number in"):
+        errors.check_number("x", 0.5, interval, whole=True)
+
+
+def test_arrays():
+    assert errors.check_numbers("x", [[0, 1], [0.5, 1]], "[0, 1]").dtype == np.float64
+    assert errors.check_numbers("x", [], "[0, 1]").size == 0
+    for bad in ([0, NAN], [0, 2], ["a"], [[0], [0, 1]], [True], None, [10**400]):
+        with pytest.raises(ck.CatKerasError, match="x"):
+            errors.check_numbers("x", bad, "[0, 1]")
+    assert not math.isnan(errors.check_numbers("x", 1, "[1, 3]", whole=True))
