@@ -38,6 +38,8 @@ def draw(source: Source):
                 right.fill_between(100 * GRID, 100 * band.low, 100 * band.high, color=look["color"], alpha=0.13, lw=0)
                 chance.curve(right, 100 * GRID, 100 * band.estimate, look, ())
         _references(left, part)
+        if not part.large_cost > 0 or not all(row.curve is None or row.curve.has_cost for row in part.rows):
+            left.text(0.5, 0.5, "FLOPs not known, or 0", transform=left.transAxes, ha="center")
         shaded |= chance.shade(left, levels[scope])
         style.zero(right, horizontal=True)
         _let_far_method_leave(right, gains[scope])

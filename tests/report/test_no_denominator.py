@@ -9,7 +9,7 @@ import pytest
 
 import tests.runs
 from benchmarks import report
-from benchmarks.keeping import keep
+from benchmarks.keeping import keep, verify
 from benchmarks.report.numbers import changes, costs, scopes, summary
 from benchmarks.report.page.contents import Contents
 from benchmarks.report.reading import load
@@ -17,6 +17,8 @@ from benchmarks.report.tables import breakdown_tables, main_tables
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.curves import Outcomes, deferral_curve
 from cat_keras.storage import store
+from paper_figs.figures import quality_cost, sizes
+from paper_figs.source import Source
 
 TASKS = ("sst2", "embedded_translate")
 
@@ -112,8 +114,18 @@ def test_flops_are_known_of_a_whole_cell_or_of_none(tmp_path):
 def test_unknown_flops_are_kept(tmp_path):
     folder = changed(tmp_path / "run", **CASES["unknown models"])
     load.load_all([folder, folder])
-    kept = keep.keep(folder, tmp_path / "kept")
-    assert np.isnan(load.load(kept if kept else tmp_path / "kept").large["sst2"]["flops"]).all()
+    keep.keep(folder, tmp_path / "kept")
+    assert np.isnan(load.load(tmp_path / "kept").large["sst2"]["flops"]).all()
+    assert verify.verify(tmp_path / "kept").problems == ()
+
+
+@pytest.mark.parametrize("name", ["free models", "free large model", "unknown large model", "all right"])
+def test_a_figure_needs_no_denominator(name, tmp_path):
+    source = Source(changed(tmp_path / "run", **CASES[name]))
+    figure = quality_cost.draw(source)
+    figure.savefig(tmp_path / "figure.png")
+    said = any("FLOPs not known" in text.get_text() for axes in figure.axes for text in axes.texts)
+    assert said == (name != "all right") == math.isnan(sizes._ratio(source))
 
 
 def test_a_curve_without_costs_has_every_other_number():
