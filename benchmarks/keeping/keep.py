@@ -20,8 +20,8 @@ from benchmarks.keeping import merge
 from benchmarks.metrics.metric import code
 from benchmarks.report.numbers import cells
 from benchmarks.report.reading import histories, load
-from benchmarks.report.reading.columns import Columns
-from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, SCORES
+from benchmarks.report.reading.columns import Columns, open_file, read
+from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, REMEDY, SCORES
 from benchmarks.report.reading.load import Run
 from benchmarks.report.reading.schema import GIVEN
 from benchmarks.tasks import task
@@ -60,7 +60,7 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
     manifest, tables, courses = _manifest(run), _predictions(run), run.histories
     if add and (to / "manifest.json").exists():
         manifest, tables = merge.beside(to, manifest, tables)
-        courses = load.load(to).histories | courses
+        courses = _courses_of(to) | courses
     contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True)) | _training(courses)
     contents |= _computed(contents, manifest, to.name)
     _write(to, contents, manifest, before)
@@ -84,6 +84,15 @@ def _write(to: Path, contents: dict[str, bytes], manifest: dict, before: set[str
     store.write_together(to, contents, manifest)
     for name in before - contents.keys():
         (to / name).unlink(missing_ok=True)
+
+
+def _courses_of(to: Path) -> dict[str, histories.History]:
+    """The histories of kept results, also where a killed `keep` left files that its manifest does not know yet."""
+    path = to / histories.FILE
+    if not path.is_file():
+        return histories.separate(store.read_manifest(to / "manifest.json"))[1]
+    columns = ("model", *histories.COLUMNS)
+    return histories.from_table(read(path, open_file(path, REMEDY), columns, REMEDY))
 
 
 def _training(courses: dict[str, histories.History]) -> dict[str, bytes]:

@@ -37,6 +37,7 @@ METHODS |= {"load_module", "resolve_name", "func_load", "run_path", "run_module"
 KEYWORDS = {"allow_pickle": False, "shell": False, "safe_mode": True, "trust_remote_code": False}
 ALLOWED = {
     ("cat_keras/__init__.py", "resolve_name"): "names of a table in that file",
+    ("cat_keras/data/chat.py", "system"): "the system prompt of a chat, no command",
     ("benchmarks/tasks/task.py", "import_module"): "MODULES, a constant",
     ("benchmarks/tasks/extensions.py", "exec_module"): "--tasks-file names code of the user's own",
     ("benchmarks/cli/__init__.py", "load_module"): "that option",
