@@ -200,9 +200,9 @@ def test_a_tasks_file_that_is_none(path):
 def test_lines_of_a_megabyte(tmp_path):
     folder = tmp_path / "mine" / "default"
     folder.mkdir(parents=True)
-    long = "wörd\u200b " * 150_000
+    long, clean = "wörd\u200b " * 150_000, "wörd " * 150_000
     (folder / "test.jsonl").write_bytes(b"\n".join([line(ROW | {"question": long})] * 3))
     with strange.in_time(10):
-        assert [e.prompt for e in loading.load(TASKS["generation"], "test", tmp_path)] == [f"{long.replace(chr(0x200B), "").strip()}:\n"] * 2
+        assert [e.prompt for e in loading.load(TASKS["generation"], "test", tmp_path)] == [f"{clean.strip()}:\n"] * 2
     (folder / "test.jsonl").write_bytes(b"\n".join([line(ROW | {"answer": [long]})] * 3))
     assert strange.result_or_error(loading.load, TASKS["generation"], "test", tmp_path) is None
