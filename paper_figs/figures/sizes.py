@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable
 
+import numpy as np
+
 from benchmarks.report.numbers import costs
 from paper_figs import style
 from paper_figs.figure import Figure
@@ -16,8 +18,14 @@ SHIFT = 1.015  # a factor, so that intervals of several methods stand beside eac
 def pick(sources):
     """Runs that differ in their models, one of each size; methods and seeds may be others."""
     alike = families(sources, ignoring=(*NAMES, "seeds", *SIZES), aside=True)
-    of_each_size = [_one_of_each_size(s for s in family if _ratio(s) > 0) for family in alike]  # of known costs
-    return [group for group in of_each_size if len(group) > 2]
+    groups = [group for group in map(_one_of_each_size, alike) if len(group) > 2]
+    priced = [tuple(source for source in group if _has_costs(source)) for group in groups]
+    return [group for group in priced if len(group) > 2]
+
+
+def _has_costs(source: Source) -> bool:
+    """Whether the large model's cost is known and not 0, told without computing anything of the run."""
+    return all(np.nansum(cell["flops"]) > 0 for cell in source.run.large.values())
 
 
 def _one_of_each_size(family: Iterable[Source]) -> tuple[Source, ...]:
