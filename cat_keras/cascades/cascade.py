@@ -144,7 +144,7 @@ class Cascade:
         if calibrated:
             raise CatKerasError(
                 f"Calibration and test examples are disjoint. Received: {len(calibrated)} that were calibrated on, "
-                f"by their id or their content, e.g. {calibrated[0].task}/{calibrated[0].id}. Split the data by content"
+                f"e.g. {calibrated[0].task}/{calibrated[0].id} (by its id or its content). Split the data by both"
             )
         return self._answer(examples)
 

@@ -119,11 +119,16 @@ def test_models_may_have_different_tokenizers(three, examples):
     assert [a.text for a in cascade(examples[:2])] == [p.text for p in classified]
 
 
+def reworded(examples):
+    """Examples of other content than these."""
+    return [Example(e.id, f"Now: {e.prompt}", e.target, e.task, e.options) for e in examples]
+
+
 def test_a_rule_gets_the_measures_that_it_reads(stages, examples):
     cascade = Cascade(stages[1:], rule="learned-quality-embedding", **SETTINGS)
     many = [Example(f"{e.id}-{i}", e.prompt, e.target, e.task) for i in range(2) for e in examples[20:]]
     cascade.calibrate(many, max_deferral=0.5)
-    assert {a.stage for a in cascade(examples[20:])} <= {0, 1}
+    assert {a.stage for a in cascade(reworded(examples[20:]))} <= {0, 1}
     assert all(len(p.embedding) == 16 for p in cascade.predictors[0](examples[20:22]))
 
 
@@ -164,7 +169,7 @@ def test_decisions_do_not_depend_on_the_batch(two, stages, examples, rate):
 def test_content_that_was_calibrated_on_is_refused_under_another_id(two, examples):
     two.calibrate(unlabelled(examples[:10]), max_deferral=0.5)
     again = Example("new", examples[3].prompt, examples[3].target, "another task", examples[3].options)
-    with pytest.raises(CatKerasError, match=r"1 that were calibrated on, by their id or their content, e\.g\. another"):
+    with pytest.raises(CatKerasError, match=r"1 that were calibrated on, e\.g\. another task/new"):
         two([examples[12], again])
     with pytest.raises(CatKerasError, match="calibrated on"):
         two([Example(examples[3].id, "Another prompt\n", "", examples[3].task)])
@@ -196,7 +201,7 @@ def test_a_rule_that_learns_is_fitted_for_each_stage(three, examples):
     ready, three.rule, three.rules = three.rules, deferral.get("learned-quality"), [deferral.get("learned-quality")] * 2
     three.calibrate(many, max_deferral=0.5)
     three.thresholds[1] = INF
-    answers = three(examples)
+    answers = three(reworded(examples))
     assert {a.stage for a in answers} >= {2} and {np.isnan(a.score) for a in answers if a.stage == 2} == {True}
     three.rule, three.rules = ready[0], ready
 

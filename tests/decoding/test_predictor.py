@@ -185,7 +185,7 @@ def test_a_prompt_is_cut_alike_for_all_options_and_counted_once(trained, example
         (Example("7", "", "", task="t", options=("a", "b")), "empty prompt in example t/7"),
         (Example("7", "Say:\n", "", task="t", options=("yes", "yes")), r"Received: \['yes', 'yes'\] in t/7"),
         (Example("7", "Say:\n", "", task="t", options=("yes", "")), r"Received: \['yes', ''\] in t/7"),
-        (Example("7", "Say:\n", "", task="t", options=("yes", "no " * 60)), "tokens in t/7, context 48"),
+        (Example("7", "Say:\n", "", task="t", options=("yes", "no " * 60)), "tokens, context 48 in t/7"),
     ],
 )
 def test_examples_that_cannot_be_answered(predictor, examples, example, message):
