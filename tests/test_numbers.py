@@ -221,6 +221,7 @@ ARRAYS |= dict.fromkeys(("grid",), (True, False)) | {"weights": ()}
 MAY_BE_NAN = {(ck.DeferralCurve.cost_at_quality, "quality")} | {
     (ck.costs.FlopCount, n) for n in ARGUMENTS[ck.costs.FlopCount]
 }
+MAY_BE_NAN |= {(ck.DeferralCurve.quality_at_cost, "cost")}
 MAY_BE_NAN |= {(w, n) for w, n in CASES if n in ("cost_small", "cost_large")}
 MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
 
@@ -264,7 +265,7 @@ NOT_ASKED = {
 INTERNAL = {
     "of_config": ("per_token", "idle_per_token", "more_per_logit"),
     "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
-    "Sampler.uniforms": ("prompt", "count"),
+    "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",),
 }  # fmt: skip
 
 

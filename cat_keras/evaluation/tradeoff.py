@@ -160,8 +160,11 @@ class DeferralCurve:
     def quality_at_cost(self, cost: float) -> float:
         """Best mean quality within a budget of `cost` per query, read off the upper convex hull up to its peak.
 
-        NaN when the budget is below the small model's cost alone; the peak's quality when it is beyond the peak's cost.
+        NaN when the budget is below the small model's cost alone, or is NaN itself; the peak's quality when it is
+        beyond the peak's cost.
         """
+        if isinstance(cost, float) and np.isnan(cost):  # a budget in costs that are not known
+            return NAN
         check_number("cost", cost, "[-inf, inf]")
         costs, qualities = self._frontier()
         if not _affords(cost, costs[0]):
