@@ -14,7 +14,7 @@ from cat_keras.modeling import models
 
 # Prompts of one batch differ by at most so many tokens: those of the longer ones are read one by one.
 SPREAD = 8
-BEAMS = "[1, 1024]"  # whole
+BEAMS = "[1, 4096]"  # whole
 
 
 class BeamSearch:
