@@ -84,7 +84,7 @@ TOKENS = "[1, 16777216]"  # whole: the length of a text in tokens
 ROWS = "[1, 1048576]"  # whole: what is computed at a time
 SEED = "[0, 9007199254740991]"  # whole; JSON holds it exactly
 TEMPERATURE = "[1e-06, 1e+06]"  # logits that are divided by it stay finite in float32
-RATE = "[0, 1e+06]"  # a learning rate, finite in float32
+RATE = "[0, 1e30]"  # a learning rate, finite in float32
 
 
 def check_number(name: str, value, interval: str, whole: bool = False, remedy: str = ""):
