@@ -20,7 +20,7 @@ from benchmarks.keeping import merge
 from benchmarks.metrics.metric import code
 from benchmarks.report.numbers import cells
 from benchmarks.report.reading import histories, load
-from benchmarks.report.reading.columns import Columns, open_file, read
+from benchmarks.report.reading.columns import Columns, open_file
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, REMEDY, SCORES
 from benchmarks.report.reading.load import Run
 from benchmarks.report.reading.schema import GIVEN
@@ -91,8 +91,7 @@ def _courses_of(to: Path) -> dict[str, histories.History]:
     path = to / histories.FILE
     if not path.is_file():
         return histories.separate(store.read_manifest(to / "manifest.json"))[1]
-    columns = ("model", *histories.COLUMNS)
-    return histories.from_table(read(path, open_file(path, REMEDY), columns, REMEDY))
+    return histories.read(path, open_file(path, REMEDY), REMEDY)
 
 
 def _training(courses: dict[str, histories.History]) -> dict[str, bytes]:

@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks import metrics, report
-from benchmarks.report.numbers import changes, costs, verdict
+from benchmarks.report.numbers import changes, costs
 from benchmarks.report.plots import drawing
 from benchmarks.report.reading import load
+from benchmarks.report.tables import verdict
 from benchmarks.tasks import task
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError

@@ -6,7 +6,7 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training, verdict
+from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -19,6 +19,7 @@ from benchmarks.report.tables import (
     main_tables,
     render,
     rule_tables,
+    verdict,
     wording,
 )
 

@@ -6,9 +6,12 @@ the first version hold it themselves, under `history`, and are still read.
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
+
+from benchmarks.report.reading import columns
 
 FILE = "training.parquet"
 COLUMNS = ("step", "loss", "live")
@@ -27,14 +30,19 @@ def separate(manifest: Mapping) -> tuple[dict, dict[str, History]]:
 
 def to_parquet(histories: Mapping[str, History]) -> bytes:
     """The content of `FILE`: one row per point, with the columns model, step, loss and live."""
-    columns = {"model": [model for model, history in histories.items() for _ in history["step"]]}
-    columns |= {name: [v for history in histories.values() for v in history.get(name, ())] for name in COLUMNS}
+    values = {"model": [model for model, history in histories.items() for _ in history["step"]]}
+    values |= {name: [v for history in histories.values() for v in history.get(name, ())] for name in COLUMNS}
     types = {"model": pyarrow.string(), "step": pyarrow.int32(), "loss": pyarrow.float64(), "live": pyarrow.float64()}
-    table = pyarrow.table(columns, schema=pyarrow.schema(list(types.items())))
+    table = pyarrow.table(values, schema=pyarrow.schema(list(types.items())))
     buffer = io.BytesIO()
     numbers = {"use_dictionary": ["model", "step"], "use_byte_stream_split": ["loss", "live"]}
     pyarrow.parquet.write_table(table, buffer, compression="zstd", compression_level=19, **numbers)
     return buffer.getvalue()
+
+
+def read(path: Path, content: pyarrow.NativeFile, remedy: str) -> dict[str, History]:
+    """The histories in a file, by model; arguments and errors are those of `columns.read`."""
+    return from_table(columns.read(path, content, ("model", *COLUMNS), remedy))
 
 
 def from_table(table: pyarrow.Table) -> dict[str, History]:

@@ -186,7 +186,7 @@ def load(folder: Path) -> Run:
     for path, content in contents.items():
         files.check_checksum(path, content, manifest)
     for path in paths[2:]:
-        noted = histories.from_table(columns.read(path, contents[path], ("model", *histories.COLUMNS), files.REMEDY))
+        noted = histories.read(path, contents[path], files.REMEDY)
     kept = "kept" in manifest
     examples = files.examples(examples_path, contents[examples_path], manifest["tasks"], kept)
     small, large = files.predictions(predictions_path, contents[predictions_path], examples, kept)

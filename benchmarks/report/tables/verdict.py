@@ -4,6 +4,7 @@ import math
 
 from benchmarks.report.numbers.changes import Change, Changes
 from benchmarks.report.numbers.summary import Summary
+from benchmarks.report.tables.render import with_interval
 
 
 def sentences(changes: Changes) -> list[str]:
@@ -31,7 +32,7 @@ def of_methods(areas: list[Change], baseline: str) -> list[str]:
 
     def listed(changes: list[Change]) -> str:
         return ", ".join(
-            f"{change.method} {100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+            f"{change.method} {with_interval((change.estimate, change.low, change.high))}"
             for change in sorted(changes, key=lambda change: -change.estimate)
         )
 
