@@ -162,7 +162,7 @@ def _metrics(todo: plan.Plan) -> Iterator[Finding]:
             getattr(metrics.of(t), "check_available", lambda: None)()
         except CatKerasError as error:
             problems = [str(error)]
-        problems = problems or [_judged(t, example) for example in examples[:TRIED]]
+        problems = problems or [problem for _, problem in itertools.islice(_judged(t, examples), TRIED)]
         if problems and all(problems):
             yield Finding(f"metric {t.metric} of task {t.name}", problems[0], t.name)
 
@@ -171,13 +171,12 @@ def _unjudged(todo: plan.Plan) -> Iterator[Finding]:
     """Test rows that their metric fails on."""
     for t, examples in _by_task(todo.test):
         room = JUDGED
-        for example in examples:
+        for example, problem in _judged(t, examples):
             room -= len(example.target) + sum(map(len, example.references))
             if room < 0:
                 break
-            if problem := _judged(t, example):
-                problem = f"metric {t.metric}: {problem}"
-                yield Finding("", problem, t.name, todo.profile.data.evaluate, example.id)
+            if problem:
+                yield Finding("", f"metric {t.metric}: {problem}", t.name, todo.profile.data.evaluate, example.id)
 
 
 def _by_task(examples: Iterable[Example]) -> Iterator[tuple[task.Task, list[Example]]]:
@@ -185,11 +184,25 @@ def _by_task(examples: Iterable[Example]) -> Iterator[tuple[task.Task, list[Exam
         yield task.get(name), list(group)
 
 
-def _judged(t: task.Task, example: Example) -> str:
-    """What goes wrong where the metric of a task judges an example with its own target; "" if nothing."""
+def _judged(t: task.Task, examples: Sequence[Example]) -> Iterator[tuple[Example, str]]:
+    """Each example, and what goes wrong where the metric of its task judges it with its own target; "" if nothing.
+
+    An example on which a metric fails may be one half of a pair: it is judged again with all examples of its group.
+    """
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.group, []).append(example)
+    for example in examples:
+        problem = _problem(t, example, [example])
+        if problem and example.group:
+            problem = _problem(t, example, groups[example.group])
+        yield example, problem
+
+
+def _problem(t: task.Task, example: Example, members: Sequence[Example]) -> str:
     metric = metrics.of(t)
     try:
-        metric.statistics([example.target], [example])
+        metric.statistics([member.target for member in members], members)
         metric.per_example(example.target, example)
     except Exception as error:  # a metric of one's own can fail in any way
         return str(error) if isinstance(error, CatKerasError) else f"{type(error).__name__}: {error}"
