@@ -4,6 +4,7 @@ These are functions of the answers of all models to the same examples; `Cascade.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -89,6 +90,10 @@ def names(example: Example) -> tuple[str, str]:
 def shuffled(examples: Sequence[Example]) -> list[Example]:
     """The examples ordered by a hash of their ids, which depends neither on their content nor on the order given.
 
+    Examples of equal content follow one another, so that no part of the list has to share them with another.
+
+    Warns (UserWarning) where there are such, as they are no independent examples.
+
     Raises:
         CatKerasError: no example, or two with one id.
     """
@@ -100,7 +105,16 @@ def shuffled(examples: Sequence[Example]) -> list[Example]:
             f"Calibration examples have different ids within a task. Received: {len(examples)} examples, "
             f"{len(by_digest)} ids"
         )
-    return [by_digest[key] for key in sorted(by_digest)]
+    first: dict[str, str] = {}
+    for key in sorted(by_digest):
+        first.setdefault(overlap.content(by_digest[key]), key)
+    if repeats := len(examples) - len(first):
+        warnings.warn(
+            f"{repeats} of {len(examples)} calibration examples ask what another one asks too, under another id. They "
+            "count as independent, so a guarantee holds only if queries repeat as often later on",
+            stacklevel=3,
+        )
+    return [by_digest[key] for key in sorted(by_digest, key=lambda key: (first[overlap.content(by_digest[key])], key))]
 
 
 def check_limit(guarantee: Guarantee | None, **limits: float | None) -> dict[str, float]:
@@ -142,7 +156,7 @@ def calibrate(
     Returns:
         the rule of every stage but the last, and the choice.
     """
-    fitting, planning, testing = _parts(len(examples), rule.needs_fit, guarantee is not None)
+    fitting, planning, testing = _parts(examples, rule.needs_fit, guarantee is not None)
     qualities = _qualities(examples, predictions, quality)
     if np.isnan(qualities).any() and (
         rule.needs_fit or "min_quality" in limit or (guarantee and guarantee.of != "cost")
@@ -197,14 +211,24 @@ def on_stages(
     return _record(tested, points, chosen, fitted=fitted, limit=limit, guarantee=guarantee)
 
 
-def _parts(n: int, learns: bool, promises: bool) -> tuple[slice, slice, slice]:
-    """The examples to fit a rule on, to plan a guarantee on, and to choose and test thresholds on."""
-    first = int(n * FITTING) if learns else 0
-    second = first + (int((n - first) * PLANNING) if promises else 0)
-    if (learns and first < 2) or (promises and second == first):
+def _parts(examples: Sequence[Example], learns: bool, promises: bool) -> tuple[slice, slice, slice]:
+    """The examples to fit a rule on, to plan a guarantee on, and to choose and test thresholds on.
+
+    Neighbours of equal content are in one part.
+    """
+    n = len(examples)
+
+    def end(position: int) -> int:
+        while 0 < position < n and overlap.content(examples[position - 1]) == overlap.content(examples[position]):
+            position += 1
+        return position
+
+    first = end(int(n * FITTING)) if learns else 0
+    second = end(first + int((n - first) * PLANNING)) if promises else first
+    if (learns and first < 2) or (promises and second == first) or second == n:
         raise CatKerasError(
             "A learned rule is fitted on half of the calibration examples and a guarantee planned on a fifth of the "
-            f"others. Received: {n} examples, too few for that"
+            f"others. Received: {n} examples, too few (or too few different ones) for that"
         )
     return slice(0, first), slice(first, second), slice(second, n)
 

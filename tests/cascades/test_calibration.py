@@ -167,6 +167,22 @@ def test_neither_the_order_nor_company_of_examples_matters():
     assert shuffled(kept) == kept
 
 
+def test_examples_of_equal_content_are_in_one_part_and_named():
+    """Of 40 questions each is asked three times, under ids that lie anywhere."""
+    repeated = [Example(f"{i}", f"Question {i % 40}\n", "right") for i in range(120)]
+    with pytest.warns(UserWarning, match="80 of 120 calibration examples"):
+        examples = shuffled(repeated)
+    assert sorted(e.id for e in examples) == sorted(e.id for e in repeated)
+    for learns, promises in ((True, False), (False, True), (True, True)):
+        parts = [examples[part] for part in calibration._parts(examples, learns, promises)]
+        assert [e for part in parts for e in part] == examples
+        asked = [{e.prompt for e in part} for part in parts]
+        assert sum(map(len, asked)) == 40
+    one = [Example(f"{i}", "Always this\n", "right") for i in range(40)]
+    with pytest.raises(CatKerasError, match="too few different ones"):
+        calibration._parts(one, True, False)
+
+
 # -- rules that learn ------------------------------------------------------------------------------------------------
 
 
@@ -184,7 +200,7 @@ def test_a_learned_rule_is_fitted_on_other_examples_than_thresholds_are_chosen_o
 
 def test_a_rule_that_predicts_probabilities_gets_those_of_the_references():
     rng = np.random.default_rng(0)
-    examples = shuffled([Example(f"{i}", "?\n", "ab"[i % 2], options=("a", "b")) for i in range(40)])
+    examples = shuffled([Example(f"{i}", f"{i}?\n", "ab"[i % 2], options=("a", "b")) for i in range(40)])
     rows = [
         [
             Prediction(e.id, "", "ab"[int(np.argmax(o))], (float(o.max()),), tuple(o), flops=10.0**stage)

@@ -14,7 +14,7 @@ from benchmarks.planning.findings import BadInput
 from benchmarks.running import preflight
 from benchmarks.running import run as running
 from benchmarks.sources import Dataset
-from benchmarks.tasks import task
+from benchmarks.tasks import loading, task
 from benchmarks.tasks.task import Task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
@@ -163,6 +163,15 @@ def test_a_row_that_its_metric_fails_on_is_named(mine, tmp_path, monkeypatch):
     monkeypatch.setattr(judge, "statistics", fail)
     _, error = run(tmp_path, data(tmp_path, {}))
     assert "test.jsonl:4: metric accuracy: ValueError: odd row" in str(error)
+
+
+def test_half_a_pair_is_judged_with_the_other_half():
+    """Gender parity means nothing for one sentence alone, and a metric fails on it."""
+    pairs = task.get("axg")
+    examples = loading.load(pairs, "test", source="samples", limit=3)
+    assert [problem for _, problem in preflight._judged(pairs, examples)] == ["", ""]
+    (_, problem), *_ = preflight._judged(pairs, examples[:1])
+    assert "has 1 examples" in problem
 
 
 def test_prompts_of_a_mixture_are_compared_by_their_rows(mine, tmp_path):
