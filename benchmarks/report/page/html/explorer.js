@@ -11,7 +11,8 @@ function floats(text) {
 
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
-// Points from never deferring to always deferring; equal scores are deferred together.
+// Points from never deferring to always deferring; equal scores are deferred together. A threshold is halfway between
+// two scores that occur, as in `cat_keras.evaluation.grid.midpoints`.
 function sweep(score, small, large) {
   const n = score.length, order = [...score.keys()].sort((a, b) => score[a] - score[b] || a - b);
   const points = [{ deferred: 0, quality: mean(small.quality), cost: mean(small.cost), threshold: -Infinity }];
@@ -21,7 +22,8 @@ function sweep(score, small, large) {
     cost += large.cost[i] / n;
     const next = order[position + 1];
     if (next === undefined || score[next] !== score[i]) {
-      points.push({ deferred: position + 1, quality, cost, threshold: next === undefined ? Infinity : score[next] });
+      const threshold = next === undefined ? Infinity : score[i] / 2 + score[next] / 2;
+      points.push({ deferred: position + 1, quality, cost, threshold });
     }
   });
   return { order, points, n };
