@@ -2,15 +2,13 @@
 
 import io
 import json
-import shutil
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks import cli
+from tests import runs
 
-RESULTS = Path(__file__).parents[2] / "results"
 ENCODINGS = ("ascii", "cp1252", "utf-8")
 
 
@@ -31,7 +29,7 @@ def printed(monkeypatch, encoding: str, *words, status=0) -> str:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return shutil.copytree(RESULTS / "embedded", tmp_path_factory.mktemp("runs") / "embedded")
+    return runs.full(tmp_path_factory.mktemp("runs") / "invented", ("sst2", "wmt22_deen"), n=20)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -44,11 +44,19 @@ def count(backbone) -> costs.FlopCount:
 # -- storage ---------------------------------------------------------------------------------------------------------
 
 
+FAMILIES = {"gemma": gemma, "gpt2": gpt2, "llama tied": lambda: llama(True), "llama": lambda: llama(False)}
+IN_CI = {("gemma", "int4"), ("gpt2", "int8"), ("llama", "int8"), ("llama tied", "float8")}
+QUANTIZED = [
+    pytest.param(family, mode, marks=pytest.mark.slow if (family, mode) in IN_CI else pytest.mark.long)
+    for family in FAMILIES
+    for mode in ("int8", "int4", "float8")
+]
+
+
 @pytest.mark.filterwarnings("ignore")  # of Keras, for layers that a mode does not know
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
-@pytest.mark.parametrize("make", [gemma, gpt2, lambda: llama(True), lambda: llama(False)])
-def test_quantized_weights_are_the_products_that_they_stand_for(make, mode):
-    backbone = make()
+@pytest.mark.parametrize(("family", "mode"), QUANTIZED)
+def test_quantized_weights_are_the_products_that_they_stand_for(family, mode):
+    backbone = FAMILIES[family]()
     before = count(backbone)
     backbone.quantize(mode)
     assert count(backbone) == before
@@ -101,7 +109,9 @@ def test_factors_of_a_dense_layer_and_of_the_embedding():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("mode", [None, "int8", "int4"])
+@pytest.mark.parametrize(
+    "mode", [None, pytest.param("int8", marks=pytest.mark.slow), pytest.param("int4", marks=pytest.mark.long)]
+)
 def test_the_size_of_a_folder_does_not_depend_on_its_storage(mode, tmp_path, new_model):
     model = new_model("large")
     flops, parameters = costs.count(model), model.count_params()

@@ -390,7 +390,7 @@ def test_a_pair_of_presets_goes_the_whole_way(family, proto, tmp_path):
     assert table.quality.between(0, 1).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_new_model_beside_a_preset_without_sentencepiece_is_one_error(tmp_path):
     models.save(_gpt2(1, 16), tmp_path / "gpt2")
     output = run_full(tmp_path, "--small", "tiny", "--large", str(tmp_path / "gpt2"), status=2)

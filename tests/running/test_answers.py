@@ -16,7 +16,9 @@ CHAT = 'data.chat.template="{{ messages[-1].content }}{% if add_generation_promp
 
 
 def _keys(**changes):
-    made = plan.make(profile.read("embedded", {"data.train": 8, "data.test": 4, **changes}))
+    made = plan.make(
+        profile.read("tiny", {"data.tasks": ["embedded_lookup"], "data.train": 8, "data.test": 4, **changes})
+    )
     return made.encoded, made.prediction_key(made.large_key), made.large_key
 
 
@@ -44,7 +46,7 @@ def test_settings_are_checked_when_they_are_read(change, message):
         profile.read("embedded", change)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_answers_as_its_profile_says(tmp_path):
     settings = ("--set", 'data.stop=["e"]', "--set", "data.compare=byte", "--set", CHAT)
     tiny.run(tmp_path, *tiny.EACH_STAGE, *settings)

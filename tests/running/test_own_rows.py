@@ -31,7 +31,7 @@ register(
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_cuts_stories_and_counts_control_words(tmp_path):
     (tmp_path / "own.py").write_text(TASK)
     folder = tmp_path / "data/stories/default"

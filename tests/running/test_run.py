@@ -77,6 +77,7 @@ def test_an_interrupted_run_continues_to_the_same_predictions(finished, tmp_path
     assert predictions(tmp_path) == finished[2]
 
 
+@pytest.mark.long
 def test_two_shards_at_once_leave_what_one_run_leaves(finished, tmp_path):
     shards = [start(tmp_path, "--shard", f"{i}/2") for i in (0, 1)]
     outputs = [process.communicate()[0] for process in shards]
@@ -148,6 +149,7 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):
     assert "Traceback" not in output
 
 
+@pytest.mark.long
 def test_methods_of_ones_own_name_batches_in_tokens_slices_and_logs(tmp_path):
     changes = (
         'methods=["cat-gap"]',
@@ -167,6 +169,7 @@ def test_methods_of_ones_own_name_batches_in_tokens_slices_and_logs(tmp_path):
     assert (steps["computed"] <= 400 + 48).all()
 
 
+@pytest.mark.long  # faults/test_kill.py ends trainings in CI
 def test_sigterm_saves_the_step_and_ends(tmp_path):
     process = start(tmp_path, "--set", "large.tune.epochs=4000", "--log", "csv")
     steps = tmp_path / "runs" / "logs" / "large-tune.csv"

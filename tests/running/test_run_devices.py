@@ -11,7 +11,7 @@ import pytest
 from tests import tiny
 from tests.training.test_workers import free_ports
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # training/test_workers.py and test_step.py train on several replicas in CI
 
 # One task, one layer, no pretraining: what is compared is the training of both models, and one objective.
 SMALLER = (
@@ -50,7 +50,6 @@ def test_two_devices_answer_as_one(alone, tmp_path):
 
 
 @pytest.mark.enable_socket  # to find two free ports
-@pytest.mark.long  # test_workers.py has the training of two processes in CI
 def test_two_workers_run_as_one(alone, tmp_path):
     ports = free_ports(2)
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}

@@ -55,6 +55,7 @@ def test_two_workers_end_where_one_process_ends(tmp_path):
             np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_ends_the_others_with_a_message_and_they_go_on_together(tmp_path):
     ports = free_ports(2)
     chief, other = (start(tmp_path, 100_000, task, ports) for task in (0, 1))
