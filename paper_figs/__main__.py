@@ -43,6 +43,9 @@ def paper_figs(
 
 def _missing(book):
     """Says which figures no results can show, and what run would."""
+    if book.imported:
+        typer.echo(f"not drawn: {book.missing_of_imported()}")
+        return
     for figure in book.missing():
         typer.echo(f"not drawn: {figure.name} wants {figure.wants}")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.report.tables import wording
 from cat_keras.errors import unknown_name
 from cat_keras.storage import store
 from paper_figs import render
@@ -43,6 +44,11 @@ class Book:
     def missing(self) -> list[Figure]:
         """Figures for which no results hold what they want."""
         return [figure for figure in self.figures if not figure.jobs(self.sources)]
+
+    @property
+    def imported(self) -> bool:
+        """Whether all results are answers of models from elsewhere; captions then speak of these."""
+        return all(source.imported for source in self.sources)
 
     def draw(self, out: Path, only: Iterable[str] = ()) -> Iterator[Job]:
         """Writes the files of each job below `out`, the index last; yields each job when it is done."""
@@ -84,26 +90,38 @@ class Book:
         lines += ["names its command and the sha256 of its inputs (a CSV file does not: see the table beside it).", ""]
         for figure in self.figures:
             jobs = figure.jobs(self.sources)
-            lines += [f"## {figure.name}", "", figure.caption, ""]
+            if self.imported and not jobs:
+                continue
+            caption = wording.caption(figure.caption) if self.imported else figure.caption
+            lines += [f"## {figure.name}", "", caption, ""]
             lines += [line for job in jobs for line in _entry(job)]
             lines += [] if jobs else [f"*Not drawn.* It wants {figure.wants}", ""]
+        if self.imported and self.missing():
+            lines += [f"Not drawn: {self.missing_of_imported()}", ""]
         return "\n".join(lines).encode()
+
+    def missing_of_imported(self) -> str:
+        """Which figures answers from elsewhere cannot show, and why."""
+        names = ", ".join(figure.name for figure in self.missing())
+        return f"{names}, which show how models were trained, or compare several runs."
 
 
 def _entry(job: Job) -> list[str]:
     """The lines of the index for one drawing."""
     names = ", ".join(f"`{source.name}`" for source in job.sources)
-    facts = f"From {names} ({_count(job, 'task')}, {_count(job, 'seed')})"
+    imported = all(source.imported for source in job.sources)
+    facts = f"From {names} ({_count(job, 'task')}, {_count(job, 'seed', called='run' if imported else 'seed')})"
     links = " · ".join(f"[{Path(path).suffix[1:]}]({path})" for path in job.paths)
     picture = [] if job.figure.table else [f"![{job.name}]({job.name}.png)", ""]
     return [*picture, f"{facts}: {links}", ""]
 
 
-def _count(job: Job, what: str) -> str:
+def _count(job: Job, what: str, called: str = "") -> str:
     """How many tasks or seeds its sources have, the fewest and the most."""
     counts = {len(source.manifest.get(f"{what}s", ())) for source in job.sources}
     span = " to ".join(str(n) for n in sorted({min(counts), max(counts)}))
-    return f"{span} {what if counts == {1} else f'{what}s'}"
+    called = called or what
+    return f"{span} {called if counts == {1} else f'{called}s'}"
 
 
 def _stale(job: Job, out: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from benchmarks.report.tables import wording
 from benchmarks.report.tables.render import Table, csv_bytes, markdown
 from paper_figs import style
 from paper_figs.figure import PICTURES, Job, Sheet
@@ -31,6 +32,8 @@ def files(job: Job) -> dict[str, bytes]:
     origin = json.dumps(provenance(job), sort_keys=True)
     with style.applied():
         drawing = job.figure.draw(*job.sources)
+        if job.figure.table and all(source.imported for source in job.sources):
+            drawing = Sheet(wording.table(drawing.table), map(wording.record, drawing.records))
         contents = _sheet(drawing, origin) if job.figure.table else _pictures(job, drawing, origin)
     return {f"{job.name}.{kind}": content for kind, content in contents.items()}
 

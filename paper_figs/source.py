@@ -35,6 +35,11 @@ class Source:
         """The profile as it was run."""
         return self.manifest.get("settings") or {}
 
+    @property
+    def imported(self) -> bool:
+        """Whether the models answered elsewhere, so that nothing is known of how they were trained."""
+        return "imported" in self.manifest
+
     @cached_property
     def run(self) -> load.Run:
         return load.load(self.folder)

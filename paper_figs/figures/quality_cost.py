@@ -1,4 +1,7 @@
-"""Quality against cost by suite, and what each objective gains over `xent` at every deferral rate."""
+"""Quality against cost by suite, and what each objective gains over `xent` at every deferral rate.
+
+Of a single method the first part alone is drawn, with its interval.
+"""
 
 import numpy as np
 
@@ -20,10 +23,12 @@ def suites(numbers) -> dict[str, str]:
 
 def draw(source: Source):
     numbers, titles = source.numbers, suites(source.numbers)
-    figure, axes = style.canvas(len(titles), 2, width=style.PAGE, height=0.6 + 1.85 * len(titles))
+    several = len(source.run.methods) > 1
+    size = {"width": style.PAGE, "height": 0.6 + 1.85 * len(titles)} if several else {"height": 0.8 + 2.4 * len(titles)}
+    figure, axes = style.canvas(len(titles), 1 + several, **size)
     looks, bands, gains = style.looks(source.run.methods), numbers.bands(), numbers.bands(numbers.baseline)
     shaded, levels = False, {scope: chance.of_tasks(source.run, numbers.scopes()[scope]) for scope in titles}
-    for (left, right), (scope, title) in zip(axes, titles.items(), strict=True):
+    for (left, *right), (scope, title) in zip(axes, titles.items(), strict=True):
         part = numbers.only(numbers.scopes()[scope])
         for method, look in looks.items():
             mean, look = part.row(method).curve, look | {"markersize": 3}
@@ -33,24 +38,34 @@ def draw(source: Source):
             band = bands[scope][method]
             unsure = chance.hollow(levels[scope], band)
             chance.curve(left, cost, 100 * band.estimate, look, unsure, label=method)
-            if method in gains[scope]:
-                band = gains[scope][method]
-                right.fill_between(100 * GRID, 100 * band.low, 100 * band.high, color=look["color"], alpha=0.13, lw=0)
-                chance.curve(right, 100 * GRID, 100 * band.estimate, look, ())
+            if not several:
+                _shade_band(left, cost, band, look)
+            elif method in gains[scope]:
+                _shade_band(right[0], 100 * GRID, gains[scope][method], look)
+                chance.curve(right[0], 100 * GRID, 100 * gains[scope][method].estimate, look, ())
         _references(left, part)
         if not part.large_cost > 0 or not all(row.curve is None or row.curve.has_cost for row in part.rows):
             left.text(0.5, 0.5, "FLOPs not known, or 0", transform=left.transAxes, ha="center")
         shaded |= chance.shade(left, levels[scope])
-        style.zero(right, horizontal=True)
-        _let_far_method_leave(right, gains[scope])
         count = len(part.run.covered)
         left.set_title(f"{title} ({count} {'task' if count == 1 else 'tasks'})", loc="left")
         left.set_ylabel("quality (× 100)")
-        right.set_ylabel(f"Δ to {numbers.baseline} (× 100)")
-    axes[-1, 0].set_xlabel(f"{costs.base(source.run).label}, % of the large model alone")
-    axes[-1, 1].set_xlabel("queries deferred (%)")
+        for panel in right:
+            style.zero(panel, horizontal=True)
+            _let_far_method_leave(panel, gains[scope])
+            panel.set_ylabel(f"Δ to {numbers.baseline} (× 100)")
+    share = "% of the large model alone"
+    axes[-1, 0].set_xlabel(
+        f"{costs.base(source.run).label}, {share}" if several else f"{costs.base(source.run).label},\n{share}"
+    )
+    if several:
+        axes[-1, 1].set_xlabel("queries deferred (%)")
     style.legend(figure, axes[0, 0], 4, chance.key() if shaded else ([], []))
     return figure
+
+
+def _shade_band(panel, x, band, look):
+    panel.fill_between(x, 100 * band.low, 100 * band.high, color=look["color"], alpha=0.13, lw=0)
 
 
 def _let_far_method_leave(panel, gains):
@@ -85,7 +100,7 @@ FIGURE = Figure(
     "with any option or always with the most frequent one, where generation counts as 0; hollow marks: the 95 % "
     "interval is not above that. Right: gain over the cascade after `xent` at the same deferral rate, with pointwise "
     "95 % intervals (examples and seeds resampled); a method far from all others leaves the panel, which then says "
-    "how far.",
+    "how far. Of a single method: its curve alone, with that interval.",
     pick=alone(),
     draw=draw,
     wants="predictions of any run: `python -m benchmarks run`",

@@ -13,6 +13,9 @@ from benchmarks.keeping import compare, keep, verify
 from benchmarks.report.reading import load
 from cat_keras.cascades.policy import Policy
 from cat_keras.errors import CatKerasError
+from paper_figs.book import Book
+from paper_figs.figures import FIGURES
+from paper_figs.source import sources
 
 N = 600
 
@@ -71,6 +74,19 @@ def test_the_page_says_nothing_of_training(tmp_path):
         assert not re.search(word, said), word
     assert "live_mean" not in (folder / "table.csv").read_text()
     assert "flops" not in (folder / "tasks.csv").read_text()
+
+
+def test_figures_say_nothing_of_training(tmp_path):
+    """Captions, tables and what the command says of figures that imported answers cannot show."""
+    keep.keep(imported(tmp_path), tmp_path / "results" / "own")
+    book = Book(FIGURES, sources(tmp_path / "results"))
+    drawn = [job.name for job in book.draw(tmp_path / "figures")]
+    assert {"own/quality_cost", "own/methods", "own/auroc"} <= set(drawn)
+    index = (tmp_path / "figures" / "README.md").read_text()
+    said = index.partition("Not drawn: ")[0] + (tmp_path / "figures/own/methods.md").read_text()
+    for word in ("train", "objective", "seed", "paper", "xent", "FLOP", "the loss"):
+        assert not re.search(word, said.replace("python -m paper_figs", "")), word
+    assert "cascade_mask" in book.missing_of_imported() and "quality_cost" not in book.missing_of_imported()
 
 
 def test_costs_have_their_own_unit(tmp_path):

@@ -15,12 +15,28 @@ WORDS = {
     r"seeds": "runs",
     r"seed": "run",
 }
+# What captions say besides. The first small model stands in the place of `xent`, which the others are compared with.
+CAPTIONS = {
+    "training objectives": "small models",
+    "training objective": "small model",
+    "the cascade after `xent`": "the cascade of the first small model",
+    "after `xent`": "of the first small model",
+    "`xent`": "the first small model",
+    "FLOPs per query": "cost per query",
+}
 PATTERN = re.compile(r"(?<![\w-])(" + "|".join(WORDS) + r")(?![\w-])")
 
 
 def text(sentence: str) -> str:
     """A sentence in these words."""
     return PATTERN.sub(lambda match: WORDS[match[1]], sentence)
+
+
+def caption(sentences: str) -> str:
+    """The caption of a figure in these words."""
+    for phrase, words in CAPTIONS.items():
+        sentences = sentences.replace(phrase, words)
+    return text(sentences)
 
 
 def table(found: Table) -> Table:
