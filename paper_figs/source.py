@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.report.numbers import summary
+from benchmarks.report.numbers import alignment, summary
 from benchmarks.report.reading import load
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
@@ -48,6 +48,11 @@ class Source:
     def numbers(self) -> summary.Summary:
         """Every number of the report. Its bootstrap makes it the most expensive thing that a figure can ask for."""
         return summary.summarize(self.run)
+
+    @cached_property
+    def aligned(self) -> dict[str, alignment.Aligned]:
+        """Bias–variance alignment of the methods that have five seeds or more."""
+        return alignment.by_method(self.run)
 
     def json(self, file: str):
         return store.read_json(self.folder / file)

@@ -1,6 +1,7 @@
 """One module per figure; each holds a `FIGURE` and the function that draws it."""
 
 from paper_figs.figures import (
+    alignment,
     auroc,
     cascade_mask,
     gains,
@@ -34,6 +35,7 @@ FIGURES = tuple(
         tasks,
         scores,
         auroc,
+        alignment,
         rules,
         mask_ablation,
         w_sweep,

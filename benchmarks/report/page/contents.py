@@ -6,13 +6,14 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training
+from benchmarks.report.numbers import alignment, cautions, costs, per_task, scopes, summary, training
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
 from benchmarks.report.plots import drawing
 from benchmarks.report.reading.load import Run
 from benchmarks.report.tables import (
+    alignment_table,
     breakdown_tables,
     change_tables,
     grid_table,
@@ -44,6 +45,7 @@ class Contents:
         self.rows = per_task.records(self.numbers)
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
+        self.aligned = alignment.by_method(run)
 
     # The tables.
 
@@ -64,6 +66,7 @@ class Contents:
             *breakdown_tables.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers)),
             *rule_tables.every_table(numbers),
             main_tables.strata_table(numbers),
+            alignment_table.table(self.aligned),
         ]
         return [self._worded(table) for table in tables if table]
 
@@ -87,6 +90,7 @@ class Contents:
             "tasks.csv": self._csv(self.rows),
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
+            **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
             **plots,
             "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
