@@ -51,6 +51,21 @@ def keep(
     typer.echo(f"Kept in {folder}/, {size / 1e6:.1f} MB; `python -m benchmarks verify {folder}` computes it again")
 
 
+def route(
+    results: Annotated[list[Path], typer.Argument(help="Folders of kept results.")],
+    data: DataOption = None,
+    source: Annotated[str, typer.Option(help="Where rows come from; by default as the run had them.")] = "",
+):
+    """Let kept results say whether a router would do: fit it to their prompts, made again, and keep its scores."""
+    from benchmarks.keeping import route as routing
+
+    for folder in results:
+        count = routing.route(folder, data, source)
+        typer.echo(
+            f"{folder}: routers of {count} models and tasks in {folder / 'routing.parquet'}; report written anew"
+        )
+
+
 def verify(
     results: Annotated[
         list[Path] | None, typer.Argument(help="Folders of results; by default all under results/.", show_default=False)

@@ -6,7 +6,7 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import cautions, costs, per_task, scopes, summary, training
+from benchmarks.report.numbers import cautions, costs, per_task, routing, scopes, summary, training
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -18,6 +18,7 @@ from benchmarks.report.tables import (
     grid_table,
     main_tables,
     render,
+    routing_tables,
     rule_tables,
     verdict,
     wording,
@@ -44,6 +45,7 @@ class Contents:
         self.rows = per_task.records(self.numbers)
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
+        self.routing = routing.compare(self.numbers)
 
     # The tables.
 
@@ -58,6 +60,7 @@ class Contents:
         numbers = self.numbers
         tables = [
             grid_table.table(numbers),
+            *routing_tables.every_table(numbers, self.routing),
             *change_tables.every_table(self.changes),
             main_tables.task_table(numbers, self.rows),
             main_tables.official_table(numbers, self.rows),
@@ -87,9 +90,14 @@ class Contents:
             "tasks.csv": self._csv(self.rows),
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
+            **self._routing_csv(),
             **plots,
             "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
+
+    def _routing_csv(self) -> dict[str, bytes]:
+        rows = routing_tables.records(self.numbers, self.routing)
+        return {"routing.csv": self._csv(rows)} if rows else {}
 
     def _csv(self, records) -> bytes:
         return render.csv_bytes([wording.record(each) for each in records] if self.run.imported else records)
@@ -126,6 +134,8 @@ class Contents:
         examples = sum(len(run.examples[name]) for name in run.tasks)
         facts = [_count(len(run.methods), "method"), _count(len(run.tasks), "task"), f"{examples:,} test examples"]
         facts += [_count(len(run.seeds), "seed"), f"deferral by {run.rule}"]
+        if self.routing.reason:
+            facts.append(f"routing was not judged: {self.routing.reason}")
         if manifest.get("hardware"):
             facts.append(manifest["hardware"])
         facts = list(map(wording.text, facts)) if run.imported else facts
@@ -142,7 +152,7 @@ class Contents:
         screen = replace(main, notes=()).fitted(console.width)[:1]  # what does not fit beside it is in the report
         for table in [main, *self.further] if verbose else screen:
             render.print_table(table, console)
-        for line in verdict.sentences(self.changes):
+        for line in (*verdict.sentences(self.changes), routing_tables.sentence(self.numbers, self.routing)):
             console.print(Text(line))
         warnings = self.warnings if verbose else self.warnings[:1]
         for line in warnings:
