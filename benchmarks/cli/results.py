@@ -60,10 +60,10 @@ def route(
     from benchmarks.keeping import route as routing
 
     for folder in results:
-        count = routing.route(folder, data, source)
-        typer.echo(
-            f"{folder}: routers of {count} models and tasks in {folder / 'routing.parquet'}; report written anew"
-        )
+        count, changed = routing.route(folder, data, source)
+        typer.echo(f"{folder}: {count} routers, each of a model on a task; the report was written anew")
+        if changed:
+            typer.echo(f"{folder}: note: no router for tasks that were changed since the run: {', '.join(changed)}")
 
 
 def verify(

@@ -211,9 +211,8 @@ def load(folder: Path) -> Run:
     missing = dict.fromkeys(missing)  # the manifest may name the same holes
     extra = manifest["kept"]["extra"] if kept else sorted({method for method, _, _ in small} - {*methods, START})
     small = {key: cell for key, cell in small.items() if key[0] not in extra}
-    return Run(
-        folder, manifest, methods, seeds, tasks, examples, small, large, tuple(missing), tuple(extra), noted, scored
-    )
+    holes = tuple(missing), tuple(extra)
+    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, *holes, noted, scored)
 
 
 def load_all(folders: Iterable[Path]) -> list[Run]:

@@ -162,7 +162,7 @@ class FittedRouter:
 def cross_fitted(
     router: Router, inputs, quality_small, quality_large, task: str = "", units: Sequence | None = None
 ) -> np.ndarray:
-    """Scores of routers on the queries they learn from, each by a router that never saw how well that query was answered.
+    """Scores of routers on the queries they learn from, each by a router that did not learn from it.
 
     From the scores of every fit, its mean over the queries it was fitted to is removed, and the mean label of all is
     put in its place, so that a fold with other labels than the rest is not ranked by that.
