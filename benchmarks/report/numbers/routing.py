@@ -149,7 +149,7 @@ def _of_task(name: str, cells: Mapping[tuple, Cell], routes: Routes) -> dict[tup
     for key, cell in cells.items():
         quality = np.stack([cell.small["quality"], cell.large["quality"]])
         cost = np.stack([costs.column(model, getattr(cell, model), kind) for model in ("small", "large")])
-        route, score = routes[key] / STEPS, cell.score(run.rule)
+        route, score = routes[key] / STEPS, cell.outcomes(run.rule).score
         ways = (
             routing.cascade(score, quality, cost, fold_of),
             routing.route(route, quality, cost, fold_of),
