@@ -93,6 +93,19 @@ def test_states_do_as_features(tmp_path):
         router.score(states[:, :5])
 
 
+@pytest.mark.slow  # loads TensorFlow
+def test_states_of_a_model_do_not_depend_on_the_batch():
+    from cat_keras.modeling import models
+
+    texts = ["name oak", "prove that an elm is no ash", "yew", "fir fir fir fir fir fir"] * 3
+    model = models.build(models.train_tokenizer(texts, 320), layers=1, width=16, heads=1, feedforward=16)
+    states = routing.states(model, texts, batch_size=3)
+    assert states.shape == (12, 16) and np.allclose(states[:4], states[4:8], atol=1e-5)
+    assert np.allclose(routing.states(model, texts[1:2])[0], states[1], atol=1e-5)
+    assert not np.allclose(states[0], states[1], atol=1e-3)
+    assert routing.Router("states").fit(states, np.ones(12), np.ones(12)).score(states) == pytest.approx(1, abs=0.1)
+
+
 def test_the_cost_of_routing_has_no_sunk_part():
     prompts, quality = queries()
     router = routing.Router().fit(prompts, *quality)

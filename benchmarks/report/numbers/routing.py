@@ -87,7 +87,7 @@ def _unreadable(run: Run, name: str) -> str:
     if len(run.examples[name]) < LEAST:
         return f"fewer than {LEAST} examples"
     if run.has_text and pyarrow.compute.count_distinct(run.examples[name].table["prompt"]).as_py() < LEAST:
-        return "no prompts"
+        return "no prompts" + (", name their column when you import: --column prompt=HEADER" if run.imported else "")
     return ""
 
 

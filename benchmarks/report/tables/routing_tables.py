@@ -57,7 +57,11 @@ def _table(summary: Summary, routing: Routing) -> Table:
         (NAMES[way].format(run.rule), *(cell(routing.standings.get((way, method))) for method in run.methods))
         for way in WAYS
     ]
-    left_out = [f"Not judged: {name}, {reason}." for name, reason in routing.lacks.items()]
+    reasons = dict.fromkeys(routing.lacks.values())
+    left_out = [
+        f"Not judged: {', '.join(name for name, why in routing.lacks.items() if why == reason)} ({reason})."
+        for reason in reasons
+    ]
     notes = (
         sentence(summary, routing),
         "Mean quality (×100) over all budgets between the mean costs of the two models. In brackets: 95 % paired "

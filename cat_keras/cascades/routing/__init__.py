@@ -14,9 +14,10 @@ at equal cost.
 
 from cat_keras.cascades.routing.labels import best_margin, soft_labels
 from cat_keras.cascades.routing.router import FittedRouter, Router, cross_fitted
+from cat_keras.cascades.routing.states import states
 from cat_keras.cascades.routing.ways import BUDGETS, Way, area, cascade, folds, route, route_then_cascade
 
 __all__ = [
     "BUDGETS", "FittedRouter", "Router", "Way", "area", "best_margin", "cascade", "cross_fitted", "folds", "route",
-    "route_then_cascade", "soft_labels",
+    "route_then_cascade", "soft_labels", "states",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ class Router:
     """A router that `fit` makes usable; its score is P(q_S ≥ q_L − margin), higher = ask the small model.
 
     Args:
-        features: "tfidf", of the prompts' words, or "states", hidden states of the small model, (n, d).
+        features: "tfidf", of the prompts' words, or "states", hidden states of the small model, (n, d), as of `states`.
         margin: how much worse the small model may be and still count as good enough; None for the one that spreads the
             labels most, see `best_margin`.
         components: dimensions of the features at most; with few prompts there are fewer.
