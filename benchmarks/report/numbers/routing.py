@@ -15,7 +15,7 @@ import pyarrow.compute
 from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.cells import Cell
 from benchmarks.report.numbers.intervals import DRAWS
-from benchmarks.report.numbers.rules import LEAST
+from benchmarks.report.numbers.rules import LEAST, lacking
 from benchmarks.report.numbers.summary import Summary
 from benchmarks.report.reading.load import Run
 from benchmarks.report.reading.routes import STEPS, Routes
@@ -24,8 +24,8 @@ from cat_keras.evaluation.bootstrap import AudcBootstrap, Interval, pool_seeds
 from cat_keras.evaluation.curves import Outcomes
 from cat_keras.evaluation.resampling import Streams
 
-CASCADE, ROUTE, BOTH, COIN = "cascade", "route", "route, then cascade", "coin"
-WAYS = (CASCADE, ROUTE, BOTH, COIN)
+CASCADE, LEARNED, ROUTE, BOTH, COIN = "cascade", "learned cascade", "route", "route, then cascade", "coin"
+LEARNED_RULE = "learned-quality"  # it learns from the answers what a router learns from prompts, of the same qualities
 SHARES = (0.25, 0.5, 0.75)  # of the budget above the small model's cost, at which the quality is given
 RESAMPLES = 1000
 ROUTER = routing.Router()
@@ -38,7 +38,7 @@ class Standing(NamedTuple):
     Attributes:
         quality: mean over all budgets between the costs of the two models, in [0, 1], with its 95 % interval.
         difference: that minus the cascade's, with its interval. p_value: of "as good as the cascade".
-        at: quality at `SHARES`. audc: area over the share of queries that the large model is asked; NaN for both.
+        at: quality at `SHARES`. audc: area over the share of queries that the large model answers; NaN for both.
     """
 
     quality: Interval
@@ -53,12 +53,14 @@ class Routing:
     """Attributes:
     tasks: that averages are over. lacks: other covered tasks → why they are left out.
     standings: (way, method) → how it does. reason: why nothing was judged, or "".
+    ways: those that are compared, the coin last; a cascade by a learned rule where the tasks allow it.
     """
 
     tasks: tuple[str, ...]
     lacks: Mapping[str, str]
     standings: Mapping[tuple[str, str], Standing]
     reason: str = ""
+    ways: tuple[str, ...] = ()
 
 
 def scores(run: Run) -> Routes:
@@ -96,7 +98,8 @@ def compare(summary: Summary) -> Routing:
     run = summary.run
     if not run.has_text and not run.routes:
         return Routing((), {}, {}, KEPT_WITHOUT)
-    lacks = {name: _lacking(run, name) for name in run.covered}
+    kind = costs.known(run)[0]
+    lacks = {name: _lacking(run, name, kind) for name in run.covered}
     tasks = tuple(name for name, reason in lacks.items() if not reason)
     lacks = {name: reason for name, reason in lacks.items() if reason}
     if not tasks:
@@ -104,24 +107,24 @@ def compare(summary: Summary) -> Routing:
         return Routing((), lacks, {}, "; ".join(reasons) or "the large model has answered no task")
     routes = scores(run)
     cells = {key: cell for key, cell in summary.cells.items() if key[2] in tasks and key in routes}
-    by_task = {}
+    learned = (LEARNED,) if run.rule != LEARNED_RULE and not lacking(run, LEARNED_RULE, tasks) else ()
+    ways, by_task = (CASCADE, *learned, ROUTE, BOTH, COIN), {}
     for name in tasks:
-        by_task |= _of_task(name, {key: cell for key, cell in cells.items() if key[2] == name}, routes)
+        by_task |= _of_task(name, {key: cell for key, cell in cells.items() if key[2] == name}, routes, ways, kind)
     standings = {}
     for method in run.methods:
         seeds = [seed for seed in run.seeds if all((method, seed, name) in cells for name in tasks)]
         if seeds:
-            standings |= _standings(method, seeds, tasks, by_task, _sizes(run, tasks))
-    return Routing(tasks, lacks, standings, "" if standings else "no small model has answered all tasks")
+            standings |= _standings(method, seeds, tasks, by_task, _sizes(run, tasks), ways)
+    return Routing(tasks, lacks, standings, "" if standings else "no small model has answered all tasks", ways)
 
 
-def _lacking(run: Run, name: str) -> str:
+def _lacking(run: Run, name: str, kind: costs.Kind) -> str:
     if reason := _unreadable(run, name):
         return reason
     keys = [key for key in run.small if key[2] == name]
     if not run.has_text and not any(key in run.routes for key in keys):
         return KEPT_WITHOUT
-    kind = costs.known(run)[0]
     large = costs.column("large", run.large[name], kind).mean()
     if any(costs.column("small", run.small[key], kind).mean() >= large for key in keys):
         return "the large model costs no more than the small one"
@@ -133,32 +136,32 @@ def _sizes(run: Run, tasks: Sequence[str]) -> int:
 
 
 class _Judged(NamedTuple):
-    """A model on a task. areas: (1 + R, ways), on the data and in every resample. at: (ways, SHARES). audc: by way."""
+    """A model on a task. areas: (1 + R, ways), on the data and in every resample. at: (ways, SHARES). audc: (ways,)."""
 
     areas: np.ndarray
     at: np.ndarray
-    audc: dict[str, float]
+    audc: np.ndarray
 
 
-def _of_task(name: str, cells: Mapping[tuple, Cell], routes: Routes) -> dict[tuple, _Judged]:
+def _of_task(
+    name: str, cells: Mapping[tuple, Cell], routes: Routes, names: Sequence[str], kind: costs.Kind
+) -> dict[tuple, _Judged]:
     """Every model on one task; all of them and all ways share the resamples."""
     run = next(iter(cells.values())).run
     fold_of = routing.folds(name, run.units[name].tolist())
-    kind, n = costs.known(run)[0], len(fold_of)
-    columns, ends, judged = [], [], {}
+    n, columns, ends, judged = len(fold_of), [], [], {}
     for key, cell in cells.items():
         quality = np.stack([cell.small["quality"], cell.large["quality"]])
         cost = np.stack([costs.column(model, getattr(cell, model), kind) for model in ("small", "large")])
         route, score = routes[key] / STEPS, cell.outcomes(run.rule).score
-        ways = (
-            routing.cascade(score, quality, cost, fold_of),
-            routing.route(route, quality, cost, fold_of),
-            routing.route_then_cascade(route, score, quality, cost, fold_of),
-        )
+        scored = {CASCADE: score, ROUTE: route}
+        if LEARNED in names:
+            scored[LEARNED] = cell.score(LEARNED_RULE)
+        ways = [_way(way, scored, quality, cost, fold_of) for way in names[:-1]]
         columns.append(np.stack([np.stack([way.quality, way.cost]) for way in ways]))
         ends.append(np.concatenate([quality, cost]))
-        audc = {way: Outcomes(each, *quality).curve().audc for way, each in ((CASCADE, score), (ROUTE, route))}
-        judged[key] = _at(ways, quality, cost), audc | {COIN: float(quality.mean())}
+        audc = {way: Outcomes(each, *quality).curve().audc for way, each in scored.items()} | {COIN: quality.mean()}
+        judged[key] = _at(ways, quality, cost), np.array([audc.get(way, np.nan) for way in names])
     k = routing.BUDGETS
     matrix = np.stack(columns).reshape(-1, n).T / n  # (n, cells × ways × (quality, cost) × K)
     matrix, ends = np.ascontiguousarray(matrix), np.concatenate(ends).T / n
@@ -166,7 +169,7 @@ def _of_task(name: str, cells: Mapping[tuple, Cell], routes: Routes) -> dict[tup
     def compute(counts):
         means = (counts @ matrix).reshape(-1, 2, k)
         small, large, low, high = np.moveaxis((counts @ ends).reshape(-1, 4), 1, 0)
-        low, high = (np.repeat(each, len(WAYS) - 1) for each in (low, np.maximum(high, low * (1 + 1e-9) + 1e-300)))
+        low, high = (np.repeat(each, len(names) - 1) for each in (low, np.maximum(high, low * (1 + 1e-9) + 1e-300)))
         areas = routing.area(means[:, 0], means[:, 1], low, high).reshape(len(counts), len(columns), -1)
         coin = ((small + large) / 2).reshape(len(counts), len(columns), 1)
         return np.concatenate([areas, coin], axis=2)
@@ -174,6 +177,14 @@ def _of_task(name: str, cells: Mapping[tuple, Cell], routes: Routes) -> dict[tup
     resampled = Streams(np.random.default_rng(DRAWS)).map(name, n, RESAMPLES, compute)
     areas = np.concatenate([compute(np.ones((1, n))), resampled])
     return {key: _Judged(areas[:, i], *found) for i, (key, found) in enumerate(judged.items())}
+
+
+def _way(name: str, scored: Mapping[str, np.ndarray], quality, cost, fold_of) -> routing.Way:
+    if name == ROUTE:
+        return routing.route(scored[ROUTE], quality, cost, fold_of)
+    if name == BOTH:
+        return routing.route_then_cascade(scored[ROUTE], scored[CASCADE], quality, cost, fold_of)
+    return routing.cascade(scored[name], quality, cost, fold_of)
 
 
 def _at(ways: Sequence[routing.Way], quality: np.ndarray, cost: np.ndarray) -> np.ndarray:
@@ -186,24 +197,30 @@ def _at(ways: Sequence[routing.Way], quality: np.ndarray, cost: np.ndarray) -> n
 
 
 def _standings(
-    method: str, seeds: Sequence[int], tasks: Sequence[str], by_task: Mapping[tuple, _Judged], examples: int
+    method: str,
+    seeds: Sequence[int],
+    tasks: Sequence[str],
+    by_task: Mapping[tuple, _Judged],
+    examples: int,
+    ways: Sequence[str],
 ) -> dict[tuple[str, str], Standing]:
     """How all ways do with the answers of a method."""
     found = [[by_task[method, seed, name] for name in tasks] for seed in seeds]
     areas = np.array([np.mean([judged.areas for judged in row], axis=0) for row in found])  # (S, 1 + R, ways)
-    labels = {way: [f"{way}/{seed}" for seed in seeds] for way in WAYS}
+    labels = {way: [f"{way}/{seed}" for seed in seeds] for way in ways}
     values = np.moveaxis(areas, 0, 2).reshape(len(areas[0]), -1)  # (1 + R, ways × S)
     every = tuple(label for group in labels.values() for label in group)
     joined = AudcBootstrap(("mean",), every, values[:1], values[None, 1:])
     pooled = replace(pool_seeds(joined, labels, np.random.default_rng(DRAWS)), examples=(examples,))
     at = np.mean([[judged.at for judged in row] for row in found], axis=(0, 1))
+    audc = np.mean([[judged.audc for judged in row] for row in found], axis=(0, 1))
     return {
         (way, method): Standing(
             pooled.interval(way),
             pooled.interval(way, CASCADE),
             float("nan") if way == CASCADE else pooled.p_value(way, CASCADE),
             tuple(at[i].tolist()),
-            float(np.mean([[judged.audc.get(way, float("nan")) for judged in row] for row in found])),
+            float(audc[i]),
         )
-        for i, way in enumerate(WAYS)
+        for i, way in enumerate(ways)
     }

@@ -3,13 +3,31 @@
 import math
 
 from benchmarks.report.numbers.per_task import Record
-from benchmarks.report.numbers.routing import BOTH, CASCADE, COIN, RESAMPLES, ROUTE, SHARES, WAYS, Routing, Standing
+from benchmarks.report.numbers.routing import (
+    BOTH,
+    CASCADE,
+    COIN,
+    LEARNED,
+    LEARNED_RULE,
+    RESAMPLES,
+    ROUTE,
+    SHARES,
+    Routing,
+    Standing,
+)  # fmt: skip
 from benchmarks.report.numbers.summary import Summary
 from benchmarks.report.tables.main_tables import marked
 from benchmarks.report.tables.render import Table, number, signed, with_interval
 from cat_keras.evaluation.bootstrap import Interval
 
-NAMES = {CASCADE: "cascade by {}", ROUTE: "route", BOTH: "route, then cascade", COIN: "a coin before any answer"}
+QUESTION = "Router or cascade? "
+NAMES = {
+    CASCADE: "cascade by {}",
+    LEARNED: f"cascade by {LEARNED_RULE}",
+    ROUTE: "route",
+    BOTH: "route, then cascade",
+    COIN: "a coin before any answer",
+}
 
 
 def every_table(summary: Summary, routing: Routing) -> list[Table]:
@@ -21,13 +39,13 @@ def sentence(summary: Summary, routing: Routing) -> str:
     """The answer to "router or cascade?", with intervals, or why there is none."""
     if not routing.standings:
         return f"Routing was not judged: {routing.reason}."
-    ways = {way: routing.standings.get((way, summary.baseline)) for way in WAYS}
+    ways = {way: routing.standings.get((way, summary.baseline)) for way in routing.ways}
     if ways[CASCADE] is None:
         return f"Routing was not judged: {summary.baseline} has no complete seed."
     worth = f"{100 * ways[CASCADE].quality.estimate:.1f}"
     route, both = (with_interval(ways[way].difference) for way in (ROUTE, BOTH))
     return (
-        f"Router or cascade? {_answer(ways)} Mean quality of 100 over all budgets between the costs of the two models, "
+        f"{QUESTION}{_answer(ways)} Mean quality of 100 over all budgets between the costs of the two models, "
         f"with the answers of {summary.baseline}: cascade {worth}, a router on the prompt {route}, a router before the "
         f"cascade {both}."
     )
@@ -55,7 +73,7 @@ def _table(summary: Summary, routing: Routing) -> Table:
     run = summary.run
     rows = [
         (NAMES[way].format(run.rule), *(cell(routing.standings.get((way, method))) for method in run.methods))
-        for way in WAYS
+        for way in routing.ways
     ]
     reasons = dict.fromkeys(routing.lacks.values())
     left_out = [
@@ -63,10 +81,10 @@ def _table(summary: Summary, routing: Routing) -> Table:
         for reason in reasons
     ]
     notes = (
-        sentence(summary, routing),
+        sentence(summary, routing).removeprefix(QUESTION),
         "Mean quality (×100) over all budgets between the mean costs of the two models. In brackets: 95 % paired "
         f"bootstrap interval of the difference to the cascade, {RESAMPLES:,} resamples. Averages over "
-        f"{len(routing.tasks)} tasks and seeds.",
+        f"{len(routing.tasks)} task{'s' * (len(routing.tasks) != 1)} and seeds.",
         "A router reads the prompt alone (TF-IDF of its words) and asks one model: cost (1 − ρ) c_S + ρ c_L. A cascade "
         "always pays the small model: c_S + ρ c_L. Routers are cross-fitted to the qualities of both models on the "
         "same examples, and all thresholds are chosen on other folds than they are judged on.",
@@ -78,7 +96,7 @@ def _table(summary: Summary, routing: Routing) -> Table:
 
 def _budgets_table(summary: Summary, routing: Routing) -> Table:
     run, rows = summary.run, []
-    for way in WAYS:
+    for way in routing.ways:
         for i, share in enumerate(SHARES):
             standings = [routing.standings.get((way, method)) for method in run.methods]
             cells = [number(float("nan") if each is None else 100 * each.at[i]) for each in standings]

@@ -12,7 +12,7 @@ import numpy as np
 from cat_keras.cascades.deferral.rule import digests
 from cat_keras.evaluation.grid import midpoints
 
-BUDGETS = 21  # evenly spaced between the mean costs of the two models, both included
+BUDGETS = 11  # evenly spaced between the mean costs of the two models, both included
 RATES = np.linspace(0, 1, 21)  # shares of queries below a threshold that is tried
 FOLDS = 5
 
