@@ -50,10 +50,12 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Routing:
-    """Attributes:
-    tasks: that averages are over. lacks: other covered tasks → why they are left out.
-    standings: (way, method) → how it does. reason: why nothing was judged, or "".
-    ways: those that are compared, the coin last; a cascade by a learned rule where the tasks allow it.
+    """Routers beside cascades.
+
+    Attributes:
+        tasks: that averages are over. lacks: other covered tasks → why they are left out.
+        standings: (way, method) → how it does. reason: why nothing was judged, or "".
+        ways: those that are compared, the coin last; a cascade by a learned rule where the tasks allow it.
     """
 
     tasks: tuple[str, ...]
@@ -111,11 +113,11 @@ def compare(summary: Summary) -> Routing:
     ways, by_task = (CASCADE, *learned, ROUTE, BOTH, COIN), {}
     for name in tasks:
         by_task |= _of_task(name, {key: cell for key, cell in cells.items() if key[2] == name}, routes, ways, kind)
-    standings = {}
+    examples, standings = sum(len(run.examples[name]) for name in tasks), {}
     for method in run.methods:
         seeds = [seed for seed in run.seeds if all((method, seed, name) in cells for name in tasks)]
         if seeds:
-            standings |= _standings(method, seeds, tasks, by_task, _sizes(run, tasks), ways)
+            standings |= _standings(method, seeds, tasks, by_task, examples, ways)
     return Routing(tasks, lacks, standings, "" if standings else "no small model has answered all tasks", ways)
 
 
@@ -129,10 +131,6 @@ def _lacking(run: Run, name: str, kind: costs.Kind) -> str:
     if any(costs.column("small", run.small[key], kind).mean() >= large for key in keys):
         return "the large model costs no more than the small one"
     return ""
-
-
-def _sizes(run: Run, tasks: Sequence[str]) -> int:
-    return sum(len(run.examples[name]) for name in tasks)
 
 
 class _Judged(NamedTuple):
