@@ -94,6 +94,10 @@ def test_scores_of_other_examples_are_refused(full, tmp_path):
     load.files.store.write_together(kept, contents, manifest)
     with pytest.raises(CatKerasError, match="each of the 80 examples"):
         load.load(kept)
+    far = {("xent", 0, "sst2"): np.full(80, 30_000, np.int16)}
+    load.files.store.write_together(kept, contents | {routes.FILE: routes.to_parquet(far)}, manifest)
+    with pytest.raises(CatKerasError, match="thousandths"):
+        load.load(kept)
 
 
 def test_where_nothing_is_judged_the_report_says_why(tmp_path):

@@ -52,5 +52,8 @@ def read(path: Path, content: pyarrow.NativeFile, sizes: Mapping[str, int], reme
                 f"{path} must have a score for each of the {sizes[row['task']]} examples of {row['task']}; received "
                 f"{len(row['route'])} of {row['method']}/{row['seed']}. {remedy}"
             )
-        found[row["method"], row["seed"], row["task"]] = np.array(row["route"], np.int16)
+        score = np.array(row["route"], np.int64)
+        if np.abs(score).max(initial=0) > 2 * STEPS:  # a little beyond 0 and 1 where folds were brought to one mean
+            raise CatKerasError(f"{path}: a score is a chance in thousandths; received {np.abs(score).max()}. {remedy}")
+        found[row["method"], row["seed"], row["task"]] = score.astype(np.int16)
     return found
