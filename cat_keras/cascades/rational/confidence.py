@@ -56,7 +56,7 @@ class Confidence:
         z = spread(scores)
         curve = platt(z, quality) if np.ptp(z) > 0 else {"slope": 0.0, "intercept": 0.0}
         phi = probability(curve, z)
-        known = np.unique(scores)
+        known, first_row = np.unique(scores, return_index=True)
         if curve["slope"] <= 0 or np.ptp(phi) <= 0:
             between = midpoints(known)[:: max(1, len(known) // CELLS)]
             levels = np.array([0.0, *(np.mean(scores < threshold) for threshold in between), 1.0])
@@ -68,7 +68,7 @@ class Confidence:
         inner = np.unique(np.concatenate([even, shares]))
         inner = inner[(inner > low) & (inner < high)]
         # Thresholds on the score itself: as φ rises with it, straight between the scores that occur.
-        tau = np.interp(inner, [phi[scores == score].max() for score in known], known)
+        tau = np.interp(inner, phi[first_row], known)
         first, last = midpoints(known[:2])[0], known[-1]  # which pass on the least score, and all but the largest
         tau = np.concatenate([[-np.inf, first], np.clip(tau, first, last), [last, np.inf]])
         place = np.concatenate([[low], inner, [high]])
