@@ -60,8 +60,8 @@ class Confidence:
         if curve["slope"] <= 0 or np.ptp(phi) <= 0:
             between = midpoints(known)[:: max(1, len(known) // CELLS)]
             levels = np.array([0.0, *(np.mean(scores < threshold) for threshold in between), 1.0])
-            mean = np.full(len(scores), quality.mean())
-            return cls(np.concatenate([[-np.inf], between, [np.inf]]), levels, mean[: len(levels) - 1].copy(), mean)
+            cells, same = (np.full(count, quality.mean()) for count in (len(levels) - 1, len(scores)))
+            return cls(np.concatenate([[-np.inf], between, [np.inf]]), levels, cells, same)
         low, high = phi.min(), phi.max()
         even = np.linspace(low, high, CELLS + 1)[1:-1]
         shares = np.quantile(phi, np.linspace(0, 1, CELLS + 1)[1:-1])
