@@ -46,6 +46,7 @@ _PUBLIC = {
     "Cascade": "cascades.cascade:Cascade",
     "Guarantee": "cascades.guarantee:Guarantee",
     "Policy": "cascades.policy:Policy",
+    "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
 }
 

@@ -145,3 +145,18 @@ def bootstrap(
     from benchmarks.perf import bootstrap as measurement
 
     measurement.measure(rows, tasks, methods, resamples, levels, threads)
+
+
+@app.command()
+def thresholds(
+    table: Annotated[Path, typer.Argument(help="CSV with id, model, correct, msp.", show_default=False)],
+    chains: Annotated[int, typer.Option(min=1, help="Of each number of models.")] = 5,
+    splits: Annotated[int, typer.Option(min=2, help="Random ones, into labelled and other questions.")] = 12,
+):
+    """Error of cascades whose thresholds come from few labels: rational tuning against the grid. No promise.
+
+    Writes the table thresholds into results/perf/.
+    """
+    from benchmarks.perf import thresholds as measurement
+
+    measurement.measure(table, chains, splits)

@@ -51,6 +51,21 @@ def keep(
     typer.echo(f"Kept in {folder}/, {size / 1e6:.1f} MB; `python -m benchmarks verify {folder}` computes it again")
 
 
+def route(
+    results: Annotated[list[Path], typer.Argument(help="Folders of kept results.")],
+    data: DataOption = None,
+    source: Annotated[str, typer.Option(help="Where rows come from; by default as the run had them.")] = "",
+):
+    """Let kept results say whether a router would do: fit it to their prompts, made again, and keep its scores."""
+    from benchmarks.keeping import route as routing
+
+    for folder in results:
+        count, changed = routing.route(folder, data, source)
+        typer.echo(f"{folder}: {count} routers, each of a model on a task; the report was written anew")
+        if changed:
+            typer.echo(f"{folder}: note: no router for tasks that were changed since the run: {', '.join(changed)}")
+
+
 def verify(
     results: Annotated[
         list[Path] | None, typer.Argument(help="Folders of results; by default all under results/.", show_default=False)

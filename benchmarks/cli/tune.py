@@ -30,6 +30,9 @@ def tune(
     price_large: Annotated[str, typer.Option(help=f"{PRICE} The large model's.")] = "",
     price: Annotated[list[str] | None, typer.Option(help=f"MODEL=PRICE, for every model. {PRICE}")] = None,
     cost: Annotated[list[str] | None, typer.Option(help="MODEL=COST of a query, for every model.")] = None,
+    method: Annotated[
+        str, typer.Option(help="grid, or rational: for three and more models with few labelled rows.")
+    ] = "grid",
     held_out: Annotated[float, typer.Option(help="Share of the rows to judge on.")] = 0.5,
     policy: Annotated[Path | None, typer.Option(help="The policy file; by default policy.json in the run.")] = None,
     check: Annotated[Path | None, typer.Option(help="Judge this policy file on the run; tune nothing.")] = None,
@@ -51,7 +54,7 @@ def tune(
         checking.show(check, loaded, asked, console())
         return
     found = search.search(
-        loaded, chain, asked, max_cost=max_cost, min_quality=min_quality, max_deferral=max_deferral,
+        loaded, chain, asked, method, max_cost=max_cost, min_quality=min_quality, max_deferral=max_deferral,
         guarantee=_guarantee(guarantee),
     )  # fmt: skip
     shown.show(found, console())

@@ -18,8 +18,8 @@ import pyarrow.parquet
 from benchmarks import report
 from benchmarks.keeping import merge
 from benchmarks.metrics.metric import code
-from benchmarks.report.numbers import cells
-from benchmarks.report.reading import histories, load
+from benchmarks.report.numbers import cells, routing
+from benchmarks.report.reading import histories, load, routes
 from benchmarks.report.reading.columns import Columns, open_file
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, REMEDY, SCORES
 from benchmarks.report.reading.load import Run
@@ -57,11 +57,13 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
     if not run.has_text:
         raise CatKerasError(f"Results are kept of a run with its texts; {source} has none. Give the run's own folder")
     before = _files_of(to)
-    manifest, tables, courses = _manifest(run), _predictions(run), run.histories
+    manifest, tables, courses, scored = _manifest(run), _predictions(run), run.histories, routing.scores(run)
     if add and (to / "manifest.json").exists():
         manifest, tables = merge.beside(to, manifest, tables)
         courses = _courses_of(to) | courses
+        scored = _routes_of(to, run) | scored
     contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True)) | _training(courses)
+    contents |= _routing(scored)
     contents |= _computed(contents, manifest, to.name)
     _write(to, contents, manifest, before)
     return to
@@ -76,7 +78,7 @@ def redraw(folder: Path):
     run, folder = load.load(folder), Path(folder)
     examples, predictions = (folder / name for name in PREDICTIONS)
     before, contents = _files_of(folder), {examples.name: examples.read_bytes(), predictions.name: _again(predictions)}
-    contents |= _training(run.histories) | shown(run)
+    contents |= _training(run.histories) | _routing(run.routes) | shown(run)
     _write(folder, contents, run.manifest | {"kept": run.manifest["kept"] | {"packages": packages()}}, before)
 
 
@@ -94,8 +96,19 @@ def _courses_of(to: Path) -> dict[str, histories.History]:
     return histories.read(path, open_file(path, REMEDY), REMEDY)
 
 
+def _routes_of(to: Path, run: Run) -> routes.Routes:
+    """The scores of routers in kept results, likewise."""
+    path = to / routes.FILE
+    sizes = {name: len(run.examples[name]) for name in run.tasks}
+    return routes.read(path, open_file(path, REMEDY), sizes, REMEDY) if path.is_file() else {}
+
+
 def _training(courses: dict[str, histories.History]) -> dict[str, bytes]:
     return {histories.FILE: histories.to_parquet(courses)} if courses else {}
+
+
+def _routing(scored: routes.Routes) -> dict[str, bytes]:
+    return {routes.FILE: routes.to_parquet(scored)} if scored else {}
 
 
 def _computed(contents: dict[str, bytes], manifest: dict, name: str) -> dict[str, bytes]:

@@ -22,12 +22,12 @@ class Found:
     others: tuple[tuple[Staged, Tuning], ...]
 
 
-def search(run: Run, models: Sequence[str], asked: Asked, **limits) -> Found:
+def search(run: Run, models: Sequence[str], asked: Asked, method: str = "grid", **limits) -> Found:
     """Tunes a cascade.
 
     Args:
         run: a finished run. models: in order, the last is asked last; () for the best pair of a small model and the
-            large one, chosen on the rows that thresholds are chosen on. limits: as `cat_keras.tune` takes them.
+            large one, chosen on the rows that thresholds are chosen on. method, limits: as `cat_keras.tune` takes them.
 
     Raises:
         CatKerasError: as `staged` and `tune`; of several pairs only if none can be tuned.
@@ -38,7 +38,7 @@ def search(run: Run, models: Sequence[str], asked: Asked, **limits) -> Found:
     for chain in chains:
         try:
             columns = staged(run, chain, asked)
-            done.append((columns, _tuned(columns, limits)))
+            done.append((columns, _tuned(columns, method, limits)))
         except CatKerasError as error:
             if len(chains) == 1:
                 raise
@@ -49,10 +49,10 @@ def search(run: Run, models: Sequence[str], asked: Asked, **limits) -> Found:
     return Found(*best, failed, tuple(done))
 
 
-def _tuned(columns: Staged, limits: dict) -> Tuning:
+def _tuned(columns: Staged, method: str, limits: dict) -> Tuning:
     return tune(
         columns.scores, columns.quality, columns.cost, ids=columns.ids, tasks=columns.tasks, names=columns.models,
-        held_out=columns.held_out, **limits,
+        held_out=columns.held_out, method=method, **limits,
     )  # fmt: skip
 
 

@@ -10,18 +10,19 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from cat_keras.cascades import deferral
+from cat_keras.cascades import deferral, rational
 from cat_keras.cascades.deferral import learned
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.cascades.playback import Points, Stages, common_path, grid
 from cat_keras.data import overlap
 from cat_keras.data.records import Example, Prediction
-from cat_keras.errors import SHARE, CatKerasError, check_number
+from cat_keras.errors import SHARE, CatKerasError, check_number, unknown_name
 from cat_keras.evaluation import vectors
 
 FITTING = 0.5  # share of the examples that a learned rule is fitted on
 PLANNING = 0.2  # share of the other examples, which only decide the thresholds that a guarantee tests, and their order
 LEVELS = 200  # steps between those thresholds; the planning examples could not tell finer ones apart
+METHODS = ("grid", "rational")  # of choosing thresholds
 ROUNDING = 1e-9  # relative: two orders of averaging a column differ by far less
 
 
@@ -192,14 +193,33 @@ def on_stages(
     planned: Stages | None = None,
     binary: bool = False,
     fitted: int = 0,
+    method: str = "grid",
 ) -> Calibration:
     """What `Cascade.calibrate` and `tuning.tune` choose, from the outcomes of all stages.
 
     Args:
         tested: outcomes that thresholds are chosen on. limit: from `check_limit`. guarantee, planned: with outcomes
             of other examples, which say which thresholds it tests. binary: whether qualities are 0 and 1 by nature.
-        fitted: how many examples were used before.
+        fitted: how many examples were used before. method: "grid" tries every combination of thresholds, "rational"
+            those that are best under a model of the confidences, see `rational`.
+
+    Raises:
+        CatKerasError: a limit or guarantee that no threshold keeps, an unknown method, or "rational" with a guarantee
+            or without qualities.
     """
+    if method not in METHODS:
+        raise unknown_name("method of choosing thresholds", method, METHODS)
+    if method == "rational":
+        if guarantee or np.isnan(tested.quality).any():
+            raise CatKerasError(
+                "Rational tuning learns from qualities and has no guarantee. Received: "
+                f"{'a guarantee' if guarantee else 'unknown qualities'}. Choose by the grid"
+            )
+        candidates, modelled = rational.path(tested)
+        points = tested.points(candidates)
+        # Few rows say little of the quality at each of these thresholds; only a limit on it is judged by them.
+        judged = points if "min_quality" in limit else replace(points, quality=modelled)
+        return _record(tested, points, _choose(judged, limit, None), fitted=fitted, limit=limit, guarantee=None)
     if guarantee:
         candidates = _certified(guarantee, tested, common_path(planned.scores, LEVELS), binary=binary)
     elif np.isnan(tested.quality).any():

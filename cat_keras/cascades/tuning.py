@@ -61,6 +61,7 @@ def tune(
     held_out: float = HELD_OUT,
     binary: bool = False,
     seed: int = 0,
+    method: str = "grid",
 ) -> Tuning:
     """Thresholds for two or more models, from what all of them answered to the same n queries.
 
@@ -78,6 +79,8 @@ def tune(
         names: of the models, for sentences. held_out: share of the rows, in [0, 1).
         binary: whether qualities are 0 and 1 by their nature, which makes a guarantee of risk sharper.
         seed: of the bootstrap and of the split.
+        method: "grid" tries combinations of thresholds; "rational" takes those that are best under a model of how the
+            confidences go together, for three and more stages with few labels (`cascades.rational`).
 
     Returns:
         the thresholds, what they give, and whether a cascade is worth it.
@@ -105,7 +108,7 @@ def tune(
     rng = np.random.default_rng(seed)
     rows, deferral = _needed(guarantee, tested, planned, binary, rng) if guarantee else (None, None)
     try:
-        calibration = on_stages(tested, limit, guarantee, planned, binary, fitted=planning)
+        calibration = on_stages(tested, limit, guarantee, planned, binary, fitted=planning, method=method)
     except CatKerasError as error:
         if guarantee and rows:
             raise CatKerasError(

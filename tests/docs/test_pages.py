@@ -38,6 +38,7 @@ ELSEWHERE = {
     "pytest benchmarks -k boolq --data DIR --profile": "trains the models of a profile for an hour",
     "python -m benchmarks prepare": "downloads; test_cli.py and test_tfds.py prepare stored rows",
     "python -m benchmarks perf": "measures for minutes; tests/perf has every measurement at a small size",
+    "python -m benchmarks route": "writes committed results; test_router_or_cascade.py makes prompts again",
     "python -m benchmarks verify --write": "writes committed results; test_verify.py writes copies",
     "python -m benchmarks keep study": "the run of hours is not there; embedded is kept here",
     "python -m benchmarks keep nano": "the run of hours is not there; embedded is kept here",

@@ -10,4 +10,5 @@ From the ground up, each module builds on those before it:
     scopes, grids, training      curves per suite or cluster; a grid's points; the course of trainings
     per_task, resampled_curves   one record per task; whole trade-offs in every resample
     changes, cautions            each method against the others; warnings
+    routing                      a decision before any answer, against the cascade
 """

@@ -6,7 +6,11 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
+<<<<<<< HEAD
 from benchmarks.report.numbers import alignment, cautions, costs, per_task, scopes, summary, training
+=======
+from benchmarks.report.numbers import cautions, costs, per_task, routing, scopes, summary, training
+>>>>>>> h-routing
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -19,6 +23,7 @@ from benchmarks.report.tables import (
     grid_table,
     main_tables,
     render,
+    routing_tables,
     rule_tables,
     verdict,
     wording,
@@ -45,7 +50,11 @@ class Contents:
         self.rows = per_task.records(self.numbers)
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
+<<<<<<< HEAD
         self.aligned = alignment.by_method(run)
+=======
+        self.routing = routing.compare(self.numbers)
+>>>>>>> h-routing
 
     # The tables.
 
@@ -60,6 +69,7 @@ class Contents:
         numbers = self.numbers
         tables = [
             grid_table.table(numbers),
+            *routing_tables.every_table(numbers, self.routing),
             *change_tables.every_table(self.changes),
             main_tables.task_table(numbers, self.rows),
             main_tables.official_table(numbers, self.rows),
@@ -90,10 +100,18 @@ class Contents:
             "tasks.csv": self._csv(self.rows),
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
+<<<<<<< HEAD
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
+=======
+            **self._routing_csv(),
+>>>>>>> h-routing
             **plots,
             "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
+
+    def _routing_csv(self) -> dict[str, bytes]:
+        rows = routing_tables.records(self.numbers, self.routing)
+        return {"routing.csv": self._csv(rows)} if rows else {}
 
     def _csv(self, records) -> bytes:
         return render.csv_bytes([wording.record(each) for each in records] if self.run.imported else records)
@@ -130,6 +148,8 @@ class Contents:
         examples = sum(len(run.examples[name]) for name in run.tasks)
         facts = [_count(len(run.methods), "method"), _count(len(run.tasks), "task"), f"{examples:,} test examples"]
         facts += [_count(len(run.seeds), "seed"), f"deferral by {run.rule}"]
+        if self.routing.reason:
+            facts.append(f"routing was not judged: {self.routing.reason}")
         if manifest.get("hardware"):
             facts.append(manifest["hardware"])
         facts = list(map(wording.text, facts)) if run.imported else facts
@@ -146,7 +166,7 @@ class Contents:
         screen = replace(main, notes=()).fitted(console.width)[:1]  # what does not fit beside it is in the report
         for table in [main, *self.further] if verbose else screen:
             render.print_table(table, console)
-        for line in verdict.sentences(self.changes):
+        for line in (*verdict.sentences(self.changes), routing_tables.sentence(self.numbers, self.routing)):
             console.print(Text(line))
         warnings = self.warnings if verbose else self.warnings[:1]
         for line in warnings:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report.reading import columns, histories
+from benchmarks.report.reading import columns, histories, routes
 from benchmarks.report.reading import folder as files
 from benchmarks.report.reading.columns import Columns, Examples
 from benchmarks.report.reading.histories import History
+from benchmarks.report.reading.routes import Routes
 from benchmarks.tasks import task
+from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import processes
 
@@ -38,6 +40,7 @@ class Run:
         missing: names of the cells that are not complete, `method/seed/task` or `large/task`.
         extra: methods that have predictions although the manifest does not name them; they are left out.
         histories: `method/seed` → the course of its training, see `reading.histories`; of those that noted one.
+        routes: (method, seed, task) → scores of a router, see `reading.routes`; of kept results that have them.
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class Run:
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     histories: dict[str, History] = field(default_factory=dict)
+    routes: Routes = field(default_factory=dict)
 
     @property
     def has_text(self) -> bool:
@@ -141,10 +145,7 @@ class Run:
         """Hash of the examples of a task with their texts; it is equal in two runs that were asked the same."""
         if not self.has_text:
             return self.manifest["kept"]["examples"][name]
-        digest = hashlib.sha256()
-        for example in self.examples[name]:
-            digest.update(json.dumps(example.asdict(), sort_keys=True).encode())
-        return digest.hexdigest()
+        return fingerprint(self.examples[name])
 
     def choice_tasks(self) -> tuple[str, ...]:
         """Covered classification tasks: every example has options."""
@@ -153,6 +154,14 @@ class Run:
     @cached_property
     def _choice(self) -> tuple[str, ...]:
         return tuple(name for name in self.covered if self.examples[name].all_have_options)
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """Hash of examples with their texts."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(json.dumps(example.asdict(), sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _units(name: str, examples: Examples) -> np.ndarray:
@@ -180,15 +189,19 @@ def load(folder: Path) -> Run:
         manifest = files.manifest(folder / "manifest.json")
         manifest, noted = histories.separate(manifest)
         paths = [examples_path, predictions_path]
-        if histories.FILE in (manifest.get("files") or {}):
-            paths.append(folder / histories.FILE)
+        further = [folder / name for name in (histories.FILE, routes.FILE) if name in (manifest.get("files") or {})]
+        paths += further
         contents = {path: columns.open_file(path, files.REMEDY) for path in paths}
     for path, content in contents.items():
         files.check_checksum(path, content, manifest)
-    for path in paths[2:]:
-        noted = histories.read(path, contents[path], files.REMEDY)
-    kept = "kept" in manifest
+    kept, scored = "kept" in manifest, {}
     examples = files.examples(examples_path, contents[examples_path], manifest["tasks"], kept)
+    for path in further:
+        if path.name == histories.FILE:
+            noted = histories.read(path, contents[path], files.REMEDY)
+        else:
+            sizes = {name: len(each) for name, each in examples.items()}
+            scored = routes.read(path, contents[path], sizes, files.REMEDY)
     small, large = files.predictions(predictions_path, contents[predictions_path], examples, kept)
     methods = tuple(name for name in manifest["methods"] if name != START)
     seeds, tasks = tuple(manifest["seeds"]), tuple(manifest["tasks"])
@@ -198,7 +211,8 @@ def load(folder: Path) -> Run:
     missing = dict.fromkeys(missing)  # the manifest may name the same holes
     extra = manifest["kept"]["extra"] if kept else sorted({method for method, _, _ in small} - {*methods, START})
     small = {key: cell for key, cell in small.items() if key[0] not in extra}
-    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, tuple(missing), tuple(extra), noted)
+    holes = tuple(missing), tuple(extra)
+    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, *holes, noted, scored)
 
 
 def load_all(folders: Iterable[Path]) -> list[Run]:

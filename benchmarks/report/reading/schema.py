@@ -172,6 +172,7 @@ COLUMNS = {
     **dict.fromkeys(("flops", "seconds", "quality", "loss", "live"), (_number, "numbers")),
     **dict.fromkeys(GIVEN, (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
+    "route": (_list_of(types.is_integer), "lists of whole numbers"),
     "cut": (_list_of(_list_of(types.is_integer)), "lists of pairs of whole numbers"),
     **dict.fromkeys(
         ("token_logprobs", "option_logprobs", "option_scores", "statistics"), (_list_of(_number), "lists of numbers")

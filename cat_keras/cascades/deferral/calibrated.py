@@ -77,7 +77,7 @@ class Calibrated(Rule):
         return FittedCalibrated(self, curves, _keys(tasks, ids))
 
     def _curve(self, scores: np.ndarray, quality: np.ndarray) -> Curve:
-        return _isotonic(scores, quality) if self.method == "isotonic" else _platt(scores, quality)
+        return _isotonic(scores, quality) if self.method == "isotonic" else platt(scores, quality)
 
     def config(self) -> dict:
         return {"name": self.name, "base": self.base.config(), "method": self.method, "by_task": self.by_task}
@@ -149,7 +149,7 @@ def _isotonic(scores: np.ndarray, quality: np.ndarray) -> Curve:
     return {"x": fitted.X_thresholds_.tolist(), "y": fitted.y_thresholds_.tolist()}
 
 
-def _platt(scores: np.ndarray, quality: np.ndarray) -> Curve:
+def platt(scores: np.ndarray, quality: np.ndarray) -> Curve:
     """By Platt's targets, (N₊ + 1) / (N₊ + 2) and 1 / (N₋ + 2), so that a perfect split stays finite."""
     from sklearn.linear_model import LogisticRegression
 
