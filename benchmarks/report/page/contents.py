@@ -6,11 +6,7 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-<<<<<<< HEAD
-from benchmarks.report.numbers import alignment, cautions, costs, per_task, scopes, summary, training
-=======
-from benchmarks.report.numbers import cautions, costs, per_task, routing, scopes, summary, training
->>>>>>> h-routing
+from benchmarks.report.numbers import alignment, cautions, costs, per_task, routing, scopes, summary, training
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -50,11 +46,8 @@ class Contents:
         self.rows = per_task.records(self.numbers)
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
-<<<<<<< HEAD
         self.aligned = alignment.by_method(run)
-=======
         self.routing = routing.compare(self.numbers)
->>>>>>> h-routing
 
     # The tables.
 
@@ -100,11 +93,8 @@ class Contents:
             "tasks.csv": self._csv(self.rows),
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
-<<<<<<< HEAD
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
-=======
             **self._routing_csv(),
->>>>>>> h-routing
             **plots,
             "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
         }
