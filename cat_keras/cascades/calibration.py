@@ -4,7 +4,6 @@ These are functions of the answers of all models to the same examples; `Cascade.
 """
 
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -38,6 +37,8 @@ class Calibration:
         examples: number of examples that these numbers are means over. fitted: number of further examples, on which the
             rule was fitted or a guarantee planned.
         limit: what was asked for, e.g. {"max_cost": 1e6}. guarantee: the fields of the `Guarantee` they keep, or {}.
+        repeated: of all these examples, those whose content another one has too, under another id. They count as
+            independent, so a guarantee holds only if queries repeat as often later on.
     """
 
     thresholds: tuple[float, ...]
@@ -50,6 +51,7 @@ class Calibration:
     fitted: int
     limit: dict
     guarantee: dict
+    repeated: int = 0
 
 
 def exact_match(text: str, example: Example) -> float:
@@ -93,8 +95,6 @@ def shuffled(examples: Sequence[Example]) -> list[Example]:
 
     Examples of equal content follow one another, so that no part of the list has to share them with another.
 
-    Warns (UserWarning) where there are such, as they are no independent examples.
-
     Raises:
         CatKerasError: no example, or two with one id.
     """
@@ -109,12 +109,6 @@ def shuffled(examples: Sequence[Example]) -> list[Example]:
     first: dict[str, str] = {}
     for key in sorted(by_digest):
         first.setdefault(overlap.content(by_digest[key]), key)
-    if repeats := len(examples) - len(first):
-        warnings.warn(
-            f"{repeats} of {len(examples)} calibration examples ask what another one asks too, under another id. They "
-            "count as independent, so a guarantee holds only if queries repeat as often later on",
-            stacklevel=3,
-        )
     return [by_digest[key] for key in sorted(by_digest, key=lambda key: (first[overlap.content(by_digest[key])], key))]
 
 
@@ -183,6 +177,7 @@ def calibrate(
 
     planned = outcomes(planning) if guarantee else None
     choice = on_stages(outcomes(testing), limit, guarantee, planned, quality is None, fitted=testing.start)
+    choice = replace(choice, repeated=len(examples) - len({overlap.content(e) for e in examples}))
     return rules, replace(choice, cost=None, alone_cost=alone_cost) if len(unpriced) else choice
 
 
