@@ -155,7 +155,7 @@ def test_calibration_defers_the_share_it_was_told(two, examples, rate):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("rate", [*(pytest.param(rate, marks=pytest.mark.long) for rate in (0.1, 0.6)), 0.3])
 def test_decisions_do_not_depend_on_the_batch(two, stages, examples, rate):
     two.calibrate(unlabelled(examples), max_deferral=rate)
     expected = [answer.stage for answer in two._answer(examples)]

@@ -142,6 +142,7 @@ def test_examples_with_control_words_of_a_template_are_counted(family):
     assert ck.encode(asked, predictor.tokenizer, 90, chat=Chat()).control_words == 1
 
 
+@pytest.mark.slow
 def test_models_are_asked_trained_and_scored_in_turns(family):
     made, model = family
     tokenizer = model.preprocessor.tokenizer

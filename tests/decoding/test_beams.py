@@ -18,7 +18,7 @@ WORDS, END, NEW = 6, 1, 4
 PROMPTS = [np.random.default_rng(i).integers(2, WORDS, 1 + 7 * i % 12).tolist() for i in range(8)]
 
 
-@pytest.fixture(scope="module", params=range(3))
+@pytest.fixture(scope="module", params=[0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def model(request):
     """A model of a vocabulary so small that all of its continuations can be listed."""
     backbone = keras_hub.models.GemmaBackbone(
@@ -60,7 +60,7 @@ def searched(prompt, beams, after):
     return kept[0]
 
 
-@pytest.mark.parametrize("beams", [1, 2, 4, WORDS**NEW])
+@pytest.mark.parametrize("beams", [1, 2, pytest.param(4, marks=pytest.mark.slow), WORDS**NEW])
 @pytest.mark.parametrize("form", ["tight", "static", "whole"])
 def test_no_beam_is_better_than_the_one_that_is_found(model, table, beams, form):
     if form != "tight" and beams != 4:

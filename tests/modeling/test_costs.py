@@ -45,7 +45,7 @@ def count(backbone) -> costs.FlopCount:
 
 
 FAMILIES = {"gemma": gemma, "gpt2": gpt2, "llama tied": lambda: llama(True), "llama": lambda: llama(False)}
-IN_CI = {("gemma", "int4"), ("gpt2", "int8"), ("llama", "int8"), ("llama tied", "float8")}
+IN_CI = {("gemma", "int4"), ("llama", "int8"), ("llama tied", "float8")}
 QUANTIZED = [
     pytest.param(family, mode, marks=pytest.mark.slow if (family, mode) in IN_CI else pytest.mark.long)
     for family in FAMILIES
@@ -109,9 +109,7 @@ def test_factors_of_a_dense_layer_and_of_the_embedding():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "mode", [None, pytest.param("int8", marks=pytest.mark.slow), pytest.param("int4", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("mode", [None, *(pytest.param(mode, marks=pytest.mark.long) for mode in ("int8", "int4"))])
 def test_the_size_of_a_folder_does_not_depend_on_its_storage(mode, tmp_path, new_model):
     model = new_model("large")
     flops, parameters = costs.count(model), model.count_params()

@@ -96,6 +96,7 @@ def test_all_bad_rows_are_named_before_anything_is_trained(mine, tmp_path):
     assert "test.jsonl:2" in (tmp_path / "runs" / "tiny" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_bad_rows_are_left_out_and_counted_if_the_profile_says_so(mine, tmp_path):
     import pandas
 

@@ -62,6 +62,7 @@ def test_what_kept_results_hold_is_not_made_again(finished, tmp_path):
     assert not list((tmp_path / "runs").rglob("*.parquet"))
 
 
+@pytest.mark.long  # faults/test_kill.py ends trainings in CI
 def test_an_interrupted_run_continues_to_the_same_predictions(finished, tmp_path):
     process = start(tmp_path)
     for line in process.stdout:

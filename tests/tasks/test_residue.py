@@ -121,11 +121,12 @@ def residues(declared, example):
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="CAT_KERAS_DATA names no folder with real data")
 @pytest.mark.parametrize("name", [name for name in task.names() if "embedded" not in name])
-def test_no_real_row_has_any(name):
+@pytest.mark.parametrize("limit", [200, pytest.param(None, marks=pytest.mark.long)])
+def test_no_real_row_has_any(name, limit):
     declared = task.get(name)
     for split in declared.splits:
         try:
-            examples = loading.load(declared, split, DATA)
+            examples = loading.load(declared, split, DATA, limit)
         except CatKerasError as error:
             assert re.search("missing|Training pairs lie in|is empty", str(error))
             continue

@@ -84,6 +84,7 @@ def test_splitting_a_batch_changes_no_gradient(stepped, plain, replicas, accumul
     assert_close(stepped(replicas, accumulate), plain)
 
 
+@pytest.mark.slow
 def test_clipping_sees_the_gradient_of_the_whole_batch(stepped):
     def clipped():
         return keras.optimizers.SGD(1.0, global_clipnorm=0.1)
@@ -114,6 +115,7 @@ def test_padding_to_another_length_changes_nothing(stepped, plain, batch):
     assert_close(stepped(2, 2, data=tf.nest.map_structure(longer, batch)), plain)
 
 
+@pytest.mark.slow
 def test_several_steps_of_adamw_end_at_the_same_weights(new_model, encoded, cache):
     def weights(replicas, accumulate):
         devices = [f"CPU:{i}" for i in range(replicas)]

@@ -76,7 +76,10 @@ def assert_same(ours, theirs):
 # -- compile and fit -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", losses.OBJECTIVES)
+QUICK = {"xent": (), "cat-dist": pytest.mark.slow}  # the objectives that CI trains here
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=QUICK.get(n, pytest.mark.long)) for n in losses.OBJECTIVES])
 def test_fit_lowers_every_objective(new_trainer, encoded, cache, name):
     # Gatekeeper's own optimum is near the start (unsure where wrong), and moves with every token that becomes right.
     rate = 1e-3 if name == "gatekeeper" else 1e-2
@@ -88,6 +91,7 @@ def test_fit_lowers_every_objective(new_trainer, encoded, cache, name):
         assert history["live"] == [1.0] * 12
 
 
+@pytest.mark.slow
 def test_fit_takes_batches_of_any_lengths_in_any_order(new_trainer, encoded):
     """Keras fixes the shapes of a `PyDataset` by its first two batches; these must not be of one length by chance."""
 
@@ -121,6 +125,7 @@ def test_an_objective_without_its_columns_says_what_to_do(new_trainer, batches):
 # -- a live teacher --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_live_teacher_is_first_frozen_and_unchanged(new_trainer, new_model, encoded):
     teacher = new_model("large", seed=8)
     before = models.weights_fingerprint(teacher)
@@ -137,6 +142,7 @@ def test_a_live_teacher_is_first_frozen_and_unchanged(new_trainer, new_model, en
     assert {id(v) for v in trainer.trainable_variables} == {id(v) for v in trainer.model.trainable_variables}
 
 
+@pytest.mark.slow
 def test_live_and_cached_bits_train_alike(new_trainer, trained, encoded, cache):
     live = new_trainer("cat-xent", teacher=trained)
     cached = new_trainer("cat-xent")
@@ -225,7 +231,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(restarted, batches, uninterru
     assert kills == (1,) or done[0] > 1, "nothing was resumed"
 
 
-@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "jit", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.long)]
+)
 def test_a_run_resumed_by_another_process_at_another_length_is_the_same_too(new_trainer, encoded, tmp_path, jit):
     """A function compiled for the lengths met so far rounds by their order: what resumes meets another length first."""
     batches = Batches(encoded, 8, seed=1, buckets=2)
@@ -296,6 +304,7 @@ def test_a_stop_saves_the_state_of_its_step(restarted, batches, uninterrupted, t
     assert_same(values, uninterrupted[0])
 
 
+@pytest.mark.slow
 def test_dropout_resumes_to_the_bit(new_trainer, batches, tmp_path):
     expected = completed(new_trainer(dropout=0.3), batches)
     assert expected[1] != completed(new_trainer(), batches)[1], "nothing is dropped"
