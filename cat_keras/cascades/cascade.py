@@ -137,6 +137,8 @@ class Cascade:
             unpriced = [predictor.model.name for predictor in self.predictors if not predictor.flops.known]
             calibration.check_price(limit, guarantee, unpriced)
         examples = calibration.shuffled(check_list("examples", examples, Example))
+        for predictor in self.predictors:
+            predictor.check()  # before the first of them spends its time
         predictions = [predictor(examples) for predictor in self.predictors]
         self.rules, self.calibration = calibration.calibrate(
             self.rule, examples, predictions, limit, guarantee, quality, cost
@@ -188,6 +190,8 @@ class Cascade:
     def _answer(self, examples):
         if self.thresholds is None:
             raise CatKerasError("A cascade needs thresholds before it answers. Call calibrate, or pass thresholds=")
+        for predictor in self.predictors:
+            predictor.check()
         answers: list[Answer | None] = [None] * len(examples)
         spent = np.zeros((len(examples), 5))
         unanswered = np.arange(len(examples))

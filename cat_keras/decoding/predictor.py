@@ -79,6 +79,9 @@ class Predictor:
         self._endings = Endings.of(model, stop, self._turn.end)
         self._generator, self._scorer = _engines(model, self._endings, batch_size, sampler, measures, beams)
 
+    def check(self):
+        """Raises nothing, as a model that is here can answer; a predictor of an endpoint may have no key."""
+
     def __call__(self, examples: Sequence[Example], progress: Callable[[int], None] | None = None) -> list[Prediction]:
         """Predictions in the order of the examples; `progress` gets the number of examples newly done."""
         examples = check_list("examples", examples, Example)

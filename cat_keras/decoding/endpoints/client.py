@@ -112,7 +112,8 @@ class Client:
                 else 'Give options="match", for which an answer is generated and the option that it names is taken',
             ) from None
         except Malformed as error:
-            raise self._error(f"answers with a completion in JSON. Received: {error}", "Look at the address") from None
+            remedy = "Look at the address, and at what serves there"
+            raise self._error(f"answers with a completion in JSON. Received: {error}", remedy) from None
         except self._openai.APIStatusError as error:
             raise self._refused(error) from None
         except self._openai.APITimeoutError:
@@ -137,6 +138,8 @@ class Client:
             remedy = "Look at the address, which ends in its version (/v1), and at the name of the model"
         elif status == 429 or status >= 500:
             remedy = f"It was asked {self.endpoint.retries + 1} times; wait, raise retries=, or lower concurrency="
+        elif "logprob" in said:
+            remedy = "A server without log-probabilities can be the last stage, with logprobs=False"
         else:
             remedy = "Look at the settings; fields= changes or leaves out a field of the requests"
         return self._error(f"answers. Received: status {status}: {said}", remedy)

@@ -1,5 +1,6 @@
 """Answers of a model behind an address, like those of `Predictor`."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -43,7 +44,7 @@ class EndpointPredictor:
         truncated, overlong, control_words: 0, as no prompt is changed here.
 
     Raises:
-        CatKerasError: what no server can do; a column that none gives; see `Client` too.
+        CatKerasError: what no server can do, or a column that none gives.
     """
 
     def __init__(self, endpoint, needs: Sequence[str] = ("token_logprobs",), max_new_tokens: int = 64,
@@ -65,7 +66,15 @@ class EndpointPredictor:
         names = {"entropy": "token_entropies", "margin": "token_margins", "hidden": "embedding"}
         self._check_needs({*needs, *(names.get(name, name) for name in measures)})
         self.max_new_tokens, self.sampler, self.stop = max_new_tokens, sampler, tuple(check_list("stop", stop, str))
-        self.compare, self._client = compare, Client(endpoint)
+        self.compare = compare
+
+    @functools.cached_property
+    def _client(self) -> Client:
+        return Client(self.model)
+
+    def check(self):
+        """Raises CatKerasError where nothing can be asked, for want of the package `openai` or of the key."""
+        self._client  # noqa: B018
 
     def _check_needs(self, needs: set[str]):
         given = GIVEN | (FROM_LOGPROBS if self.model.logprobs else set())
@@ -85,7 +94,7 @@ class EndpointPredictor:
         """Predictions in the order of the examples; `progress` gets the number of examples newly done.
 
         Raises:
-            CatKerasError: an empty prompt; the server fails, see `Client.ask`.
+            CatKerasError: as `check`; an empty prompt; the server fails, see `Client.ask`.
         """
         examples = check_list("examples", examples, Example)
         if empty := [f"{e.task}/{e.id}" for e in examples if not e.prompt]:
@@ -127,6 +136,7 @@ class EndpointPredictor:
 
     def _prediction(self, example: Example, reply: Reply) -> Prediction:
         text, tokens = replies.within(reply, self.stop)
+        text = text.strip()  # what follows a prompt often begins with a blank
         if example.options:
             option = matching.matched(text, example.options)
             self.unmatched += option is None
