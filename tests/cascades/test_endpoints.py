@@ -68,7 +68,7 @@ def test_without_a_price_there_is_no_budget(servers):
 
 @pytest.mark.parametrize("prices", [[(1, 2)], [(1, 2), 3], [(1, 2), (1, -1)], "dear"])
 def test_prices_are_a_pair_for_each_model(pair, prices):
-    with pytest.raises(CatKerasError, match="[Pp]rice"):
+    with pytest.raises(CatKerasError, match=r"[Pp]rice"):
         Cascade(pair, prices=prices)
 
 

@@ -77,7 +77,8 @@ def read(payload, logprobs: bool, seconds: float) -> Reply:
         raise Malformed(f"an answer without a text, {dict(choice)!r:.200}")
     text = text or ""  # null where a filter took it
     tokens = _tokens(choice.get("logprobs")) if logprobs else ()
-    if logprobs and text and not tokens:
+    # llama.cpp gives none of bytes that are no whole character, which end an answer that is cut.
+    if logprobs and text.strip("\ufffd") and not tokens:
         raise NoLogprobs("an answer without log-probabilities of its tokens")
     usage = payload.get("usage")
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, Mapping) else []
