@@ -29,10 +29,12 @@ class Server(ThreadingHTTPServer):
     """Answers at `url` until the block ends.
 
     Attributes:
-        faults: what goes wrong with the next requests, one each: (status, headers, text), or a name in `Handler.fail`.
-        always: the same for all that have none of their own. requests: (path, body) of all so far. keys: what they
-        brought. answer: a function from a prompt to the answer. form: "chat" or "old" for the form of log-probabilities
-        at /completions. echo: whether it knows `echo`. seconds: of each answer. busiest: most requests under way.
+        faults: what goes wrong with the next requests, one each: (status, headers, text), or a name in `respond`.
+        always: the same for all that have none of their own.
+        requests: (path, body) of all so far. keys: the `Authorization` of each.
+        models: those it knows; None for all. answer: a function from a prompt to the answer. seconds: of each answer.
+        form: "chat" or "old", of log-probabilities at /completions. echo: whether it knows `echo`.
+        busiest: most requests under way at a time.
     """
 
     daemon_threads = True
@@ -41,6 +43,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         self.faults, self.always, self.requests, self.keys = [], None, [], []
+        self.models = (MODEL,)
         self.answer, self.form, self.echo, self.seconds = lambda prompt: "it is so", "old", True, 0.0
         self.lock, self.under_way, self.busiest = threading.Lock(), 0, 0
 
@@ -78,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
             fault = server.faults.pop(0) if server.faults else server.always
         try:
             time.sleep(server.seconds)
-            if body["model"] != MODEL:
+            if server.models and body["model"] not in server.models:
                 fault = (404, {}, json.dumps({"error": {"message": f"The model {body['model']!r} does not exist."}}))
             self.respond(body, fault)
         finally:

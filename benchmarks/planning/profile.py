@@ -200,8 +200,8 @@ class Model(Section):
     def _without_defaults(self, handler):
         """What stands in manifests: a model that has nothing of an endpoint is written as before there were any."""
         values = handler(self)
-        unset = [name for name in ("endpoint", "price", *ENDPOINT) if values[name] == Model.model_fields[name].default]
-        return {name: value for name, value in values.items() if name not in unset}
+        new = ("endpoint", "price", *ENDPOINT)
+        return {k: v for k, v in values.items() if k not in new or v != Model.model_fields[k].default}
 
 
 class Teacher(Section):
