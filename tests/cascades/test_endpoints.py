@@ -99,15 +99,15 @@ def test_a_saved_cascade_of_endpoints_holds_no_key_and_needs_one_only_to_answer(
 
 
 def test_a_local_model_defers_to_an_endpoint(small, servers, examples, tmp_path):
-    server = servers[1]
-    server.answer = lambda prompt: "seen by the server"
+    server, targets = servers[1], {e.prompt: e.target for e in examples}
+    server.answer = lambda prompt: targets[prompt.partition("OPTIONS:")[0]]
     settings = {"max_length": 48, "max_new_tokens": 3, "batch_size": 16, "prices": [(0.1, 0.1), None]}
     cascade = Cascade([small, Endpoint(server.url, MODEL, PRICES[1], options="match")], **settings)
     chosen = cascade.calibrate(examples[20:36], max_deferral=0.5)
-    assert 0 < chosen.deferral[0] <= 0.5 and chosen.cost > 0
+    assert 0 < chosen.deferral[0] <= 0.5 and chosen.cost > 0 and chosen.alone_quality[1] == 1.0
     answers = cascade(examples[36:] + examples[:4])
     assert {a.stage for a in answers} <= {0, 1} and all(a.price > 0 for a in answers)
-    assert all(a.text == "seen by the server" for a in answers if a.stage)
+    assert all(a.text == e.target for a, e in zip(answers, examples[36:] + examples[:4], strict=True) if a.stage)
     cascade.save(tmp_path / "saved")
     again = Cascade.load(tmp_path / "saved")(examples[36:] + examples[:4])
     assert [(a.text, a.stage) for a in again] == [(a.text, a.stage) for a in answers]

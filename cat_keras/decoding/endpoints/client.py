@@ -3,11 +3,12 @@
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from cat_keras.decoding.endpoints import replies
-from cat_keras.decoding.endpoints.record import Record
+from cat_keras.decoding.endpoints.record import Record, name_of
 from cat_keras.decoding.endpoints.replies import Malformed, NoLogprobs, Reply
 from cat_keras.errors import CatKerasError
 
@@ -63,31 +64,31 @@ class Client:
             CatKerasError: the server cannot be reached, refuses, or gives something else than answers.
         """
         record = Record(self.endpoint.answers)
-        kept = [record.get(self._address(request)) for request in requests]
-        missing = [i for i, reply in enumerate(kept) if reply is None]
-        if progress and len(missing) < len(kept):
-            progress(len(kept) - len(missing))
+        names = [name_of(self.endpoint.url, request) for request in requests]
+        kept = {name: record.get(name) for name in names}
+        places = Counter(names)  # the same request may come twice, and is asked once
+        missing = [
+            (name, request) for name, request in dict(zip(names, requests, strict=True)).items() if not kept[name]
+        ]
+        if progress and (known := len(names) - sum(places[name] for name, _ in missing)):
+            progress(known)
 
-        def answer(i: int):
-            kept[i] = record.get(self._address(requests[i]))  # the same request may have come before in this call
-            if kept[i] is None:
-                kept[i] = self._reply(requests[i], check)
-                record.add(self._address(requests[i]), kept[i])
+        def answer(name: str, request: Mapping) -> int:
+            kept[name] = self._reply(request, check)
+            record.add(name, kept[name])
+            return places[name]
 
         pool = ThreadPoolExecutor(self.endpoint.concurrency, thread_name_prefix="endpoint")
         try:
             for part in (missing[:1], missing[1:]):
-                for done in as_completed([pool.submit(answer, i) for i in part]):
-                    done.result()
+                for done in as_completed([pool.submit(answer, *request) for request in part]):
+                    count = done.result()
                     if progress:
-                        progress(1)
+                        progress(count)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             record.close()
-        return kept
-
-    def _address(self, request: Mapping) -> dict:
-        return {"url": self.endpoint.url, "request": dict(request)}
+        return [kept[name] for name in names]
 
     def _reply(self, request: Mapping, check) -> Reply:
         create = self._client.chat.completions if "messages" in request else self._client.completions

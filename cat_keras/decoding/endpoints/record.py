@@ -12,7 +12,7 @@ from cat_keras.errors import CatKerasError
 
 
 class Record:
-    """Answers by their requests. Requests are known by a hash, so that no prompt stands in the file.
+    """Answers by the names of their requests, which are hashes, so that no prompt stands in the file.
 
     A line is written by one call at the end of the file, so that several processes may write at a time. A kill leaves
     at most half a line, which is not read, and which the next line does not continue.
@@ -45,17 +45,16 @@ class Record:
         if content and not content.endswith(b"\n"):
             self._stream.write(b"\n")
 
-    def get(self, request: Mapping) -> Reply | None:
-        """The answer to a request; None if it is not there."""
-        return self._replies.get(_name(request)) if self._stream else None
+    def get(self, name: str) -> Reply | None:
+        """The answer to the request of that name, see `name_of`; None if it is not there."""
+        return self._replies.get(name)
 
-    def add(self, request: Mapping, reply: Reply):
+    def add(self, name: str, reply: Reply):
         """Writes an answer, on the disk when this returns."""
         if self._stream is None:
             return
-        line = json.dumps([_name(request), reply.config()], ensure_ascii=True) + "\n"
+        line = json.dumps([name, reply.config()], ensure_ascii=True) + "\n"
         with self._lock:
-            self._replies[_name(request)] = reply
             self._stream.write(line.encode())
             os.fsync(self._stream.fileno())
 
@@ -65,5 +64,6 @@ class Record:
             self._stream.close()
 
 
-def _name(request: Mapping) -> str:
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
+def name_of(url: str, request: Mapping) -> str:
+    """A name of a request to an address that does not contain its text: 32 hex digits."""
+    return hashlib.sha256(json.dumps([url, dict(request)], sort_keys=True).encode()).hexdigest()[:32]
