@@ -1,10 +1,12 @@
 """A large model behind an address in a profile: what is refused, what it is known by, what it takes."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
-from benchmarks.planning import plan, profile, sizes
+from benchmarks.planning import dryrun, plan, profile, sizes
 from benchmarks.planning.estimate import Estimate
 from cat_keras.data.chat import Chat
 from cat_keras.errors import CatKerasError
@@ -66,6 +68,14 @@ def test_answers_are_known_by_address_model_and_settings_and_not_by_price():
     assert key() == key(price=[1.0, 1.0], concurrency=2, key="KEY")
     others = [key(model="b"), key(endpoint=URL + "/b"), key(fields={"top_p": 0.5}), key({"data.max_new_tokens": 5})]
     assert len({key(), *others}) == 5
+
+
+def test_a_dry_run_says_what_asking_costs(tmp_path):
+    screen = io.StringIO()
+    dryrun.show(read(), None, tmp_path, Console(file=screen, width=200))
+    read_tokens, written = Estimate(plan.make(read())).asked
+    assert written > 0 and read_tokens > written / 24  # max_new_tokens of the profile
+    assert f"The large model is asked at {URL}: about" in screen.getvalue() and "at its price." in screen.getvalue()
 
 
 def test_nothing_is_trained_or_computed_for_it():

@@ -70,6 +70,10 @@ def test_a_run_that_breaks_goes_on_without_asking_again(server, settings, tmp_pa
     assert load.load(out / "tiny").large
     page = (out / "tiny" / "table.md").read_text() + (out / "tiny" / "report.html").read_text()
     assert "Prices given, per million tokens read/written: small 0.1/0.1, large 1/1" in page
+    run(settings(logprobs=False), out)  # asked in another way, and options are matched
+    assert len(server.requests) == asked + 1 + len({e.prompt for e in todo.test})
+    rows = pandas.read_parquet(out / "tiny" / "predictions.parquet")
+    assert not rows[rows.model == "large"].token_logprobs.map(len).any() and load.load(out / "tiny").large
     for path in out.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes()
 

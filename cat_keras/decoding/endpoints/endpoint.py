@@ -32,7 +32,7 @@ class Endpoint:
         options: how the option of a classification is chosen. "likelihood": the server returns the prompt with
             log-probabilities (`echo`), and the most probable option is the answer. "match": an answer is generated and
             the option that it names is taken; options that the prompt does not name are added to it. By default
-            "match" with a chat, and "likelihood" without.
+            "match" with a chat or without log-probabilities, else "likelihood".
         logprobs: whether the server gives log-probabilities. Without them no deferral rule can judge its answers, but
             it can be the last stage.
         concurrency: how many requests are under way at a time.
@@ -74,10 +74,10 @@ class Endpoint:
         _check_chat(self.chat)
         if self.options not in ("", *WAYS):
             raise CatKerasError(f"options is one of {', '.join(WAYS)}, or empty. Received: {shown(self.options)}")
-        if self.chat and self.options == "likelihood":
+        if (self.chat or not self.logprobs) and self.options == "likelihood":
             raise CatKerasError(
                 "The likelihood of an option needs the log-probabilities of a prompt, which no chat returns. Received: "
-                'chat and options="likelihood". Leave the chat out, or give options="match"'
+                f'options="likelihood" with {"a chat" if self.chat else "logprobs=False"}. Give options="match"'
             )
         check_number("concurrency", self.concurrency, "[1, 1024]", whole=True)
         check_number("timeout", self.timeout, "[0.01, 86400]")
@@ -88,6 +88,10 @@ class Endpoint:
     def name(self) -> str:
         """The model and where it is, for messages."""
         return f"{self.model} at {self.url}"
+
+    def scores(self, chat: bool) -> bool:
+        """Whether options are chosen by their likelihood, where the cascade or the run has a chat or none."""
+        return (self.options or ("match" if self.chat or chat or not self.logprobs else "likelihood")) == "likelihood"
 
     def predictor(self, needs: Sequence[str] = ("token_logprobs",), **arguments):
         """What answers examples, like `Predictor`.

@@ -61,7 +61,7 @@ class EndpointPredictor:
                 f"A server has no beams and no top_k. Received: beams={beams}, {sampler} for {endpoint.name}"
             )
         self.chat = endpoint.chat or chat
-        self.likelihood = (endpoint.options or ("match" if self.chat else "likelihood")) == "likelihood"
+        self.likelihood = endpoint.scores(chat is not None)
         replace(endpoint, chat=self.chat)  # checks a chat that came from elsewhere
         names = {"entropy": "token_entropies", "margin": "token_margins", "hidden": "embedding"}
         self._check_needs({*needs, *(names.get(name, name) for name in measures)})

@@ -24,6 +24,7 @@ URL = "http://127.0.0.1:8000/v1"
         ({"chat": "Be brief."}, "A chat is a ck.Chat"),
         ({"chat": Chat(template="{{ messages }}")}, "by its own template"),
         ({"chat": Chat(), "options": "likelihood"}, "no chat returns"),
+        ({"logprobs": False, "options": "likelihood"}, "with logprobs=False"),
         ({"options": "guess"}, "one of likelihood, match"),
         ({"concurrency": 0}, "concurrency is a whole number"),
         ({"timeout": float("nan")}, "timeout is a number"),

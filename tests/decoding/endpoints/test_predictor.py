@@ -144,6 +144,27 @@ def test_answers_in_a_file_are_not_asked_again(server, endpoint, tmp_path):
     assert "Say" not in path.read_text() and KEY not in path.read_text()
 
 
+def test_what_was_answered_before_ctrl_c_is_kept(server, endpoint, tmp_path):
+    path = tmp_path / "answers.jsonl"
+
+    def progress(count):
+        if len(server.requests) >= 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        endpoint(answers=path, concurrency=2).predictor()(PROMPTS, progress)
+    paid = len(server.requests)
+    assert 5 <= paid < len(PROMPTS) and len(path.read_text().splitlines()) == paid
+    endpoint(answers=path).predictor()(PROMPTS)
+    assert len(server.requests) == len(PROMPTS)
+
+
+def test_the_same_request_is_asked_once(server, endpoint):
+    steps = []
+    predictions = endpoint().predictor()(PROMPTS[:2] * 3, steps.append)
+    assert [p.id for p in predictions] == ["0", "1"] * 3 and len(server.requests) == 2 and sum(steps) == 6
+
+
 def test_what_was_answered_before_a_failure_is_kept(server, endpoint, tmp_path):
     path = tmp_path / "answers.jsonl"
     server.faults = [None] * 7 + [(400, {}, "no more")]
