@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
             case "no logprobs":
                 payload["choices"][0]["logprobs"] = None
             case "slow":
-                time.sleep(1.5)
+                time.sleep(1.2)
         content = json.dumps(payload).encode()
         match fault:
             case "html":

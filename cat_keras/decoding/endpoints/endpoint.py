@@ -12,6 +12,8 @@ from cat_keras.errors import CatKerasError, check_number, shown
 from cat_keras.modeling.costs import check_token_price
 
 WAYS = ("likelihood", "match")  # how an option is chosen
+# Fields of a request that decide what its answer looks like.
+OWN = {"model", "prompt", "messages", "logprobs", "top_logprobs", "echo", "stream", "n"}
 SECRET = re.compile(r"key|secret|password|authorization|credential", re.IGNORECASE)  # in the name of a field
 
 
@@ -155,6 +157,10 @@ def _check_fields(fields):
         raise CatKerasError(
             f"The fields of a request are written to files. Received: one named {secret[0]!r}, which may be a secret. "
             "Give a key by the name of its environment variable, key="
+        )
+    if own := sorted(OWN & set(fields)) if isinstance(fields, Mapping) else ():
+        raise CatKerasError(
+            f"fields are beside those that an endpoint sets and reads itself. Received: {own[0]!r}. Leave it out"
         )
     try:
         json.dumps(dict(fields), allow_nan=False)

@@ -27,7 +27,7 @@ class EndpointPredictor:
 
     A `Prediction` has the tokens that the server bills: a classification by likelihood reads the prompt once per
     option. Its `token_logprobs` are of the text alone, as servers give none of the end token; likewise those of an
-    option. `seconds` are those of the request. FLOPs are NaN.
+    option. `seconds` are those of its requests, one after the other. FLOPs are NaN.
 
     Args:
         endpoint: the `Endpoint` to ask.

@@ -19,5 +19,5 @@ def endpoint(server, monkeypatch):
 
     monkeypatch.setenv("LOOPBACK", KEY)
     return lambda **changes: Endpoint(
-        **{"url": server.url, "model": MODEL, "key": "LOOPBACK", "timeout": 0.5, "retries": 1} | changes
+        **{"url": server.url, "model": MODEL, "key": "LOOPBACK", "timeout": 10, "retries": 1} | changes
     )

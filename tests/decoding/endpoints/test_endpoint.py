@@ -30,6 +30,7 @@ URL = "http://127.0.0.1:8000/v1"
         ({"timeout": float("nan")}, "timeout is a number"),
         ({"retries": -1}, "retries is a whole number"),
         ({"fields": {"x": float("inf")}}, "JSON can hold"),
+        ({"fields": {"logprobs": None}}, "sets and reads itself. Received: 'logprobs'"),
         ({"fields": ["x"]}, "JSON can hold"),
     ],
 )

@@ -35,10 +35,15 @@ FINAL = {
 }
 
 
+def patience(fault: str) -> dict:
+    """Half a second where the server takes longer; else enough for a busy machine."""
+    return {"timeout": 0.5} if fault == "a slow answer" else {}
+
+
 @pytest.mark.parametrize("fault", TEMPORARY)
 def test_a_request_that_fails_once_is_asked_again(server, endpoint, fault):
     server.faults = [TEMPORARY[fault]]
-    assert len(endpoint().predictor()(PROMPTS)) == len(PROMPTS)
+    assert len(endpoint(**patience(fault)).predictor()(PROMPTS)) == len(PROMPTS)
     assert len(server.requests) == len(PROMPTS) + 1
 
 
@@ -46,7 +51,7 @@ def test_a_request_that_fails_once_is_asked_again(server, endpoint, fault):
 def test_a_request_that_fails_always_is_one_error_without_the_key(server, endpoint, fault, caplog):
     server.always, message = FINAL[fault]
     caplog.set_level(logging.DEBUG)
-    predictor = endpoint().predictor()
+    predictor = endpoint(**patience(fault)).predictor()
     with pytest.raises(CatKerasError, match=message) as error:
         predictor(PROMPTS)
     assert len(server.requests) <= 2  # of the first prompt alone
