@@ -4,6 +4,7 @@ Log-probabilities come in two forms. `/chat/completions` has {"content": [{"toke
 llama.cpp gives at `/completions` too; the older form there is {"tokens", "token_logprobs", "top_logprobs"}.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -136,21 +137,29 @@ def within(reply: Reply, ends: tuple[str, ...] = ()) -> tuple[str, tuple[Token, 
 def after(reply: Reply, prompt: str, option: str) -> tuple[Token, ...]:
     """The tokens of the option in an echo of prompt and option, the one over the border included.
 
+    Servers may show the start token before the prompt, and a token of SentencePiece without the blank that it begins
+    with. Where the tokens do not make up the text, they are therefore compared without blanks.
+
     Raises:
-        Malformed: the text was not returned, or the tokens do not make it up. NoLogprobs: a token of the option has no
-            log-probability.
+        Malformed: the tokens do not make it up then either. NoLogprobs: the text was not returned, or a token of the
+            option has no log-probability.
     """
     if not reply.text.startswith(prompt + option):
         raise NoLogprobs("an answer that does not begin with the prompt: this server does not know `echo`")
-    whole = "".join(token.text for token in reply.tokens)
-    start = whole.find(prompt + option)  # some servers show the start token
-    if start < 0:
+    for shown in (str, lambda text: "".join(text.split())):
+        texts = [shown(token.text) for token in reply.tokens]
+        start = "".join(texts).find(shown(prompt + option))
+        if start >= 0:
+            break
+    else:
         raise Malformed("tokens that do not make up the text which they are of")
-    tokens, place, first, last = [], 0, start + len(prompt), start + len(prompt + option)
-    for token in reply.tokens:
-        if place + len(token.text) > first and place < last:
-            tokens.append(token)
-        place += len(token.text)
+    first, last = start + len(shown(prompt)), start + len(shown(prompt + option))
+    ends = list(itertools.accumulate(map(len, texts)))
+    tokens = [
+        token
+        for token, text, end in zip(reply.tokens, texts, ends, strict=True)
+        if end > first and end - len(text) < last
+    ]
     if not tokens or any(math.isnan(token.logprob) for token in tokens):
         raise NoLogprobs("an echo without the log-probabilities of the option")
     return tuple(tokens)
