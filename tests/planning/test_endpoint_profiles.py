@@ -13,7 +13,7 @@ from cat_keras.errors import CatKerasError
 
 URL = "http://127.0.0.1:8000/v1"
 LARGE = {"endpoint": URL, "model": "tiny", "price": [2.5, 10.0]}
-CHANGES = {"data.train": 20, "data.test": 8, "methods": ["xent", "gatekeeper"]}
+CHANGES = {"data.tasks": ["embedded_lookup"], "data.train": 20, "data.test": 8, "methods": ["xent", "gatekeeper"]}
 
 
 def read(changes: dict | None = None, **large) -> profile.Profile:
