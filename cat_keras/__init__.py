@@ -36,6 +36,7 @@ _PUBLIC = {
     "significance": "evaluation.significance:",
     "DeferralCurve": "evaluation.curves:DeferralCurve",
     "speculative": "decoding.speculative:",
+    "Endpoint": "decoding.endpoints.endpoint:Endpoint",
     "Generator": "decoding.generation:Generator",
     "Predictor": "decoding.predictor:Predictor",
     "Sampler": "decoding.sampling:Sampler",

@@ -140,6 +140,14 @@ ARGUMENTS = {
         )
         for name in ("layers", "width", "heads", "feedforward", "dropout", "seed")
     },
+    ck.Endpoint: {
+        name: lambda t, x, name=name: ck.Endpoint("http://127.0.0.1:8000/v1", "tiny", **{name: x})
+        for name in ("concurrency", "timeout", "retries")
+    }
+    | {
+        "price": lambda t, x: ck.Endpoint("http://127.0.0.1:8000/v1", "tiny", price=(0, x)),
+    },
+    ck.costs.check_token_price: {"price": lambda t, x: ck.costs.check_token_price("price", (x, 0))},
     ck.costs.FlopCount: {
         "per_token": lambda t, x: ck.costs.FlopCount(x, 0, 0),
         "per_logit": lambda t, x: ck.costs.FlopCount(0, x, 0),
@@ -265,7 +273,7 @@ NOT_ASKED = {
 INTERNAL = {
     "of_config": ("per_token", "idle_per_token", "more_per_logit"),
     "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
-    "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",),
+    "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
 }  # fmt: skip
 
 

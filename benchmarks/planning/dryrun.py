@@ -1,5 +1,6 @@
 """Prints the plan of a run and what it takes, for `run --dry-run`; nothing is built, downloaded or written."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from benchmarks.planning import findings, plan, shards
 from benchmarks.planning import hardware as machines
 from benchmarks.planning.estimate import Estimate, Stage, bytes_per_token
+from cat_keras.modeling.costs import of_tokens
 from cat_keras.storage.store import Store
 
 
@@ -121,7 +123,15 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterato
         f"{_time(compiling)} compiling; at {machine.train:.0%} of {_rate(machine.flops)} on each of "
         f"{machine.devices} device{'s' * (machine.devices > 1)} ({escape(machine.source)})."
     )
-    for role in ("large", "small"):
+    remote = estimate.profile.large.remote()
+    if remote:
+        read, written = estimate.asked
+        price = of_tokens(read, written, remote.price)
+        yield (
+            f"The large model is asked at {escape(remote.url)}: about {_count(read)} tokens read and at most "
+            f"{_count(written)} written" + ("." if math.isnan(price) else f", {price:.2g} at its price.")
+        )
+    for role in ("small",) if remote else ("large", "small"):
         size, (memory, has_activations) = estimate.size[role], estimate.memory(role)
         need = f"{_size(memory)} of device memory" + ("" if has_activations else " and activations")
         fits = "it has" if memory <= machine.memory else "it has only"

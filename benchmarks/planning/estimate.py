@@ -132,6 +132,16 @@ class Estimate:
             self.plan.test.lengths.values(), lambda t: self._tokens(t.prompt[t.n_options == 0]) + max_new_tokens
         )
 
+    @cached_property
+    def asked(self) -> tuple[int, int]:
+        """Tokens that an endpoint reads to answer the test examples, and at most writes."""
+        remote, chat = self.profile.large.remote(), self.profile.data.chat
+        scored, generated, new = self.scored, self.generated, self.profile.data.max_new_tokens
+        if remote.scores(bool(chat)):
+            return int(scored.sum() + (generated - new).sum()), len(scored) + new * len(generated)
+        prompts = self._sequences(self.plan.test.lengths.values(), lambda t: self._tokens(t.prompt))
+        return int(prompts.sum()), new * len(prompts)
+
     def _tokens(self, n_bytes: np.ndarray) -> np.ndarray:
         return np.ceil(n_bytes / self.bytes_per_token)
 

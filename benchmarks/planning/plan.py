@@ -367,7 +367,9 @@ def _cell(
 
 
 def _origin(model) -> dict:
-    """What identifies the weights that a model starts from: its shape, or the files or the name of its preset."""
+    """What identifies the weights that a model starts from: its shape, its address, its preset's files or name."""
+    if remote := model.remote():
+        return {"endpoint": remote.identity()}
     if not model.preset:
         return model.model_dump(include={"layers", "width", "heads", "feedforward"})
     folder = Path(model.preset)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,12 +15,16 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
 from benchmarks.planning.methods import OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras.cascades import deferral
+from cat_keras.data.chat import Chat as DataChat
+from cat_keras.decoding.endpoints.endpoint import Endpoint
 from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.modeling.costs import check_token_price
 from cat_keras.storage.untrusted import plain_name
 
 FOLDER = Path(__file__).parents[1] / "profiles"
@@ -126,8 +131,14 @@ class Training(Section):
     weight_decay: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
 
 
+ENDPOINT = ("model", "key", "chat", "options", "logprobs", "concurrency", "timeout", "retries", "fields")
+
+
 class Model(Section):
-    """A model and how it becomes a language model. It is either a new one of a given shape, or a KerasHub preset."""
+    """A model and how it becomes a language model: a new one of a given shape, a KerasHub preset, or an endpoint.
+
+    An endpoint answers and is not trained; its fields are those of `cat_keras.Endpoint`.
+    """
 
     preset: str = ""
     layers: Count = 0
@@ -138,18 +149,59 @@ class Model(Section):
     seed: Count = 0
     pretrain: Training | None = None  # plain next-token loss on prompts and targets
     tune: Training | None = None  # xent on the targets
+    price: tuple[Number, Number] | None = None  # of a million tokens read and of a million written, of any model
+    endpoint: str = ""  # the address of a server that answers, e.g. "http://127.0.0.1:8000/v1"
+    model: str = ""  # the name that the server knows it by
+    key: str = ""  # the name of the environment variable that holds its key
+    chat: Chat | None = None  # how it is asked, where that is not data.chat
+    options: Literal["", "likelihood", "match"] = ""
+    logprobs: bool = True
+    concurrency: Positive = 8
+    timeout: Number = 60.0
+    retries: Count = 5
+    fields: dict = {}  # of every request
 
     @model_validator(mode="after")
     def _check_origin(self):
         shape = (self.layers, self.width, self.heads, self.feedforward)
+        if self.endpoint:
+            self._check_endpoint(shape)
+            return self
         if bool(self.preset) == any(shape) or (any(shape) and not all(shape)):
             raise ValueError(
-                "give either preset, or all of layers, width, heads and feedforward. "
+                "give either preset, or all of layers, width, heads and feedforward, or endpoint and model. "
                 f"Received: preset={self.preset!r}, {shape}"
             )
         if self.heads and self.width % self.heads:
             raise ValueError(f"width is a multiple of heads. Received: width={self.width}, heads={self.heads}")
+        if given := [name for name in ENDPOINT if getattr(self, name) != Model.model_fields[name].default]:
+            raise ValueError(f"{given[0]} is of an endpoint. Received: a model without one. Give endpoint, or leave it")
+        check_token_price("price", self.price)
         return self
+
+    def _check_endpoint(self, shape):
+        """An endpoint is neither built nor trained here; `Endpoint` checks its fields."""
+        if self.preset or any(shape) or self.pretrain or self.tune:
+            raise ValueError(
+                "a model behind an address is not made and not trained here. Received: endpoint beside preset, a "
+                "shape, pretrain or tune. Leave these out"
+            )
+        self.remote()
+
+    def remote(self) -> Endpoint | None:
+        """The endpoint that answers; None of a model that is made here."""
+        if not self.endpoint:
+            return None
+        chat = self.chat and DataChat(**self.chat.model_dump())
+        fields = {name: getattr(self, name) for name in ENDPOINT if name != "chat"}
+        return Endpoint(self.endpoint, price=self.price, chat=chat, **fields)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler):
+        """What stands in manifests: a model that has nothing of an endpoint is written as before there were any."""
+        values = handler(self)
+        new = ("endpoint", "price", *ENDPOINT)
+        return {k: v for k, v in values.items() if k not in new or v != Model.model_fields[k].default}
 
 
 class Teacher(Section):
@@ -219,9 +271,30 @@ class Profile(Section):
             except ValidationError as error:
                 raise _readable(self.name, error, f"tuned.{method}.") from error
         deferral.get(self.rule)
+        self._check_endpoints()
         if math.prod(map(len, self.grid.values())) > POINTS:
             raise CatKerasError(f"A grid has at most {POINTS:,} points. Received: {self.grid!r:.80}")
         return self
+
+    def _check_endpoints(self):
+        """The large model alone may be behind an address; then there are no columns of it to train with."""
+        if self.small.endpoint:
+            raise CatKerasError(
+                "The small model of a profile is trained. Received: small.endpoint. Give a preset or a shape; a pair "
+                "of endpoints is a ck.Cascade, or two tables for `python -m benchmarks import`"
+            )
+        if not self.large.endpoint:
+            return
+        teaching = [m for m in self.methods if OBJECTIVES[self.objective_of(m)[0]]]
+        if teaching:
+            free = [name for name, teaches in OBJECTIVES.items() if not teaches]
+            raise CatKerasError(
+                f"{', '.join(teaching)} trains on what the large model gives every token of the training data, which "
+                f"no endpoint does. Received: large.endpoint={self.large.endpoint!r}. Take methods such as "
+                f"{' and '.join(free)}, or a large model that is made here"
+            )
+        if self.data.chat and not self.large.chat:  # the chat of all models is that of the endpoint too
+            replace(self.large.remote(), chat=DataChat(**self.data.chat.model_dump()))
 
     def objective_of(self, method: str) -> tuple[str, dict]:
         """The objective behind a method, by name, and its arguments."""

@@ -34,11 +34,13 @@ def of(model: Model, vocabulary: int) -> ModelSize:
     """The size of a profile's model.
 
     Args:
-        model: a shape, a preset folder, or the name of a KerasHub preset. vocabulary: of a shape.
+        model: a shape, a preset folder, the name of a KerasHub preset, or an endpoint. vocabulary: of a shape.
 
     Raises:
         CatKerasError: a preset that is neither a folder nor known to KerasHub.
     """
+    if model.endpoint:  # nothing is computed here
+        return ModelSize(0, FlopCount(0.0, 0.0, 0.0), known_from=f"{model.endpoint}, where it is computed")
     if not model.preset:
         return _of_shape(model, vocabulary)
     folder = Path(model.preset)

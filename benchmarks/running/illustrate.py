@@ -186,6 +186,8 @@ def illustrate(folder: Path, cache: Path, progress, data: Path | None = None) ->
         methods = ", ".join(manifest["methods"])
         raise CatKerasError(f"The mask is shown in a training with {METHOD}. Received: a run of {methods}")
     bench = Workbench(plan, store.Store(cache), progress)
+    if bench.remote("large"):
+        raise CatKerasError("The mask is shown with the weights of both models. Received: a large model of an endpoint")
     sample = Sample(bench, plan)
     bench.set_weights("large", bench.weights("large", plan.large))
     large = sample.read(bench.model("large"))

@@ -35,6 +35,7 @@ def check(todo: plan.Plan, bench, missing: list[plan.Model], logs: Sequence[str]
     """
     unusable = list(_metrics(todo))
     findings = [*_arguments(todo), *_logs(logs), *unusable, *_disk(todo, bench.store, missing)]
+    findings += _endpoint(bench, missing)
     if unasked := list(_asking(todo, bench)):
         raise BadInput(findings + unasked)  # no row can be looked at
     # What is kept in the cache is complete, which it is not without a metric.
@@ -142,6 +143,15 @@ def _asking(todo: plan.Plan, bench) -> Iterator[Finding]:
             "A context has room for the answer and for what stands around a prompt. Received: "
             f"{data.max_length}, which is {-room} too few",
         )
+
+
+def _endpoint(bench, missing: list[plan.Model]) -> Iterator[Finding]:
+    """An endpoint that cannot be asked: its client or its key is missing, or the profile asks what no server can do."""
+    if plan.LARGE in missing and bench.remote("large"):
+        try:
+            bench.predictor("large").check()
+        except CatKerasError as error:
+            yield Finding("large.endpoint", str(error))
 
 
 def _logs(names: Iterable[str]) -> Iterator[Finding]:

@@ -136,6 +136,11 @@ def _preset(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str
     """
     cell = next((run.manifest["cells"][label] for label in labels if label in run.manifest["cells"]), None)
     if cell is None:
+        if run.manifest["settings"][role].get("endpoint"):
+            raise CatKerasError(
+                "Token-level cascades compute with the weights of both models. Received: a run whose "
+                f"{role} model is an endpoint. Take a run of two models that are made here"
+            )
         return run.manifest["settings"][role]["preset"]
     results = store.Store(cache)
     if not results.has("train", cell["key"]):

@@ -8,6 +8,7 @@ import gc
 import itertools
 import json
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -19,6 +20,7 @@ from cat_keras import training
 from cat_keras.data.chat import turn_of
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
+from cat_keras.storage import store
 from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses
 
@@ -261,7 +263,9 @@ class Workbench:
     def make(self, model: Model):
         """Trains a model as far as that is not done yet. All workers call it; predictions are then the chief's work."""
         gc.collect()  # models and their functions refer to each other
-        self.model("large" if model == LARGE else "small")
+        role = "large" if model == LARGE else "small"
+        if not self.remote(role):
+            self.model(role)
         if cell := self.plan.last(model):
             self.trained(cell)
 
@@ -285,25 +289,44 @@ class Workbench:
 
     # -- predictions ---------------------------------------------------------------------------------------------
 
-    def predictor(self, role: str) -> ck.Predictor:
+    def remote(self, role: str) -> ck.Endpoint | None:
+        """The endpoint that answers as the model of a role, with the file of its answers; None of other models.
+
+        The file is no entry of the store: what was paid for stays, whatever else of the run changes.
+        """
+        remote = getattr(self.profile, role).remote()
+        if remote is None:
+            return None
+        return replace(
+            remote, answers=self.store.root / "answers" / f"{store.identity(**remote.identity())[:16]}.jsonl"
+        )
+
+    def predictor(self, role: str):
+        """What answers as the model of a role: a `Predictor`, or that of an endpoint."""
         if role not in self._predictors:
-            data = self.profile.data
-            self._predictors[role] = ck.Predictor(
-                self.model(role), max_length=data.max_length, max_new_tokens=data.max_new_tokens, stop=data.stop,
-                compare=data.compare, chat=self.chat,
-            )  # fmt: skip
+            data, remote = self.profile.data, self.remote(role)
+            arguments = {"max_new_tokens": data.max_new_tokens, "stop": data.stop, "compare": data.compare,
+                         "chat": self.chat}  # fmt: skip
+            self._predictors[role] = (
+                remote.predictor(("token_logprobs",) if remote.logprobs else (), **arguments)
+                if remote
+                else ck.Predictor(self.model(role), max_length=data.max_length, **arguments)
+            )
         return self._predictors[role]
 
     def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
         """Answers of one trained model to every test example."""
-        self.set_weights(role, self.weights(role, cell))
         predictor = self.predictor(role)
+        if not self.remote(role):
+            self.set_weights(role, self.weights(role, cell))
         before = predictor.truncated, predictor.overlong, predictor.control_words
         self.progress.start(f"predict {label}", len(self.plan.test), "examples")
         predictions = predictor(list(self.plan.test), progress=self.progress.advance)
         after = predictor.truncated, predictor.overlong, predictor.control_words
         cut, overlong, words = (now - then for now, then in zip(after, before, strict=True))
         said = f", {_cut(cut, overlong)}" if cut else ""
+        if unmatched := getattr(predictor, "unmatched", 0):
+            said += f", {unmatched:,} answers name none of the options"
         self.progress.done(f"{len(predictions):,} examples{said}{_words(words)}")
         return predictions
 

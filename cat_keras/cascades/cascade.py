@@ -1,5 +1,6 @@
 """A cascade at run time: the small model answers, and queries that it is unsure of go to the next model."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ import numpy as np
 from cat_keras.cascades import calibration, deferral, saved
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.data.records import Example, Prediction
+from cat_keras.decoding.endpoints.endpoint import Endpoint
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.errors import CatKerasError, check_list, check_number, shown
 from cat_keras.evaluation.grid import as_threshold, on_grid
 from cat_keras.modeling import models
+from cat_keras.modeling.costs import Price, check_token_price, of_tokens
 
 # The measure that a predictor is asked for, for each column that a rule may read.
 MEASURES = {"token_entropies": "entropy", "token_margins": "margin", "embedding": "hidden"}
@@ -24,10 +27,11 @@ class Answer:
 
     Attributes:
         text: the answer. stage: index of the model that gave it, 0 the smallest. id: of the example.
-        score: that model's deferral score (higher = surer); NaN for the last model under a rule that was fitted, as it
-            was not fitted to that model.
+        score: that model's deferral score (higher = surer). Of the last model it is NaN under a rule that was fitted,
+            as it was not fitted to that model, and of an endpoint.
         n_prompt, n_answer: tokens read and written (all options counted). flops, seconds: both, as the tokens, summed
             over all stages reached; a stage that deferred is paid for too. FLOPs are NaN if those of a stage are.
+        price: of all stages reached, in the currency of the prices; NaN if that of a stage is not known.
     """
 
     text: str
@@ -38,6 +42,7 @@ class Answer:
     n_answer: int
     flops: float
     seconds: float
+    price: float = math.nan
 
 
 class Cascade:
@@ -46,16 +51,19 @@ class Cascade:
     Models may have different tokenizers: a query travels as text.
 
     Args:
-        models: two or more, each a `CausalLM`, the name of a preset or its folder.
+        models: two or more, each a `CausalLM`, the name of a preset, its folder, or an `Endpoint`.
         rule: a deferral rule or its name, see `deferral.RULES`; `calibrate` fits one that learns.
         thresholds: one per stage but the last; or `calibrate`.
+        prices: one per stage, of a million tokens read and of a million written, in one currency; None for that of an
+            `Endpoint`, or where it is not known. Where all are known, costs are prices, else FLOPs.
         arguments: of `Predictor`, e.g. max_new_tokens; `measures` that the rule reads are added by themselves.
 
     Attributes:
         calibration: what `calibrate` chose; None before.
     """
 
-    def __init__(self, models, rule="chow-average", thresholds: Sequence[float] | None = None, **arguments):
+    def __init__(self, models, rule="chow-average", thresholds: Sequence[float] | None = None,
+                 prices: Sequence[Price | None] | None = None, **arguments):  # fmt: skip
         models = list(check_list("models of a cascade", models))
         if len(models) < 2:
             raise CatKerasError(f"A cascade has at least two models. Received: {len(models)}")
@@ -67,9 +75,9 @@ class Cascade:
         # The names of presets that lie elsewhere, which `save` need not copy; None for other models.
         self.references = [m if isinstance(m, str) and not Path(m).is_dir() else None for m in models]
         self.arguments = arguments
-        measures = set(check_list("measures", arguments.get("measures", ())))
-        measures |= {MEASURES[c] for c in self.rule.needs if c in MEASURES}
-        self.predictors = [Predictor(_loaded(m), **arguments | {"measures": sorted(measures)}) for m in models]
+        self.predictors = [_predictor(m, self.rule, i, len(models), arguments) for i, m in enumerate(models)]
+        for predictor, price in zip(self.predictors, _prices(prices, len(models)), strict=True):
+            predictor.price = price or predictor.price
         self.calibration: calibration.Calibration | None = None
         self.calibrated_on: frozenset[str] = frozenset()  # `calibration.names` of examples
 
@@ -82,7 +90,7 @@ class Cascade:
         max_deferral: float | None = None,
         guarantee: Guarantee | tuple | None = None,
         quality: Callable[[str, Example], float] | None = None,
-        cost: Callable[[Prediction, int], float] = calibration.flops,
+        cost: Callable[[Prediction, int], float] | None = None,
     ) -> calibration.Calibration:
         """Chooses the thresholds on examples like the queries to come, and fits the rule if it learns.
 
@@ -97,7 +105,8 @@ class Cascade:
 
         Args:
             examples: with references, unless only `max_cost` or `max_deferral` is asked for.
-            max_cost: of a query on average, all stages reached included, in FLOPs or the unit of `cost`.
+            max_cost: of a query on average, all stages reached included, in the currency of the prices, in FLOPs, or in
+                the unit of `cost`.
             min_quality: on average, in [0, 1].
             max_deferral: share in [0, 1] that any stage passes on of the queries it sees.
             guarantee: `Guarantee(...)` or its arguments, e.g. (alpha, delta): the loss of quality against always asking
@@ -105,8 +114,9 @@ class Cascade:
                 then among the thresholds that keep it, with all stages passing on the same share of what they see: the
                 cheapest, or the best by a limit given besides. A fifth of the examples serves to plan the tests only.
             quality: of an answer, (text, example) → [0, 1]; by default 1 if it is one of the references, else 0.
-            cost: of one model's answer, (prediction, stage) → number. Where the FLOPs of a model are not known, there
-                is no cost without this: the cheapest thresholds are then those that ask the fewest models.
+            cost: of one model's answer, (prediction, stage) → number. By default its price, where the prices of all
+                stages are known, else its FLOPs. Where those of a model are not known either, there is no cost without
+                this: the cheapest thresholds are then those that ask the fewest models.
 
         Returns:
             what was chosen, and what it gave on the examples that it was chosen on.
@@ -120,10 +130,15 @@ class Cascade:
         limit = calibration.check_limit(
             guarantee, max_cost=max_cost, min_quality=min_quality, max_deferral=max_deferral
         )
+        if cost is None and all(predictor.price is not None for predictor in self.predictors):
+            cost = self._price
+        cost = cost or calibration.flops
         if cost is calibration.flops:
             unpriced = [predictor.model.name for predictor in self.predictors if not predictor.flops.known]
             calibration.check_price(limit, guarantee, unpriced)
         examples = calibration.shuffled(check_list("examples", examples, Example))
+        for predictor in self.predictors:
+            predictor.check()  # before the first of them spends its time
         predictions = [predictor(examples) for predictor in self.predictors]
         self.rules, self.calibration = calibration.calibrate(
             self.rule, examples, predictions, limit, guarantee, quality, cost
@@ -175,18 +190,22 @@ class Cascade:
     def _answer(self, examples):
         if self.thresholds is None:
             raise CatKerasError("A cascade needs thresholds before it answers. Call calibrate, or pass thresholds=")
+        for predictor in self.predictors:
+            predictor.check()
         answers: list[Answer | None] = [None] * len(examples)
-        spent = np.zeros((len(examples), 4))
+        spent = np.zeros((len(examples), 5))
         unanswered = np.arange(len(examples))
         for stage, predictor in enumerate(self.predictors):
             if not len(unanswered):
                 break
             predictions = predictor([examples[i] for i in unanswered])
-            spent[unanswered] += [(p.n_prompt, p.n_answer, p.flops, p.seconds) for p in predictions]
+            spent[unanswered] += [
+                (p.n_prompt, p.n_answer, p.flops, p.seconds, self._price(p, stage)) for p in predictions
+            ]
             scores, keep = self._scores(stage, predictions)
             for i, p, s in zip(unanswered[keep], np.array(predictions, object)[keep], scores[keep], strict=True):
-                read, written, flops, seconds = spent[i].tolist()
-                answers[i] = Answer(p.text, stage, float(s), examples[i].id, int(read), int(written), flops, seconds)
+                read, written, *costs = spent[i].tolist()
+                answers[i] = Answer(p.text, stage, float(s), examples[i].id, int(read), int(written), *costs)
             unanswered = unanswered[~keep]
         return answers
 
@@ -196,8 +215,12 @@ class Cascade:
             rule, threshold = self.rules[stage], self.thresholds[stage]
             scores = rule(predictions)
             return scores, on_grid(scores) >= as_threshold(threshold) if rule.computed else scores >= threshold
-        scores = np.full(len(predictions), np.nan) if self.rule.needs_fit else self.rule(predictions)
+        judged = self.predictors[stage].judged and not self.rule.needs_fit
+        scores = self.rule(predictions) if judged else np.full(len(predictions), np.nan)
         return scores, np.ones(len(predictions), bool)
+
+    def _price(self, prediction, stage) -> float:
+        return of_tokens(prediction.n_prompt, prediction.n_answer, self.predictors[stage].price)
 
 
 def _checked(thresholds, stages):
@@ -219,6 +242,25 @@ def _guarantee(given) -> Guarantee | None:
         raise CatKerasError(f"A guarantee is (alpha, delta) or a Guarantee. Received: {given!r} ({error})") from None
 
 
-def _loaded(model):
-    """A model that was given by its name or folder, loaded; any other as it is."""
-    return models.load(model) if isinstance(model, str | Path) else model
+def _prices(prices, stages) -> list[Price | None]:
+    prices = check_list("prices", [None] * stages if prices is None else prices)
+    if len(prices) != stages:
+        raise CatKerasError(f"A cascade of {stages} models has {stages} prices, or none. Received: {shown(prices)}")
+    return [check_token_price("A price", price) for price in prices]
+
+
+def _predictor(model, rule: deferral.Rule, stage: int, stages: int, arguments: dict):
+    """What answers with the model of a stage, and gives what the rule reads of it.
+
+    Answers of the last model are not judged, so that an endpoint need not give anything but its text there.
+    """
+    if isinstance(model, Endpoint):
+        needs = set(rule.needs if stage < stages - 1 else ())
+        if stage and "probability_small" in getattr(rule, "fit_needs", ()):  # fitted to the model before it
+            needs.add("option_logprobs")
+        return model.predictor(tuple(needs), **arguments)
+    measures = set(check_list("measures", arguments.get("measures", ())))
+    measures |= {MEASURES[c] for c in rule.needs if c in MEASURES}
+    # A model that was given by its name or folder is loaded.
+    model = models.load(model) if isinstance(model, str | Path) else model
+    return Predictor(model, **arguments | {"measures": sorted(measures)})

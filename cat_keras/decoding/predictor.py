@@ -19,6 +19,7 @@ from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_list, check_number, unknown_name
 from cat_keras.evaluation.grid import on_grid
 from cat_keras.modeling import costs, models
+from cat_keras.modeling.costs import Price
 
 
 class Predictor:
@@ -47,7 +48,12 @@ class Predictor:
         truncated: prompts cut so far. overlong: of these, prompts that lost more than `Example.cut` allows.
         control_words: examples so far that hold the word of a control token, such as `<eos>`; it was read as text.
         flops: of the model; of an architecture that `costs` does not know all NaN, and so those of its predictions.
+        price: of a million tokens read and of a million written; None as long as nobody sets it.
+        judged: whether answers have what a deferral rule reads; those of an endpoint may not.
     """
+
+    price: Price | None = None
+    judged = True
 
     def __init__(self, model, max_length=512, max_new_tokens=64, batch_size=256, sampler: Sampler = GREEDY,
                  measures: Sequence[str] = (), beams: int = 1, stop: Sequence[str] = (),
@@ -72,6 +78,9 @@ class Predictor:
         self._turn = turn_of(chat, self.tokenizer)
         self._endings = Endings.of(model, stop, self._turn.end)
         self._generator, self._scorer = _engines(model, self._endings, batch_size, sampler, measures, beams)
+
+    def check(self):
+        """Raises nothing, as a model that is here can answer; a predictor of an endpoint may have no key."""
 
     def __call__(self, examples: Sequence[Example], progress: Callable[[int], None] | None = None) -> list[Prediction]:
         """Predictions in the order of the examples; `progress` gets the number of examples newly done."""

@@ -11,9 +11,32 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cat_keras.errors import CatKerasError, check_number, check_numbers
+from cat_keras.errors import CatKerasError, check_number, check_numbers, is_list
 
 LENGTHS = "[0, 1e+12]"  # tokens
+MILLION = 1e6  # tokens, of which prices are
+
+Price = tuple[float, float]  # of a million tokens read and of a million written, in any one currency
+
+
+def check_token_price(name: str, price) -> Price | None:
+    """The price of a model's tokens as two floats; None where it is not known.
+
+    Raises:
+        CatKerasError: it is not a pair of numbers from 0.
+    """
+    if price is None:
+        return None
+    if not is_list(price) or len(price) != 2:
+        raise CatKerasError(
+            f"{name} is a pair: of a million tokens read and of a million written. Received: {price!r:.80}"
+        )
+    return tuple(check_number(f"Each of {name}", value, "[0, inf)") for value in price)
+
+
+def of_tokens(n_prompt: float, n_answer: float, price: Price | None) -> float:
+    """What so many tokens read and written cost, in the currency of the price; NaN where it is not known."""
+    return math.nan if price is None else (n_prompt * price[0] + n_answer * price[1]) / MILLION
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.endpoint_server import serving
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,7 @@ ELSEWHERE = {
     "pytest tests": "CI draws a few of these cases; many take hours",
     "python -m tests.faults.kill_run": "takes hours; test_kill.py and test_run.py kill runs in CI",
     "pytest benchmarks -k boolq --data DIR --profile": "trains the models of a profile for an hour",
+    "python -m benchmarks run asked.toml": "needs a server; test_endpoint_run.py has one",
     "python -m benchmarks prepare": "downloads; test_cli.py and test_tfds.py prepare stored rows",
     "python -m benchmarks perf": "measures for minutes; tests/perf has every measurement at a small size",
     "python -m benchmarks route": "writes committed results; test_router_or_cascade.py makes prompts again",
@@ -182,14 +185,26 @@ def snippets(page: str) -> list[str]:
     return [body for language, body in BLOCKS[page] if language == "python" and not file_of(body)]
 
 
+@pytest.fixture
+def address():
+    """Where a server answers in the place of the one that the guides take for granted."""
+    with serving() as server:
+        server.models, server.answer = None, lambda prompt: "red"
+        yield server.url
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("page", filter(snippets, PAGES))
-def test_python_blocks(page, presets, tmp_path, monkeypatch):
+def test_python_blocks(page, presets, tmp_path, monkeypatch, address):
     from cat_keras.cascades import deferral
 
     monkeypatch.setattr(deferral, "RULES", dict(deferral.RULES))  # a guide registers a rule
     monkeypatch.chdir(shutil.copytree(presets, tmp_path / "place"))
     scope = {"__name__": page}
+    if page == "docs/endpoints.md":
+        pytest.importorskip("openai")
     for number, body in enumerate(snippets(page), 1):
+        body = body.replace("http://127.0.0.1:8000/v1", address)
         exec(compile(body, f"{page}, block {number} of Python", "exec"), scope)
 
 

@@ -62,6 +62,13 @@ def prices(small: str | None, large: str | None) -> Prices | None:
     return Prices(_price(small), _price(large))
 
 
+def of_profile(run: Run) -> Prices | None:
+    """The prices that the profile of a run gives; None unless it gives both."""
+    settings = run.manifest.get("settings") or {}
+    both = [(settings.get(role) or {}).get("price") for role in ("small", "large")]
+    return Prices(*map(tuple, both)) if all(both) else None
+
+
 def _price(text: str) -> Price:
     try:
         numbers = [float(part) for part in text.split("/")]

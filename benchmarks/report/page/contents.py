@@ -32,7 +32,7 @@ class Contents:
     The forms are `files`, which holds `page`; `section`, for a page of several runs; and `print`.
 
     Args:
-        run: the run. prices: of tokens, where the user gave them.
+        run: the run. prices: of tokens, where the user gave them; else those of the profile.
     """
 
     # The numbers.
@@ -40,7 +40,7 @@ class Contents:
     def __init__(self, run: Run, prices: costs.Prices | None = None):
         self.run = run
         self.numbers = summary.summarize(run)
-        self.curves = scopes.Curves(self.numbers, prices)
+        self.curves = scopes.Curves(self.numbers, prices or costs.of_profile(run))
         self.averages, self.single_tasks = scopes.averages(self.numbers), scopes.single(run)
         self.changes = Changes(self.numbers, self.averages)
         self.rows = per_task.records(self.numbers)

@@ -147,7 +147,10 @@ def _main_notes(summary: Summary) -> tuple[str, ...]:
 def _cost_notes(summary: Summary) -> list[str]:
     """Why there are no costs, or no shares of the large model's."""
     if math.isnan(summary.large_cost) or any(row.curve and not row.curve.has_cost for row in summary.rows):
-        return ["FLOPs are not known of every model, as not every architecture can be counted; so there are no costs."]
+        return [
+            "FLOPs are not known of every model: not every architecture can be counted, and an endpoint tells none. "
+            "Costs are calls of the large model, and prices where both are given."
+        ]
     return [] if summary.large_cost > 0 else ["The large model costs nothing, so no cost is a share of its own."]
 
 
