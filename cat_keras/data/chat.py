@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cat_keras.data.tokens import ControlWords, control_words, tokenize
+from cat_keras.modeling.tokens import ControlWords, control_words, tokenize
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling.models import special_id, token_id
 
