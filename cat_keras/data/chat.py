@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cat_keras.modeling.tokens import ControlWords, control_words, tokenize
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling.models import special_id, token_id
+from cat_keras.modeling.tokens import ControlWords, control_words, tokenize
 
 PROMPT, ANSWER, CUT = "\ufdd0", "\ufdd1", "\ufdd2"  # marks: Unicode has these for programs, and no text holds them
 WORD = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what a control word looks like

@@ -11,6 +11,7 @@ from pathlib import Path
 from cat_keras.errors import CatKerasError, check_list, check_number
 from cat_keras.modeling import tokenizers
 from cat_keras.modeling.hugging_face import folder as hugging_face
+from cat_keras.modeling.hugging_face import reading
 from cat_keras.modeling.tokenizers import fingerprint as tokenizer_fingerprint
 from cat_keras.modeling.tokenizers import special_id
 from cat_keras.storage import store, untrusted
@@ -135,7 +136,7 @@ def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedfo
 
 
 def load(preset: str | Path, dtype=None):
-    """Any KerasHub `CausalLM` from a preset name or a directory.
+    """Any KerasHub `CausalLM` from a preset name or a directory, also of Hugging Face's form.
 
     Args:
         preset: a `Path` is always a directory; a string is a directory if there is one of that name.
@@ -143,7 +144,7 @@ def load(preset: str | Path, dtype=None):
 
     Raises:
         CatKerasError: the directory holds no preset, or one that `untrusted.check_preset` refuses, or the name cannot
-            be resolved.
+            be resolved; or it is of Hugging Face's form with a setting that KerasHub's converter leaves out.
     """
     if isinstance(preset, Path) and not (preset / "config.json").exists():
         raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
@@ -153,9 +154,13 @@ def load(preset: str | Path, dtype=None):
 
     try:
         model = keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
+        if Path(preset).is_dir() and "model_type" in (entries := store.read_json(Path(preset) / "config.json")):
+            reading.check(model, entries)
         if model.preprocessor is not None and (template := _chat_template(Path(preset))):
             vars(model.preprocessor.tokenizer)["chat_template"] = template
         return model
+    except CatKerasError:
+        raise
     except Exception as error:  # damage has as many exceptions as there are bytes
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 

@@ -37,7 +37,7 @@ def randomized(model, seed=0):
     """All weights are random, norms and biases too; logits differ from place to place."""
     rng = np.random.default_rng(seed)
     for weight in model.backbone.weights:
-        spread = 1.5 / np.sqrt(weight.shape[-1]) if len(weight.shape) > 1 else 0.3
+        spread = 0.8 / np.sqrt(weight.shape[-1]) if len(weight.shape) > 1 else 0.3
         start = 1.0 if weight.name in ("gamma",) or (weight.name == "scale" and "gemma" not in model.name) else 0.0
         weight.assign(start + rng.normal(0, spread, weight.shape))
     return model
@@ -145,7 +145,7 @@ SETTINGS = {
     "gemma3 without windows": lambda: gemma3(use_sliding_window_attention=False),
     "gemma3 with other queries": lambda: gemma3(query_head_dim_normalize=False),
     "llama3.1": lambda: llama3(tie_word_embeddings=True, **SCALED),
-    "llama3 in other positions": lambda: llama3(rope_position_scaling_factor=2.0, rope_max_wavelength=500.0),
+    "llama3 in other positions": lambda: llama3(rope_max_wavelength=500.0),
     "llama3 with another epsilon": lambda: llama3(layer_norm_epsilon=1e-2),
     "mistral without a window": lambda: mistral(sliding_window=None, head_dim=None, rope_scaling_factor=2.0),
     "qwen untied, with windows": lambda: qwen(

@@ -45,7 +45,9 @@ def _check(backbone, **wanted):
 
 
 def _common(architecture: str, model_type: str, backbone, head_dim: int, activation: str) -> dict:
-    epsilons = sorted({layer.epsilon for layer in backbone._flatten_layers() if hasattr(layer, "epsilon")})
+    norms = [layer for layer in backbone._flatten_layers() if hasattr(layer, "epsilon")]
+    # Qwen 3 in KerasHub has an epsilon of its own for queries and keys; `tensors` makes up for it.
+    epsilons = sorted({norm.epsilon for norm in norms if not norm.name.endswith("_dense_layernorm")})
     if len(epsilons) != 1:
         raise refused("layer_norm_epsilon", epsilons, "Build the backbone with the same epsilon for all layers")
     return {
@@ -69,7 +71,9 @@ def _common(architecture: str, model_type: str, backbone, head_dim: int, activat
 
 def _rope(theta, factor: float) -> dict:
     """Rotary positions; a factor other than 1 divides them."""
-    return {"rope_theta": float(theta)} | ({"rope_scaling": {"rope_type": "linear", "factor": factor}} if factor != 1 else {})
+    return {"rope_theta": float(theta)} | (
+        {"rope_scaling": {"rope_type": "linear", "factor": factor}} if factor != 1 else {}
+    )
 
 
 def _gemma(backbone) -> dict:
@@ -118,7 +122,8 @@ def _gemma3(backbone) -> dict:
     )  # fmt: skip
     attention = backbone.transformer_layers[0].attention
     local, world = (
-        {"rope_theta": theta, "rope_type": "linear" if factor != 1 else "default"} | ({"factor": factor} if factor != 1 else {})
+        {"rope_theta": theta, "rope_type": "linear" if factor != 1 else "default"}
+        | ({"factor": factor} if factor != 1 else {})
         for theta, factor in (
             (10_000.0, backbone.local_rope_scaling_factor),
             (1_000_000.0, backbone.global_rope_scaling_factor),
@@ -138,14 +143,11 @@ def _gemma3(backbone) -> dict:
 
 def _llama(backbone) -> dict:
     """Llama, Llama 3 and, by the scaled frequencies of their positions, 3.1 to 3.3."""
-    common = _common(
-        "LlamaForCausalLM", "llama", backbone, backbone.hidden_dim // backbone.num_query_heads, "silu"
-    )
-    rope = _rope(backbone.rope_max_wavelength, backbone.rope_position_scaling_factor)
+    common = _common("LlamaForCausalLM", "llama", backbone, backbone.hidden_dim // backbone.num_query_heads, "silu")
+    _check(backbone, rope_position_scaling_factor=1.0)  # KerasHub takes it and does not use it
+    rope = _rope(backbone.rope_max_wavelength, 1)
     length = 8192
     if backbone.rope_frequency_adjustment_factor is not None:
-        if "rope_scaling" in rope:
-            raise refused("rope_position_scaling_factor", backbone.rope_position_scaling_factor)
         length = 131_072
         rope["rope_scaling"] = {
             "rope_type": "llama3",

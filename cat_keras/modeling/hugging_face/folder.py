@@ -9,7 +9,7 @@ import numpy as np
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling.hugging_face.configs import config
 from cat_keras.modeling.hugging_face.tensors import TYPES, stored_type, tensors
-from cat_keras.modeling.hugging_face.tokenizers import Words, check, tokenizer_json
+from cat_keras.modeling.hugging_face.tokenizers import Words, check, check_as_qwen2, tokenizer_json
 from cat_keras.modeling.tokenizers import special_id
 from cat_keras.modeling.tokens import control_words, tokenize
 from cat_keras.storage import store
@@ -17,7 +17,9 @@ from cat_keras.storage import store
 SHARD_BYTES = 4 * 2**30  # of a file of weights; at most so much is held in memory beside the model
 
 
-def write(folder: Path, backbone, tokenizer, ends: tuple[int, ...], template: str, dtype: str | None, max_length: int | None):
+def write(
+    folder: Path, backbone, tokenizer, ends: tuple[int, ...], template: str, dtype: str | None, max_length: int | None
+):
     """Fills an empty folder with all files; see `models.export`."""
     dtype = dtype or stored_type(backbone)
     if dtype not in TYPES:
@@ -46,6 +48,8 @@ def _write_tokenizer(folder: Path, tokenizer, template: str, settings: dict):
     words = Words(control_words(tokenizer).words, tokens=bool(template))
     text = tokenizer_json(tokenizer, words)
     check(text, tokenizer, lambda texts: tokenize(tokenizer, texts), words)
+    if settings["model_type"] == "qwen2":
+        check_as_qwen2(text, tokenizer, lambda texts: tokenize(tokenizer, texts))
     store.write_bytes(folder / "tokenizer.json", text.encode())
     end = tokenizer.end_token
     described = {

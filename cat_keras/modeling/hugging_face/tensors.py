@@ -22,7 +22,7 @@ def tensors(backbone, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
     """
     _check_plain(backbone)
     written = 0
-    for name, value in _FAMILIES[type(backbone).__name__](backbone):
+    for name, value in _FAMILIES[type(backbone).__name__](backbone, dtype):
         written += value.size
         yield name, np.ascontiguousarray(value.astype(_numpy_type(dtype)))
     weights = [v for v in backbone.weights if not v.name.startswith("lora_")]
@@ -78,7 +78,7 @@ def _head(backbone) -> Iterator[tuple[str, np.ndarray]]:
         yield "lm_head.weight", _value(backbone.token_embedding.reverse_embeddings).T
 
 
-def _gemma(backbone) -> Iterator[tuple[str, np.ndarray]]:
+def _gemma(backbone, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
     """Gemma, Gemma 2 and Gemma 3. Kernels of queries, keys and values are (heads, width, head size)."""
     yield "model.embed_tokens.weight", _embeddings(backbone.token_embedding)
     for i, block in enumerate(backbone.transformer_layers):
@@ -114,7 +114,7 @@ def _rows(output_dense) -> np.ndarray:
     return kernel.reshape(-1, kernel.shape[-1]).T
 
 
-def _llama(backbone) -> Iterator[tuple[str, np.ndarray]]:
+def _llama(backbone, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
     """Llama, Mistral and Qwen. Kernels of queries, keys and values are (width, heads, head size)."""
     yield "model.embed_tokens.weight", _embeddings(backbone.token_embedding)
     for i, layer in enumerate(backbone.transformer_layers):
@@ -124,11 +124,12 @@ def _llama(backbone) -> Iterator[tuple[str, np.ndarray]]:
         for letter, word in (("q", "query"), ("k", "key"), ("v", "value")):
             dense = getattr(attention, f"_{word}_dense")
             kernel = _kernel(dense)
+            if norm := getattr(attention, f"_{word}_dense_layer_norm", None):  # Qwen 3
+                yield f"{prefix}.self_attn.{letter}_norm.weight", _value(norm.scale)
+                kernel = kernel * epsilon_factor(norm, backbone, dtype)
             yield f"{prefix}.self_attn.{letter}_proj.weight", kernel.reshape(len(kernel), -1).T
             if dense.bias is not None:  # Qwen 2
                 yield f"{prefix}.self_attn.{letter}_proj.bias", _value(dense.bias).ravel()
-            if norm := getattr(attention, f"_{word}_dense_layer_norm", None):  # Qwen 3
-                yield f"{prefix}.self_attn.{letter}_norm.weight", _value(norm.scale)
         yield f"{prefix}.self_attn.o_proj.weight", _rows(attention._output_dense)
         yield f"{prefix}.mlp.gate_proj.weight", _kernel(layer._feedforward_gate_dense).T
         yield f"{prefix}.mlp.up_proj.weight", _kernel(layer._feedforward_intermediate_dense).T
@@ -137,7 +138,16 @@ def _llama(backbone) -> Iterator[tuple[str, np.ndarray]]:
     yield from _head(backbone)
 
 
-def _gpt2(backbone) -> Iterator[tuple[str, np.ndarray]]:
+def epsilon_factor(norm, backbone, dtype: str) -> np.float32:
+    """What queries or keys are multiplied by, so that their norm with the epsilon of all norms gives the same.
+
+    KerasHub's Qwen 3 has an epsilon of 1e-5 there, whatever that of the other norms. c·x, normalized with c²·ε, is x
+    normalized with ε. In 16 bits the rounding of c·x would be a larger error than that of the epsilon.
+    """
+    return np.float32(np.sqrt(backbone.layer_norm.epsilon / norm.epsilon) if dtype == "float32" else 1)
+
+
+def _gpt2(backbone, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
     """GPT-2, whose kernels are (in, out) in both. One holds those of queries, keys and values."""
     yield "transformer.wte.weight", _embeddings(backbone.token_embedding)
     yield "transformer.wpe.weight", _value(backbone.position_embedding.position_embeddings)
