@@ -121,14 +121,8 @@ def _gemma3(backbone) -> dict:
         use_bidirectional_attention=False, is_embedding_model=False,
     )  # fmt: skip
     attention = backbone.transformer_layers[0].attention
-    local, world = (
-        {"rope_theta": theta, "rope_type": "linear" if factor != 1 else "default"}
-        | ({"factor": factor} if factor != 1 else {})
-        for theta, factor in (
-            (10_000.0, backbone.local_rope_scaling_factor),
-            (1_000_000.0, backbone.global_rope_scaling_factor),
-        )
-    )
+    local = _rope_of_layers(10_000, backbone.local_rope_scaling_factor)
+    full = _rope_of_layers(1_000_000, backbone.global_rope_scaling_factor)
     return _common("Gemma3ForCausalLM", "gemma3_text", backbone, backbone.head_dim, "gelu_pytorch_tanh") | {
         "hidden_activation": "gelu_pytorch_tanh",
         "max_position_embeddings": 131_072,
@@ -137,8 +131,14 @@ def _gemma3(backbone) -> dict:
         "final_logit_softcapping": backbone.final_logit_soft_cap,
         "sliding_window": backbone.sliding_window_size,
         "layer_types": _layer_types(backbone, backbone.use_sliding_window_attention, 6),
-        "rope_parameters": {"sliding_attention": local, "full_attention": world},
+        "rope_parameters": {"sliding_attention": local, "full_attention": full},
     }
+
+
+def _rope_of_layers(theta: int, factor: float) -> dict:
+    """As `_rope`, in the form for layers of several kinds."""
+    scaling = {"rope_type": "linear", "factor": factor} if factor != 1 else {"rope_type": "default"}
+    return {"rope_theta": float(theta), **scaling}
 
 
 def _llama(backbone) -> dict:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling.hugging_face.checks import check, check_as_qwen2
 from cat_keras.modeling.hugging_face.configs import config
 from cat_keras.modeling.hugging_face.tensors import TYPES, stored_type, tensors
-from cat_keras.modeling.hugging_face.tokenizers import Words, check, check_as_qwen2, tokenizer_json
+from cat_keras.modeling.hugging_face.tokenizers import Words, tokenizer_json
 from cat_keras.modeling.tokenizers import special_id
 from cat_keras.modeling.tokens import control_words, tokenize
 from cat_keras.storage import store
