@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling.models import special_id, token_id
-from cat_keras.modeling.tokens import ControlWords, control_words, tokenize
+from cat_keras.modeling.tokens import WORD, ControlWords, control_words, tokenize
 
 PROMPT, ANSWER, CUT = "\ufdd0", "\ufdd1", "\ufdd2"  # marks: Unicode has these for programs, and no text holds them
-WORD = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what a control word looks like
 CERTAIN = re.compile(r"<\|[^<>|\s]+\|>|<(?:start|end)_of_turn>")  # what is one if it stands in a template
 
 GEMMA = (

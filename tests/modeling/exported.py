@@ -1,12 +1,14 @@
 """Models of every family that an export knows, with each setting that its form in transformers has to carry."""
 
 import io
+import json
 
 import keras_hub
 import numpy as np
 import sentencepiece
 
 from cat_keras.modeling import models
+from cat_keras.modeling.hugging_face.checks import STRANGE
 from tests.decoding import families
 
 TEXT = [
@@ -37,7 +39,7 @@ def randomized(model, seed=0):
     """All weights are random, norms and biases too; logits differ from place to place."""
     rng = np.random.default_rng(seed)
     for weight in model.backbone.weights:
-        spread = 0.8 / np.sqrt(weight.shape[-1]) if len(weight.shape) > 1 else 0.3
+        spread = 0.8 / np.sqrt(weight.shape[-1]) if len(weight.shape) > 1 else 0.1
         start = 1.0 if weight.name in ("gamma",) or (weight.name == "scale" and "gemma" not in model.name) else 0.0
         weight.assign(start + rng.normal(0, spread, weight.shape))
     return model
@@ -155,6 +157,13 @@ SETTINGS = {
     **{f"{name} with LoRA": adapted(make) for name, make in FAMILIES.items()},
     "mixed": lambda: built(dtype="mixed_bfloat16"),
 }
+
+
+def asked(folder, model, chats=()) -> list[str]:
+    """Writes into a folder what `peer.py` is asked of its model; returns the texts."""
+    np.save(folder / "ids.npy", some_ids(model))
+    (folder / "asked.json").write_text(json.dumps({"texts": STRANGE, "chats": chats}))
+    return list(STRANGE)
 
 
 def logits(model, ids: np.ndarray) -> np.ndarray:

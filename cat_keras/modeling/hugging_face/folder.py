@@ -12,7 +12,7 @@ from cat_keras.modeling.hugging_face.configs import config
 from cat_keras.modeling.hugging_face.tensors import TYPES, stored_type, tensors
 from cat_keras.modeling.hugging_face.tokenizers import Words, tokenizer_json
 from cat_keras.modeling.tokenizers import special_id
-from cat_keras.modeling.tokens import control_words, tokenize
+from cat_keras.modeling.tokens import WORD, control_words, tokenize
 from cat_keras.storage import store
 
 SHARD_BYTES = 4 * 2**30  # of a file of weights; at most so much is held in memory beside the model
@@ -46,7 +46,9 @@ def _special_ids(tokenizer, ends: tuple[int, ...]) -> dict:
 
 
 def _write_tokenizer(folder: Path, tokenizer, template: str, settings: dict):
-    words = Words(control_words(tokenizer).words, tokens=bool(template))
+    # Some families' tokenizers name only the ends as control words (Qwen 3); a template has the others.
+    of_template = set(WORD.findall(template)) & set(tokenizer.get_vocabulary())
+    words = Words(sorted(of_template.union(control_words(tokenizer).words)), tokens=bool(template))
     text = tokenizer_json(tokenizer, words)
     check(text, tokenizer, lambda texts: tokenize(tokenizer, texts), words)
     if settings["model_type"] == "qwen2":
@@ -82,20 +84,16 @@ def _with_start(template: str, tokenizer) -> str:
 
 def _write_tensors(folder: Path, named: Iterator[tuple[str, np.ndarray]]):
     """Writes tensors to one file of safetensors, or to several with an index of them where they are many."""
-    try:
-        from safetensors.numpy import save_file
-    except ImportError as error:
-        raise CatKerasError("An export needs the package safetensors. Install it: pip install safetensors") from error
     shards, sizes = [{}], [0]
     for name, value in named:
         if sizes[-1] and sizes[-1] + value.nbytes > SHARD_BYTES:
-            save_file(shards[-1], folder / f"part-{len(shards)}", {"format": "pt"})
+            _save(shards[-1], folder / f"part-{len(shards)}")
             shards[-1] = dict.fromkeys(shards[-1])
             shards.append({})
             sizes.append(0)
         shards[-1][name] = value
         sizes[-1] += value.nbytes
-    save_file(shards[-1], folder / f"part-{len(shards)}", {"format": "pt"})
+    _save(shards[-1], folder / f"part-{len(shards)}")
     if len(shards) == 1:
         (folder / "part-1").rename(folder / "model.safetensors")
         return
@@ -107,3 +105,12 @@ def _write_tensors(folder: Path, named: Iterator[tuple[str, np.ndarray]]):
     store.write_json(
         folder / "model.safetensors.index.json", {"metadata": {"total_size": sum(sizes)}, "weight_map": places}
     )
+
+
+def _save(tensors: dict[str, np.ndarray], path: Path):
+    try:
+        from safetensors.numpy import save_file
+    except ImportError as error:
+        raise CatKerasError("An export needs the package safetensors. Install it: pip install safetensors") from error
+    save_file(tensors, path, {"format": "pt"})
+    path.chmod((path.parent / "config.json").stat().st_mode)  # safetensors lets only the owner read
