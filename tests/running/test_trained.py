@@ -40,9 +40,8 @@ def test_the_command_writes_the_model_of_a_method_and_seed(finished, small):
 
 
 def test_the_large_model_goes_where_it_is_told_to(finished, tmp_path):
-    assert (
-        trained.export(finished / "mine", finished / "cache", "large", 0, tmp_path / "x", "bfloat16") == tmp_path / "x"
-    )
+    to = tmp_path / "x"
+    assert trained.export(finished / "mine", finished / "cache", "large", 0, to, "bfloat16") == to
     assert json.loads((to / "config.json").read_text())["torch_dtype"] == "bfloat16"
 
 
