@@ -154,8 +154,8 @@ def load(preset: str | Path, dtype=None):
 
     try:
         model = keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
-        if Path(preset).is_dir() and "model_type" in (entries := store.read_json(Path(preset) / "config.json")):
-            reading.check(model, entries)
+        if Path(preset).is_dir():
+            reading.check(model, Path(preset))
         if model.preprocessor is not None and (template := _chat_template(Path(preset))):
             vars(model.preprocessor.tokenizer)["chat_template"] = template
         return model

@@ -86,6 +86,12 @@ def llama3(**changes):
     return randomized(keras_hub.models.Llama3CausalLM(backbone, preprocessor))
 
 
+def llama2(**changes):
+    tokenizer = keras_hub.models.LlamaTokenizer(pieces("bpe", "<s>", "</s>", add_dummy_prefix=True))
+    backbone = keras_hub.models.LlamaBackbone(tokenizer.vocabulary_size(), **SIZES | changes)
+    return randomized(keras_hub.models.LlamaCausalLM(backbone, keras_hub.models.LlamaCausalLMPreprocessor(tokenizer)))
+
+
 def mistral(**changes):
     proto = pieces("bpe", "<s>", "</s>", add_dummy_prefix=True)
     tokenizer = keras_hub.models.MistralTokenizer(proto)
@@ -146,6 +152,7 @@ SETTINGS = {
     "gemma3 with both positions scaled": lambda: gemma3(local_rope_scaling_factor=2.0),
     "gemma3 without windows": lambda: gemma3(use_sliding_window_attention=False),
     "gemma3 with other queries": lambda: gemma3(query_head_dim_normalize=False),
+    "llama2": llama2,
     "llama3.1": lambda: llama3(tie_word_embeddings=True, **SCALED),
     "llama3 in other positions": lambda: llama3(rope_max_wavelength=500.0),
     "llama3 with another epsilon": lambda: llama3(layer_norm_epsilon=1e-2),

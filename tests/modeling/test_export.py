@@ -260,6 +260,11 @@ def test_a_folder_of_which_kerashub_drops_a_setting_is_refused(tmp_path, export,
         models.load(folder)
 
 
+def test_a_llama_with_sentence_pieces_is_not_read_as_one_with_byte_pairs(export):
+    with pytest.raises(CatKerasError, match="byte pairs"):
+        models.load(export("llama2")[1])
+
+
 def test_the_epsilon_of_a_llama_is_read(export):
     model, folder = export("llama3 with another epsilon")
     back, ids = models.load(folder), exported.some_ids(model)

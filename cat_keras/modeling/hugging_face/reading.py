@@ -1,8 +1,12 @@
 """What KerasHub's converters leave out of a Hugging Face folder is an error here, or is put right."""
 
+import json
+from pathlib import Path
+
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling.hugging_face.configs import FAMILIES, config
 from cat_keras.modeling.hugging_face.tensors import epsilon_factor, stored_type
+from cat_keras.storage import store
 
 # Entries of config.json that change what a model computes, and that not every converter takes.
 ENTRIES = (
@@ -11,40 +15,50 @@ ENTRIES = (
 )  # fmt: skip
 
 
-def check(model, folder_config: dict):
+def check(model, folder: Path):
     """Raises CatKerasError if a model that KerasHub read from a folder does not compute what its config.json says.
 
-    The epsilon of Llama's norms is set instead, which KerasHub stores with a preset and only forgets to read; and
-    Qwen 3's queries and keys are scaled, see `epsilon_factor`.
+    Two things are put right instead. The epsilon of Llama's norms is set, which KerasHub stores with a preset and only
+    forgets to read. Qwen 3's queries and keys are scaled, see `epsilon_factor`.
 
     Args:
-        model: a `CausalLM` just read; of a family that `configs` does not know nothing is checked.
-        folder_config: the config.json.
+        model: a `CausalLM` just read. Of a family that `configs` does not know nothing is checked.
+        folder: where it was read from; a preset of KerasHub's own form is not checked.
     """
-    backbone = model.backbone
-    if type(backbone).__name__ not in FAMILIES or "text_config" in folder_config:
+    entries, backbone = store.read_json(folder / "config.json"), model.backbone
+    family = type(backbone).__name__
+    if "model_type" not in entries or "text_config" in entries or family not in FAMILIES:
         return
-    epsilon = folder_config.get("rms_norm_eps")
-    if epsilon is not None and type(backbone).__name__ in ("LlamaBackbone", "Llama3Backbone"):
-        backbone.layer_norm_epsilon = epsilon
+    if family == "Llama3Backbone":
+        _check_byte_pairs(folder / "tokenizer.json")
+        backbone.layer_norm_epsilon = entries.get("rms_norm_eps", 1e-6)
         for layer in backbone._flatten_layers():
             if hasattr(layer, "epsilon"):
-                layer.epsilon = epsilon
-    if type(backbone).__name__ == "Qwen3Backbone":
+                layer.epsilon = backbone.layer_norm_epsilon
+    if family == "Qwen3Backbone":
         for layer in backbone.transformer_layers:
             for word in ("query", "key"):
                 dense = getattr(layer._self_attention_layer, f"_{word}_dense")
                 norm = getattr(layer._self_attention_layer, f"_{word}_dense_layer_norm")
                 dense._kernel.assign(dense._kernel / epsilon_factor(norm, backbone, stored_type(backbone)))
-    said, computed = _computation(folder_config), _computation(config(backbone))
+    said, computed = _computation(entries), _computation(config(backbone))
     # An entry that is not there has the default of transformers, which is that of the family's first models.
     dropped = {name: value for name, value in said.items() if name in computed and computed[name] != value}
     if dropped:
         name = min(dropped)
         raise CatKerasError(
             f"A model computes what the config.json of its folder says. Received: {name} = {dropped[name]!r:.80}, for "
-            f"which KerasHub's converter of {type(backbone).__name__} has {computed[name]!r:.80}. Take a KerasHub "
-            "preset of this model"
+            f"which KerasHub's converter of {family} has {computed[name]!r:.80}. Take a KerasHub preset of this model"
+        )
+
+
+def _check_byte_pairs(path: Path):
+    """Raises CatKerasError for a Llama with SentencePiece, whose tokenizer KerasHub reads as that of Llama 3."""
+    tokenizer = store.read_json(path)
+    if "ByteLevel" not in json.dumps([tokenizer.get("pre_tokenizer"), tokenizer.get("decoder")]):
+        raise CatKerasError(
+            f"KerasHub reads the folder of a Llama with a tokenizer of byte pairs. Received: {path}, which is of "
+            "SentencePiece. Take a KerasHub preset of this model"
         )
 
 
