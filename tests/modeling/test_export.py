@@ -206,6 +206,7 @@ def with_pieces(proto):
         (lambda: exported.llama3(rope_position_scaling_factor=2.0), "rope_position_scaling_factor = 2.0"),
         (quantized, "int8"),
         (lambda: with_pieces(exported.pieces(normalization_rule_name="nmt_nfkc")), "nmt_nfkc"),
+        (lambda: with_pieces(exported.pieces(remove_extra_whitespaces=True)), "remove_extra_whitespaces"),
         (lambda: with_pieces(exported.pieces("char")), "unigram and bpe"),
         (lambda: keras_hub.models.GemmaCausalLM(exported.gemma().backbone, None), "preprocessor=None"),
     ],

@@ -96,6 +96,30 @@ def _byte_pairs(made: dict, tokenizer, words: Words) -> dict:
     return made
 
 
+def _model_of(proto: bytes):
+    """The SentencePiece model.
+
+    Raises:
+        CatKerasError: its tokens are not those of a model that the `tokenizers` package has.
+    """
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+    if model.trainer_spec.model_type not in (UNIGRAM, BPE):
+        raise CatKerasError(
+            "An export is of SentencePiece models of the types unigram and bpe. Received: one of words or characters. "
+            "Train the tokenizer as one of these"
+        )
+    spec = model.normalizer_spec
+    if spec.precompiled_charsmap or spec.remove_extra_whitespaces:
+        received = f"the normalisation {spec.name}" if spec.precompiled_charsmap else "remove_extra_whitespaces"
+        raise CatKerasError(
+            f"An export is of SentencePiece models that change no character of a text. Received: one with {received}, "
+            "which other packages do not compute alike. Train the tokenizer as `models.train_tokenizer` does"
+        )
+    return model
+
+
 def _sentence_pieces(proto: bytes, words: Words) -> dict:
     """SentencePiece, by its own rules.
 
@@ -103,21 +127,8 @@ def _sentence_pieces(proto: bytes, words: Words) -> dict:
     pieces, bytes and the unknown piece are never found in a text; here all pieces are, so their words are divided.
     Byte pairs: pieces merge by their scores.
     """
-    from sentencepiece import sentencepiece_model_pb2
-
-    model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+    model = _model_of(proto)
     kind = model.trainer_spec.model_type
-    if kind not in (UNIGRAM, BPE):
-        raise CatKerasError(
-            "An export is of SentencePiece models of the types unigram and bpe. Received: one of words or characters. "
-            "Train the tokenizer as one of these"
-        )
-    if model.normalizer_spec.precompiled_charsmap:
-        raise CatKerasError(
-            "An export is of SentencePiece models that change no character. Received: one with the normalisation "
-            f"{model.normalizer_spec.name or 'of a table'}, which other packages do not compute alike. Train the "
-            "tokenizer with the normalisation identity"
-        )
     pieces = list(model.pieces)
     control = set(words.control) & {p.piece for p in pieces}
     never = {p.piece for p in pieces if p.type not in (NORMAL, USER_DEFINED)}  # not found in a text by SentencePiece
@@ -157,9 +168,6 @@ def _seam(word: str, pieces: Sequence[str]) -> int:
 
 def _normalizer(spec) -> dict:
     steps = []
-    if spec.remove_extra_whitespaces:
-        steps.append({"type": "Replace", "pattern": {"Regex": r"\A +| +\z"}, "content": ""})
-        steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
     if spec.add_dummy_prefix:
         steps.append({"type": "Prepend", "prepend": "▁"})
     steps.append({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})
