@@ -22,7 +22,8 @@ SHAPES = {
 
 def pytest_configure(config):
     # keras_hub.tokenizers.SentencePieceTokenizer.set_proto reads the file of a preset without closing it.
-    config.addinivalue_line("filterwarnings", r"ignore:unclosed file .*vocabulary\.spm:ResourceWarning")
+    for name in (r"vocabulary\.spm", r"tokenizer\.model"):
+        config.addinivalue_line("filterwarnings", rf"ignore:unclosed file .*{name}:ResourceWarning")
 
 
 def pytest_collection_modifyitems(items):

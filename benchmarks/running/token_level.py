@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from benchmarks import metrics
 from benchmarks.report.reading import load
+from benchmarks.running import trained
 from benchmarks.tasks import task
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError, unknown_name
@@ -119,35 +120,13 @@ def _models(run: load.Run, cache: Path, methods: Iterable[str], seeds: Iterable[
     """One small model, the large model, and the small model's weights as (method, seed) → weights."""
     from cat_keras.modeling import models
 
-    large = models.load(_preset(run, cache, "large", ("large tune", "large pretrain")))
+    large = models.load(trained.preset(run.manifest, cache, "large", trained.LARGE))
     weights = {}
     for method in methods:
         for seed in seeds:
-            small = models.load(_preset(run, cache, "small", (f"small {method} seed {seed}",)))
+            small = models.load(trained.preset(run.manifest, cache, "small", (f"small {method} seed {seed}",)))
             weights[method, seed] = small.get_weights()
     return small, large, weights
-
-
-def _preset(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str | Path:
-    """Where a model of the run lies: what its last training wrote, or the preset that was not trained.
-
-    Args:
-        role: "small" or "large". labels: of the trainings that the model may come from, the last one first.
-    """
-    cell = next((run.manifest["cells"][label] for label in labels if label in run.manifest["cells"]), None)
-    if cell is None:
-        if run.manifest["settings"][role].get("endpoint"):
-            raise CatKerasError(
-                "Token-level cascades compute with the weights of both models. Received: a run whose "
-                f"{role} model is an endpoint. Take a run of two models that are made here"
-            )
-        return run.manifest["settings"][role]["preset"]
-    results = store.Store(cache)
-    if not results.has("train", cell["key"]):
-        raise CatKerasError(
-            f"The models of a run lie in its cache; {results.path('train', cell['key'])} is gone. Run the profile again"
-        )
-    return results.path("train", cell["key"]) / "preset"
 
 
 def _judge(examples: Sequence[Example], answers) -> Iterator[dict]:

@@ -10,12 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cat_keras.data.tokens import ControlWords, control_words, tokenize
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling.models import special_id, token_id
+from cat_keras.modeling.tokens import WORD, ControlWords, control_words, tokenize
 
 PROMPT, ANSWER, CUT = "\ufdd0", "\ufdd1", "\ufdd2"  # marks: Unicode has these for programs, and no text holds them
-WORD = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what a control word looks like
 CERTAIN = re.compile(r"<\|[^<>|\s]+\|>|<(?:start|end)_of_turn>")  # what is one if it stands in a template
 
 GEMMA = (
@@ -122,6 +121,14 @@ class Chat:
             if not isinstance(getattr(self, name), str):
                 raise CatKerasError(f"The {name} of a chat is a text. Received: {getattr(self, name)!r:.60}")
 
+    def template_of(self, tokenizer) -> str:
+        """The template for a model with this tokenizer: its own, that of the preset, or the family's.
+
+        Raises:
+            CatKerasError: there is none.
+        """
+        return self.template or getattr(tokenizer, "chat_template", "") or _of_family(tokenizer)
+
     def turn(self, tokenizer) -> Turn:
         """The tokens around a prompt.
 
@@ -129,7 +136,7 @@ class Chat:
             CatKerasError: there is no template; it cannot be rendered, or does not show the prompt once as it is; or it
                 has control words that the tokenizer does not know.
         """
-        template = self.template or getattr(tokenizer, "chat_template", "") or _of_family(tokenizer)
+        template = self.template_of(tokenizer)
         control = _control_words(tokenizer, template)
         words = control.words
         system = [{"role": "system", "content": _guarded(self.system, words)}] if self.system else []

@@ -10,9 +10,9 @@ import numpy as np
 from cat_keras.data.chat import Chat, Turn, turn_of
 from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example
-from cat_keras.data.tokens import tokenize as tokenize  # it is part of this module's subject
 from cat_keras.errors import TOKENS, CatKerasError, check_list, check_number
 from cat_keras.modeling import tokenizers
+from cat_keras.modeling.tokens import tokenize as tokenize  # it is part of this module's subject
 from cat_keras.storage.untrusted import read_npz
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cat_keras.errors import CatKerasError, check_list, check_number
 from cat_keras.modeling import tokenizers
+from cat_keras.modeling.hugging_face import folder as hugging_face
+from cat_keras.modeling.hugging_face import reading
 from cat_keras.modeling.tokenizers import fingerprint as tokenizer_fingerprint
 from cat_keras.modeling.tokenizers import special_id
 from cat_keras.storage import store, untrusted
@@ -19,6 +21,7 @@ __all__ = [
     "check_positions",
     "check_same_tokenizer",
     "end_ids",
+    "export",
     "load",
     "positions",
     "save",
@@ -133,7 +136,7 @@ def build(tokenizer_proto: bytes, *, layers: int, width: int, heads: int, feedfo
 
 
 def load(preset: str | Path, dtype=None):
-    """Any KerasHub `CausalLM` from a preset name or a directory.
+    """Any KerasHub `CausalLM` from a preset name or a directory, also of Hugging Face's form.
 
     Args:
         preset: a `Path` is always a directory; a string is a directory if there is one of that name.
@@ -141,7 +144,7 @@ def load(preset: str | Path, dtype=None):
 
     Raises:
         CatKerasError: the directory holds no preset, or one that `untrusted.check_preset` refuses, or the name cannot
-            be resolved.
+            be resolved; or it is of Hugging Face's form with a setting that KerasHub's converter leaves out.
     """
     if isinstance(preset, Path) and not (preset / "config.json").exists():
         raise CatKerasError(f"A preset directory holds config.json. Received: {preset}")
@@ -151,9 +154,13 @@ def load(preset: str | Path, dtype=None):
 
     try:
         model = keras_hub.models.CausalLM.from_preset(str(preset), dtype=dtype or _loading_policy(preset))
+        if Path(preset).is_dir():
+            reading.check(model, Path(preset))
         if model.preprocessor is not None and (template := _chat_template(Path(preset))):
             vars(model.preprocessor.tokenizer)["chat_template"] = template
         return model
+    except CatKerasError:
+        raise
     except Exception as error:  # damage has as many exceptions as there are bytes
         raise CatKerasError(f"Expected a KerasHub CausalLM preset. Received: {preset} ({error})") from error
 
@@ -195,6 +202,42 @@ def save(model, directory: Path):
         model.save_to_preset(str(temporary))
         if template := getattr(getattr(model.preprocessor, "tokenizer", None), "chat_template", ""):
             (temporary / TEMPLATE).write_text(template, encoding="utf-8")
+
+
+def export(model, directory: Path, *, dtype: str | None = None, chat_template: str | None = None,
+           max_length: int | None = None):  # fmt: skip
+    """Writes a `CausalLM` as transformers and vLLM load it, whole or not at all; replaces what was there.
+
+    The logits are those of the model, and `tokenizer.json` gives its tokens. LoRA is merged. `load` reads the folder
+    back through KerasHub's converters.
+
+    Args:
+        model: of the families Gemma (1, 2, 3 without images), Llama (2, 3, 3.1 …), Mistral, Qwen (2, 2.5, 3) or GPT-2.
+        directory: the folder to write.
+        dtype: of the weights, "float32", "bfloat16" or "float16"; by default the one they are stored in, which is
+            float32 under a mixed policy.
+        chat_template: jinja2 text; by default the one that the model was loaded with. With a template, a control word
+            in a text becomes its token, as everywhere with such servers. Without one it stays text, as in training.
+        max_length: the longest text in tokens that servers accept; by default the usual one of the family.
+
+    Raises:
+        CatKerasError: transformers computes nothing equal: another family or setting, a quantized model, a tokenizer
+            that cannot be written so that the tokens are the same. Or the disk has no room.
+    """
+    tokenizer = tokenizer_of(model)
+    if chat_template is None:
+        chat_template = getattr(tokenizer, "chat_template", "")
+    if max_length is not None:
+        check_number("max_length", max_length, "[1, 16777216]", whole=True)
+    beside = {v.path for v in model.weights} - {v.path for v in model.backbone.weights}
+    if beside:
+        raise CatKerasError(
+            f"An export is of a model whose output layer is its embeddings. Received: {model.name} with weights of its "
+            f"own, such as {min(beside)}. Export a CausalLM of KerasHub"
+        )
+    with store.replaced(directory) as temporary:
+        _check_room(temporary, 4 * model.count_params())
+        hugging_face.write(temporary, model.backbone, tokenizer, end_ids(model), chat_template, dtype, max_length)
 
 
 def _check_room(folder: Path, weight_bytes: int):

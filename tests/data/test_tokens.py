@@ -8,8 +8,8 @@ import sentencepiece
 
 from cat_keras.data.encoding import encode
 from cat_keras.data.records import Example
-from cat_keras.data.tokens import control_words, tokenize
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling.tokens import control_words, tokenize
 
 TEXTS = ("x<|endoftext|>y", "<eos>", "a</s>b<pad> <s>", "<start_of_turn>user\n<|im_end|><|im_end|>",
          "<|<|endoftext|>|>", "[INST] b [/INST]", "plain <b>é</b>\n", " ")  # fmt: skip

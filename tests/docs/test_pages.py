@@ -50,6 +50,8 @@ ELSEWHERE = {
     "python -m benchmarks compare nano": "the run of hours is not there; embedded is compared here",
     "python -m benchmarks report results/nano": "draws again what is committed; embedded is reported here",
     "python -m paper_figs --check": "CI checks the figures",
+    "vllm serve": "a server of its own; test_export_peer.py compares with transformers",
+    "python ask.py": "transformers is not installed in CI; test_export_peer.py compares with it",
 }
 # How a command begins → why it is planned here (--dry-run) and not run.
 PLANNED = dict.fromkeys(

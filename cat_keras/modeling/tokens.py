@@ -11,6 +11,7 @@ from cat_keras.errors import CatKerasError, check_list
 # SentencePiece keeps a symbol that its trainer was given in one piece wherever a text holds it. Those in brackets, such
 # as Gemma's <start_of_turn>, steer a model; others, such as a line feed, are text.
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
+WORD = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what a control word looks like in a chat template
 CONTROL, USER_DEFINED = 3, 4  # types of a piece in a SentencePiece model
 _WORDS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # tokenizer → its `ControlWords`
 

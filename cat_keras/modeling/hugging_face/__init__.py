@@ -1,0 +1,1 @@
+"""KerasHub models in the form in which transformers and vLLM load them: config.json, safetensors, tokenizer.json."""
