@@ -47,6 +47,7 @@ _PUBLIC = {
     "Guarantee": "cascades.guarantee:Guarantee",
     "Policy": "cascades.policy:Policy",
     "tune": "cascades.tuning:tune",
+    "lm_eval": "harness.lm_eval:",
 }
 
 __all__ = [*_PUBLIC]

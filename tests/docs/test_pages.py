@@ -34,6 +34,7 @@ ELSEWHERE = {
     "pip install": "CI installs the project anew",
     "ruff": "CI checks the style",
     "pytest tests": "CI draws a few of these cases; many take hours",
+    "lm_eval --model hf": "downloads a model and data; tests/harness evaluates models of ours",
     "python -m tests.faults.kill_run": "takes hours; test_kill.py and test_run.py kill runs in CI",
     "pytest benchmarks -k boolq --data DIR --profile": "trains the models of a profile for an hour",
     "python -m benchmarks prepare": "downloads; test_cli.py and test_tfds.py prepare stored rows",
@@ -56,6 +57,8 @@ PLANNED = dict.fromkeys(
     ),
     "made the committed results in up to hours; runs of the same kind are in the guides",
 )
+# Page → the package of an extra that its Python blocks need, and without which they are skipped.
+NEEDED = {"docs/lm-eval.md": "lm_eval"}
 # How a command begins → the quicker test that CI runs instead; -m "" runs both.
 LONG = {
     "pytest benchmarks -k boolq": "CI runs one task of each kind",
@@ -183,6 +186,8 @@ def snippets(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", filter(snippets, PAGES))
 def test_python_blocks(page, presets, tmp_path, monkeypatch):
+    if page in NEEDED:
+        pytest.importorskip(NEEDED[page])
     from cat_keras.cascades import deferral
 
     monkeypatch.setattr(deferral, "RULES", dict(deferral.RULES))  # a guide registers a rule
