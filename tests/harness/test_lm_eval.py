@@ -5,8 +5,6 @@ import os
 
 import pytest
 
-harness = pytest.importorskip("lm_eval")
-
 import cat_keras as ck
 from benchmarks.importing import sources
 from benchmarks.importing.tables import Reading
@@ -14,6 +12,7 @@ from benchmarks.tasks import loading, task
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.errors import CatKerasError
 
+harness = pytest.importorskip("lm_eval")
 DATA = os.environ.get("CAT_KERAS_DATA", "")
 SHARED = ("boolq", "rte", "copa", "wic", "sst2", "arc_easy", "hellaswag")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of lm_eval and datasets
@@ -120,10 +119,14 @@ def test_unconditional_likelihoods_are_no_options(tmp_path, small, examples):
 
 
 def test_texts_are_rolled_and_lone_continuations_scored(tmp_path, small, examples):
-    whole = declared(tmp_path, "whole", examples[:3], output_type="loglikelihood_rolling", doc_to_choice=None,
-                     doc_to_text="", doc_to_target="{{prompt}}", metric_list=[{"metric": "word_perplexity"}])  # fmt: skip
-    last = declared(tmp_path, "last", examples[20:23], output_type="loglikelihood", doc_to_choice=None,
-                    doc_to_target="{{target}}", metric_list=[{"metric": "perplexity"}, {"metric": "acc"}])  # fmt: skip
+    whole = declared(
+        tmp_path, "whole", examples[:3], output_type="loglikelihood_rolling", doc_to_choice=None, doc_to_text="",
+        doc_to_target="{{prompt}}", metric_list=[{"metric": "word_perplexity"}],
+    )  # fmt: skip
+    last = declared(
+        tmp_path, "last", examples[20:23], output_type="loglikelihood", doc_to_choice=None, doc_to_target="{{target}}",
+        metric_list=[{"metric": "perplexity"}, {"metric": "acc"}],
+    )  # fmt: skip
     results = evaluate(ck.lm_eval.of(small, max_length=48, max_new_tokens=8), [whole, last])
     assert results["results"]["whole"]["word_perplexity,none"] > 1
     assert results["results"]["last"]["perplexity,none"] > 1
@@ -134,9 +137,9 @@ def test_what_the_harness_offers_and_a_cascade_cannot_use(tmp_path, tasks, small
     cascade = ck.lm_eval.of(ck.Cascade([small, small], thresholds=[0], max_length=48, max_new_tokens=8))
     with pytest.raises(CatKerasError, match="use_cache"):
         evaluate(cascade, tasks[:1], use_cache=str(tmp_path / "cache"))
-    with pytest.raises(CatKerasError, match="chat=ck.Chat"):
+    with pytest.raises(CatKerasError, match=r"chat=ck\.Chat"):
         evaluate(cascade, tasks[:1], apply_chat_template=True)
-    with pytest.raises(CatKerasError, match="as it was calibrated. Received: max_length"):
+    with pytest.raises(CatKerasError, match=r"as it was calibrated\. Received: max_length"):
         ck.lm_eval.of(ck.Cascade([small, small], thresholds=[0]), max_length=48)
     with pytest.raises(CatKerasError, match="log_samples=True"):
         ck.lm_eval.write(evaluate(cascade, tasks[:1], log_samples=False), tmp_path)
