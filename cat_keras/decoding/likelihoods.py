@@ -17,8 +17,8 @@ class LikelihoodPredictor(Predictor):
             most probable one after those before, so that greedy decoding would write this option.
     """
 
-    def __init__(self, model, *arguments, batch_size: int = 256, **more):
-        super().__init__(model, *arguments, batch_size=batch_size, **more)
+    def __init__(self, model, batch_size: int = 256, **arguments):
+        super().__init__(model, batch_size=batch_size, **arguments)
         if isinstance(self._scorer, OptionScorer):
             self._ranked = RankedScorer(self._scorer.cached, batch_size)
         else:
@@ -90,10 +90,17 @@ class ContinuationPredictor(LikelihoodPredictor):
             # The last token of an option is not read, so one token more than the context has room.
             before = turn.before or ([] if contexts[0] else [self._start])
             room = self.max_length + 1 - longest - len(before) - len(turn.tail)
-            if room < turn.least or not all(choices):
+            if not all(choices):
+                option = example.options[choices.index([])]
                 raise CatKerasError(
-                    f"A continuation has a token and fits the context. Received: {min(map(len, choices))} to {longest} "
-                    f"tokens, context {self.max_length}, in {example.task}/{example.id}. Raise max_length"
+                    "A continuation has a token behind those of its context. Received: "
+                    f"{option!r:.80} after {example.prompt[-80:]!r} in {example.task}/{example.id}. Divide the text "
+                    "where a word begins"
+                )
+            if room < turn.least:
+                raise CatKerasError(
+                    f"A continuation fits the context. Received: {longest} tokens, context {self.max_length}, in "
+                    f"{example.task}/{example.id}. Raise max_length"
                 )
             self.truncated += len(contexts[0]) > room
             prompts.append([*before, *turn.last(contexts[0], room), *turn.tail])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cat_keras.cascades.cascade import Cascade
-from cat_keras.data.records import Example
 from cat_keras.decoding.likelihoods import ContinuationPredictor, windows
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.decoding.sampling import GREEDY, Sampler
@@ -17,6 +16,8 @@ from cat_keras.evaluation.grid import on_grid
 from cat_keras.harness import lm_eval
 from cat_keras.harness.engines import CascadeEngine, ModelEngine
 from cat_keras.harness.requests import Settings, questions, settings
+
+ARGUMENTS = {"max_length": 48, "max_new_tokens": 8}
 
 
 def request(*arguments, doc=0, task="t"):
@@ -46,13 +47,26 @@ def by_definition(model, context, continuation):
     return logprobs[range(len(after)), after].sum(), bool((logprobs.argmax(-1) == after).all())
 
 
-def test_a_model_scores_continuations_as_the_harness_defines_them(trained, examples):
-    contexts = [("The heron has two legs.\nEven?\n", "yes"), ("The heron has two legs.", " Even"), ("", "yes"),
-        (" \n", "surely not"), ("Say 4 in words:\n", "four"), ("Say 4 in words:\nfou", "r")]  # fmt: skip
-    engine = ModelEngine(trained, "lm-eval", {"max_length": 64})
-    results = engine.loglikelihood([request(*pair, doc=n) for n, pair in enumerate(contexts)])
-    for pair, (logprob, greedy) in zip(contexts, results, strict=True):
-        expected, is_greedy = by_definition(trained, *pair)
+def a_greedy_pair(model, examples):
+    """A context, and the token that greedy decoding writes after it where that is one of the whole text too."""
+    tokenizer = model.preprocessor.tokenizer
+    for example in examples:
+        context = example.prompt.rstrip()
+        ids = [tokenizer.start_token_id, *map(int, tokenizer(context))]
+        token = int(whole_pass(model, ids)[-1].argmax())
+        text = tokenizer.id_to_token(token).replace("\u2581", " ")
+        if [*map(int, tokenizer(context + text))] == [*ids[1:], token]:
+            return context, text
+    raise AssertionError("no context has one")
+
+
+def test_a_model_scores_continuations_as_the_harness_defines_them(small, examples):
+    pairs = [("The heron has two legs.\nEven?\n", "yes"), ("The heron has two legs.", " Even"), ("", "yes"),
+        (" \n", "surely not"), ("Say 4 in words:\n", "four"), a_greedy_pair(small, examples)]  # fmt: skip
+    engine = ModelEngine(small, "lm-eval", ARGUMENTS)
+    results = engine.loglikelihood([request(*pair, doc=n) for n, pair in enumerate(pairs)])
+    for pair, (logprob, greedy) in zip(pairs, results, strict=True):
+        expected, is_greedy = by_definition(small, *pair)
         assert logprob == pytest.approx(expected, abs=1e-4) and greedy == is_greedy, pair
     assert {greedy for _, greedy in results} == {True, False}
     assert [a.doc for a in engine.answers] == list(range(6)) and engine.truncated == 0
@@ -73,8 +87,9 @@ def test_a_long_context_loses_its_beginning_alike_for_all_options(small):
     assert len(kept) + max(map(len, after)) == 24 + 1 and engine.truncated == 1
     with pytest.raises(CatKerasError, match="fits the context"):
         engine.loglikelihood([request("Say", " again" * 40)])
-    with pytest.raises(CatKerasError, match="has a token"):
-        engine.loglikelihood([request("Say", "")])
+    for pair in (("Say", ""), ("Say 4 in words:\nfou", "r")):  # the last two letters make one token with others
+        with pytest.raises(CatKerasError, match="has a token behind"):
+            engine.loglikelihood([request(*pair)])
 
 
 def test_windows_are_those_of_the_harness():
@@ -104,14 +119,14 @@ def test_a_whole_text_is_the_sum_over_its_windows(small):
 
 
 def test_scored_as_here_a_model_answers_as_its_predictor(small, examples):
-    asked = examples[:20]
-    engine = ModelEngine(small, "cat-keras", {"max_length": 48, "max_new_tokens": 8})
+    asked = examples[:20:3]
+    engine = ModelEngine(small, "cat-keras", ARGUMENTS)
     results = iter(engine.loglikelihood(choices(asked)))
-    for example, prediction in zip(asked, Predictor(small, max_length=48, max_new_tokens=8)(asked), strict=True):
+    predictions = Predictor(small, **ARGUMENTS)(asked)
+    for example, prediction in zip(asked, predictions, strict=True):
         logprobs = [next(results)[0] for _ in example.options]
         assert logprobs == on_grid(prediction.option_logprobs).tolist()
         assert example.options[int(np.argmax(logprobs))] == prediction.text
-    predictions = Predictor(small, max_length=48, max_new_tokens=8)(asked)
     assert [a.flops for a in engine.answers] == [p.flops for p in predictions]
 
 
@@ -129,12 +144,12 @@ def test_a_family_without_a_cache_of_ours_is_scored_alike(small, monkeypatch):
 
 @pytest.fixture(scope="module")
 def cascade(small, large, examples):
-    scores = [max(p.option_logprobs) for p in Predictor(small)(examples[:20])]
-    return Cascade([small, large], "chow-sum", [float(np.median(scores))], max_length=48, max_new_tokens=8)
+    scores = [max(p.option_logprobs) for p in Predictor(small, **ARGUMENTS)(examples[:20:3])]
+    return Cascade([small, large], "chow-sum", [float(np.median(scores))], **ARGUMENTS)
 
 
 def test_a_cascade_decides_per_question_whatever_the_order_of_requests(cascade, examples):
-    asked = examples[:20]
+    asked = examples[:20:3]
     requests = choices(asked)
     order = random.Random(0).sample(range(len(requests)), len(requests))
     engine = CascadeEngine(cascade)
@@ -142,8 +157,9 @@ def test_a_cascade_decides_per_question_whatever_the_order_of_requests(cascade, 
     expected, rows = cascade(asked), iter(range(len(requests)))
     assert {answer.stage for answer in expected} == {0, 1}
     answered = {answer.doc: answer for answer in engine.answers}
+    of_stages = [predictor(asked) for predictor in cascade.predictors]
     for doc, (example, answer) in enumerate(zip(asked, expected, strict=True)):
-        of_stage = cascade.predictors[answer.stage]([example])[0].option_logprobs
+        of_stage = of_stages[answer.stage][doc].option_logprobs
         assert [results[next(rows)][0] for _ in example.options] == pytest.approx(of_stage, abs=1e-3)
         for name in ("stage", "text", "n_prompt", "n_answer", "flops"):
             assert getattr(answered[doc], name) == getattr(answer, name)
@@ -171,10 +187,10 @@ def test_what_a_cascade_has_not_is_refused(cascade, small, large, examples):
         engine.loglikelihood_rolling([request("The heron")])
     with pytest.raises(CatKerasError, match="needs thresholds"):
         CascadeEngine(Cascade([small, large]))
-    calibrated = Cascade([small, large], max_length=48, max_new_tokens=8)
-    calibrated.calibrate(examples[:10], max_deferral=0.5)
+    calibrated = Cascade([small, large], **ARGUMENTS)
+    calibrated.calibrate(examples[:4], max_deferral=0.5)
     fresh = CascadeEngine(calibrated)
-    assert len(fresh.loglikelihood(choices(examples[10:12]))) == 4
+    assert len(fresh.loglikelihood(choices(examples[4:5]))) == 2
     with pytest.raises(CatKerasError, match="disjoint"):
         fresh.loglikelihood(choices(examples[:2]))
 
@@ -190,28 +206,27 @@ def test_settings_of_a_task_file():
         settings({"num_beams": 4})
 
 
-def test_answers_end_at_the_texts_of_their_task(trained, examples):
+def test_answers_end_at_the_texts_of_their_task(small, examples):
     asked = examples[20:]
-    arguments = {"max_length": 48, "max_new_tokens": 8, "stop": ["e"]}
-    engine = ModelEngine(trained, "lm-eval", arguments)
-    requests = [request(e.prompt, {"until": ["r"], "max_gen_toks": 3 + n % 2}, doc=n) for n, e in enumerate(asked)]
-    for n, (example, text) in enumerate(zip(asked, engine.generate_until(requests), strict=True)):
-        one = Predictor(trained, max_length=48, max_new_tokens=3 + n % 2, stop=["e", "r"])([example])[0]
-        assert text == one.text and "e" not in text and "r" not in text
+    engine = ModelEngine(small, "lm-eval", ARGUMENTS | {"stop": ["e"]})
+    requests = [request(e.prompt, {"until": ["r"], "max_gen_toks": 5 + n % 2}, doc=n) for n, e in enumerate(asked)]
+    texts = engine.generate_until(requests)
+    for odd in range(2):
+        alone = Predictor(small, max_length=48, max_new_tokens=5 + odd, stop=["e", "r"])(asked[odd::2])
+        assert texts[odd::2] == [prediction.text for prediction in alone]
+    assert not any({"e", "r"} & {*text} for text in texts) and any(texts)
     assert sorted(a.doc for a in engine.answers) == list(range(20))
 
 
 def test_repeated_samples_differ_and_come_again(small, examples):
-    given = {"do_sample": True, "temperature": 2.0, "max_gen_toks": 6}
-    requests = [request(examples[20].prompt, given)] * 8
-    texts = [
-        ModelEngine(small, "lm-eval", {"max_length": 48, "max_new_tokens": 8}).generate_until(requests) for _ in "ab"
-    ]
+    requests = [request(examples[20].prompt, {"do_sample": True, "temperature": 2.0, "max_gen_toks": 4})] * 8
+    engine = ModelEngine(small, "lm-eval", ARGUMENTS)
+    texts = [engine.generate_until(requests) for _ in "ab"]
     assert texts[0] == texts[1] and len({*texts[0]}) > 4
 
 
 def test_a_cascade_generates_as_it_does_alone(cascade, examples):
-    asked = [Example(e.id, e.prompt, e.target) for e in examples[20:]]
+    asked = examples[20:24]
     engine = CascadeEngine(cascade)
     texts = engine.generate_until([request(e.prompt, {"until": []}, doc=n) for n, e in enumerate(asked)])
     expected = cascade(asked)
