@@ -14,6 +14,7 @@ from cat_keras.errors import CatKerasError
 
 harness = pytest.importorskip("lm_eval")
 DATA = os.environ.get("CAT_KERAS_DATA", "")
+ARGUMENTS = {"max_length": 48, "max_new_tokens": 8}
 SHARED = ("boolq", "rte", "copa", "wic", "sst2", "arc_easy", "hellaswag")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of lm_eval and datasets
 
@@ -35,7 +36,7 @@ def declared(folder, name, examples, **more) -> dict:
 def generated(folder, name, examples) -> dict:
     return declared(
         folder, name, examples, output_type="generate_until", doc_to_choice=None, doc_to_target="{{target}}",
-        generation_kwargs={"until": ["\n"], "max_gen_toks": 6, "do_sample": False},
+        generation_kwargs={"until": ["\n"], "max_gen_toks": 8, "do_sample": False},
         metric_list=[{"metric": "exact_match"}],
     )  # fmt: skip
 
@@ -54,10 +55,10 @@ def tasks(tmp_path_factory, examples):
 def logs(tmp_path_factory, tasks, trained, large):
     """(folder of each of two models, and of their cascade; its language model)."""
     folder = tmp_path_factory.mktemp("logs")
-    cascade = ck.Cascade([trained, large], "chow-average", [-0.2], max_length=48, max_new_tokens=8)
+    cascade = ck.Cascade([trained, large], "chow-average", [-0.2], **ARGUMENTS, stop=["\n"])
     given = [
-        ck.lm_eval.of(trained, name="org/small", max_length=48, max_new_tokens=8),
-        ck.lm_eval.of(large, name="org/large", max_length=48, max_new_tokens=8, scoring="cat-keras"),
+        ck.lm_eval.of(trained, name="org/small", **ARGUMENTS),
+        ck.lm_eval.of(large, name="org/large", **ARGUMENTS, scoring="cat-keras"),
         ck.lm_eval.of(cascade, name="org/both"),
     ]
     return [ck.lm_eval.write(evaluate(model, tasks), folder) for model in given], given[-1], cascade
@@ -69,7 +70,7 @@ def test_import_reads_what_was_logged(logs, trained, examples):
     answers = sources.read(folders[:2], Reading())
     frame = answers.frame.set_index(["model", "task", "id"])
     assert len(frame) == 80 and not answers.notes
-    for n, prediction in enumerate(Predictor(trained, max_length=48, max_new_tokens=6, stop=["\n"])(examples[20:])):
+    for n, prediction in enumerate(Predictor(trained, **ARGUMENTS, stop=["\n"])(examples[20:])):
         row = frame.loc["org/small", "spell", str(n)]
         assert row["text"] == prediction.text
         assert row["quality"] == (prediction.text == examples[20 + n].target)
@@ -110,10 +111,10 @@ def test_unconditional_likelihoods_are_no_options(tmp_path, small, examples):
     """`acc_mutual_info` asks for the likelihood of every option alone as well."""
     metrics = [{"metric": "acc"}, {"metric": "acc_mutual_info"}]
     only = declared(tmp_path, "parity", examples[:4], metric_list=metrics)
-    results = evaluate(ck.lm_eval.of(small, name="m", max_length=48, max_new_tokens=8), [only])
+    results = evaluate(ck.lm_eval.of(small, name="m", **ARGUMENTS), [only])
     row = sources.read([ck.lm_eval.write(results, tmp_path / "logs")], Reading()).frame.iloc[0]
     assert len(row["option_logprobs"]) == 2 and tuple(row["options"]) == examples[0].options
-    cascade = ck.lm_eval.of(ck.Cascade([small, small], thresholds=[0], max_length=48, max_new_tokens=8))
+    cascade = ck.lm_eval.of(ck.Cascade([small, small], thresholds=[0], **ARGUMENTS))
     with pytest.raises(CatKerasError, match="acc_mutual_info"):
         evaluate(cascade, [only])
 
@@ -127,14 +128,14 @@ def test_texts_are_rolled_and_lone_continuations_scored(tmp_path, small, example
         tmp_path, "last", examples[20:23], output_type="loglikelihood", doc_to_choice=None, doc_to_target="{{target}}",
         metric_list=[{"metric": "perplexity"}, {"metric": "acc"}],
     )  # fmt: skip
-    results = evaluate(ck.lm_eval.of(small, max_length=48, max_new_tokens=8), [whole, last])
+    results = evaluate(ck.lm_eval.of(small, **ARGUMENTS), [whole, last])
     assert results["results"]["whole"]["word_perplexity,none"] > 1
     assert results["results"]["last"]["perplexity,none"] > 1
     assert results["config"]["model_name"] == small.name
 
 
 def test_what_the_harness_offers_and_a_cascade_cannot_use(tmp_path, tasks, small):
-    cascade = ck.lm_eval.of(ck.Cascade([small, small], thresholds=[0], max_length=48, max_new_tokens=8))
+    cascade = ck.lm_eval.of(ck.Cascade([small, small], thresholds=[0], **ARGUMENTS))
     with pytest.raises(CatKerasError, match="use_cache"):
         evaluate(cascade, tasks[:1], use_cache=str(tmp_path / "cache"))
     with pytest.raises(CatKerasError, match=r"chat=ck\.Chat"):
@@ -159,7 +160,7 @@ def test_windows_and_settings_are_theirs():
     for given in ({"max_tokens": 3}, {"until": "x", "max_new_tokens": 5}, {"temperature": 0.5}, {"do_sample": False}):
         theirs, ours = normalize_gen_kwargs(dict(given), 256), settings(given)
         assert theirs["max_gen_toks"] == (ours.max_new_tokens or 256) and theirs["until"] == list(ours.stop)
-        assert theirs["temperature"] == (ours.sampler.temperature if ours.sampler else 0)
+        assert theirs.get("temperature", 0) == (ours.sampler.temperature if ours.sampler else 0)
 
 
 @pytest.fixture(scope="module")
