@@ -64,6 +64,7 @@ def logs(tmp_path_factory, tasks, trained, large):
     return [ck.lm_eval.write(evaluate(model, tasks), folder) for model in given], given[-1], cascade
 
 
+@pytest.mark.slow
 def test_import_reads_what_was_logged(logs, trained, examples):
     folders, _, _ = logs
     assert [folder.name for folder in folders] == ["org__small", "org__large", "org__both"]
@@ -81,6 +82,7 @@ def test_import_reads_what_was_logged(logs, trained, examples):
         assert row["prompt"] == example.prompt and row["quality"] == (row["text"] == example.target)
 
 
+@pytest.mark.slow
 def test_a_cascade_says_who_answered_and_at_what_cost(logs, examples):
     folders, model, cascade = logs
     answers = {(a.task, a.doc): a for a in model.answers}
@@ -95,6 +97,7 @@ def test_a_cascade_says_who_answered_and_at_what_cost(logs, examples):
     assert {a.stage for a in model.answers} == {0, 1}
 
 
+@pytest.mark.slow
 def test_the_command_imports_the_folder(logs, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
@@ -119,6 +122,7 @@ def test_unconditional_likelihoods_are_no_options(tmp_path, small, examples):
         evaluate(cascade, [only])
 
 
+@pytest.mark.slow
 def test_texts_are_rolled_and_lone_continuations_scored(tmp_path, small, examples):
     whole = declared(
         tmp_path, "whole", examples[:3], output_type="loglikelihood_rolling", doc_to_choice=None, doc_to_text="",
@@ -134,6 +138,7 @@ def test_texts_are_rolled_and_lone_continuations_scored(tmp_path, small, example
     assert results["config"]["model_name"] == small.name
 
 
+@pytest.mark.slow
 def test_what_the_harness_offers_and_a_cascade_cannot_use(tmp_path, tasks, small):
     cascade = ck.lm_eval.of(ck.Cascade([small, small], thresholds=[0], **ARGUMENTS))
     with pytest.raises(CatKerasError, match="use_cache"):
