@@ -49,6 +49,7 @@ _PUBLIC = {
     "Policy": "cascades.policy:Policy",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
+    "lm_eval": "harness.lm_eval:",
 }
 
 __all__ = [*_PUBLIC]

@@ -48,6 +48,11 @@ def together(parts: Sequence[Answers]) -> Answers:
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     if frame.empty:
         raise CatKerasError("An import has answers. Received: files without a row")
+    # A log of one epoch says none; beside logs of several by the same model it is the first of them.
+    numbered = set(frame.loc[frame["run"] == "1", "model"].astype(str))
+    if numbered:
+        lone = (frame["run"] == "") & frame["model"].astype(str).isin(numbered)
+        frame["run"] = frame["run"].astype(object).mask(lone, "1")
     whole = Answers(frame, currency=currencies.pop() if currencies else None)
     for part in parts:
         whole.sources += part.sources

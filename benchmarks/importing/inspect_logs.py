@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.importing import archives
 from benchmarks.importing.answers import Answers, in_unit, shown
 from cat_keras.errors import CatKerasError, unknown_name
 
@@ -100,20 +101,15 @@ def _zipped(path: Path) -> tuple[dict, Iterator[dict]]:
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> dict:
     try:
-        declared = archive.getinfo(name).file_size
-        with archive.open(name) as stream:
-            content = stream.read(declared + 1)
-        if len(content) > declared:
-            raise ValueError(f"{name} holds more than it declares")
-        found = json.loads(content)
+        found = json.loads(archives.member(archive, name))
         if not isinstance(found, dict):
             raise ValueError(f"{name} is no object")
     except NotImplementedError as error:  # a compression that this Python does not know
         raise CatKerasError(
-            f"Archives are compressed by deflate. Received: {path} ({error}). Write it as JSON: "
+            f"Archives are compressed by deflate or Zstandard. Received: {path} ({error}). Write it as JSON: "
             "inspect log convert --to json"
         ) from None
-    except (zipfile.BadZipFile, zipfile.zlib.error, ValueError, EOFError, RecursionError) as error:
+    except (zipfile.BadZipFile, zipfile.zlib.error, ValueError, EOFError, OSError, RecursionError) as error:
         raise _damaged(path, error) from None
     return found
 

@@ -56,15 +56,21 @@ def _task(path: Path) -> str:
 
 
 def _model(path: Path) -> str:
-    """As the results file beside it says, of the same time if there is one; else the name of the folder."""
+    """As the results file beside it says, of the same time if there is one; else the name of the folder.
+
+    For a model that was given as an object, `config.model` is the class of its wrapper, which many models share; the
+    harness then names the run.
+    """
     beside = sorted(path.parent.glob("results_*.json"), key=lambda each: (each.stem[8:] == _time(path), each.name))
     for results in reversed(beside):
-        config = store.read_json(results).get("config") or {}
+        whole = store.read_json(results)
+        config = whole.get("config") or {}
         arguments = config.get("model_args") or ""
         arguments = arguments if isinstance(arguments, dict) else dict(
             part.split("=", 1) for part in str(arguments).split(",") if "=" in part
         )  # fmt: skip
-        name = arguments.get("pretrained") or arguments.get("model") or config.get("model_name") or config.get("model")
+        name = arguments.get("pretrained") or arguments.get("model") or config.get("model_name")
+        name = name or (whole.get("model_source") == "CUSTOM" and whole.get("model_name")) or config.get("model")
         if name:
             return str(name)
     return path.parent.resolve().name
@@ -143,7 +149,7 @@ def _scored(record: dict) -> list[float]:
 
 
 def _row(record: dict, metric: str) -> dict:
-    scores, requests = _scored(record), _requests(record)
+    scores, requests = _conditional(_scored(record), _requests(record))
     target = record.get("target")
     found = {"id": str(record["doc_id"]), "quality": record.get(metric), "question": str(record.get("doc_hash", ""))}
     found["prompt"] = str(requests[0][0]) if requests else ""
@@ -161,6 +167,14 @@ def _row(record: dict, metric: str) -> dict:
         "text": options[best],
         "target": options[place] if place >= 0 else str(target),
     }
+
+
+def _conditional(scores: list[float], requests: list[list]) -> tuple[list[float], list[list]]:
+    """Without the requests for options after no context at all, which acc_mutual_info adds to the others."""
+    if len(scores) != len(requests) or not any(request[0] for request in requests):
+        return scores, requests
+    kept = [i for i, request in enumerate(requests) if request[0]]
+    return [scores[i] for i in kept], [requests[i] for i in kept]
 
 
 def _requests(record: dict) -> list[list]:

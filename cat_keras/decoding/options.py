@@ -23,6 +23,20 @@ COMPARISONS: dict[str, Callable[[str, int], int]] = {
 }
 
 
+def ranked_logprob(logits, labels):
+    """Log-probabilities of labels, and whether each label is the most probable token.
+
+    Args:
+        logits: (..., vocabulary). labels: (...) int32.
+
+    Returns:
+        (..., 2) float32: nats, and 1 or 0.
+    """
+    logits = ops.cast(logits, "float32")
+    greedy = ops.cast(ops.argmax(logits, axis=-1), "int32") == ops.cast(labels, "int32")
+    return ops.stack([label_logprob(logits, labels), ops.cast(greedy, "float32")], axis=-1)
+
+
 class OptionScorer:
     """Scores continuations of a prompt; keeps its compiled functions, so reuse it.
 
@@ -100,3 +114,11 @@ class OptionScorer:
         for (n, rest, option), row in zip(sequences, logprobs, strict=False):
             per_prompt[n].append(row[len(rest) - 1 : len(rest) - 1 + len(option)])
         return per_prompt
+
+
+class RankedScorer(OptionScorer):
+    """As `OptionScorer`, but (tokens, 2) float32 per option, see `ranked_logprob`."""
+
+    def _logprobs(self, tokens, labels, index, cache):
+        logits, _, _ = self.cached.read(tokens, cache, index)
+        return ranked_logprob(logits, labels)

@@ -11,6 +11,7 @@ from cat_keras.data.encoding import Encoded
 from cat_keras.data.padding import bucket_lengths, windows
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import Generated
+from cat_keras.decoding.options import ranked_logprob
 from cat_keras.modeling import models
 from cat_keras.training import distribution, losses
 
@@ -24,14 +25,27 @@ class LabelLogprob(keras.Model):
 
     def call(self, inputs):
         logits = self.model({"token_ids": inputs["token_ids"], "padding_mask": inputs["padding_mask"]})
-        return losses.label_logprob(ops.cast(logits, "float32"), inputs["labels"])
+        return self.measure(logits, inputs["labels"])
+
+    def measure(self, logits, labels):
+        return losses.label_logprob(ops.cast(logits, "float32"), labels)
+
+
+class RankedLabelLogprob(LabelLogprob):
+    """The same, and whether every label is the most probable token; see `options.ranked_logprob`."""
+
+    def measure(self, logits, labels):
+        return ranked_logprob(logits, labels)
 
 
 class WholeScorer:
-    """Log-probabilities of tokens by forward passes over whole sequences, `batch_size` at a time."""
+    """Log-probabilities of tokens by forward passes over whole sequences, `batch_size` at a time.
 
-    def __init__(self, model, batch_size: int = 64):
-        self.model, self.batch_size = LabelLogprob(model), batch_size
+    Those of `ranked` say also whether each token is the most probable one, (tokens, 2) in place of (tokens,).
+    """
+
+    def __init__(self, model, batch_size: int = 64, ranked: bool = False):
+        self.model, self.batch_size = (RankedLabelLogprob if ranked else LabelLogprob)(model), batch_size
         self.model.compile(jit_compile=False)  # one pass per shape: XLA would compile longer than it runs
         self.edges = _Edges(models.positions(model))
 

@@ -36,6 +36,7 @@ ELSEWHERE = {
     "pip install": "CI installs the project anew",
     "ruff": "CI checks the style",
     "pytest tests": "CI draws a few of these cases; many take hours",
+    "lm_eval --model hf": "downloads a model and data; tests/harness evaluates models of ours",
     "python -m tests.faults.kill_run": "takes hours; test_kill.py and test_run.py kill runs in CI",
     "pytest benchmarks -k boolq --data DIR --profile": "trains the models of a profile for an hour",
     "python -m benchmarks run asked.toml": "needs a server; test_endpoint_run.py has one",
@@ -62,6 +63,8 @@ PLANNED = dict.fromkeys(
     ),
     "made the committed results in up to hours; runs of the same kind are in the guides",
 )
+# Page → the package of an extra that its Python blocks need, and without which they are skipped.
+NEEDED = {"docs/lm-eval.md": "lm_eval", "docs/endpoints.md": "openai", "docs/export.md": "safetensors"}
 # How a command begins → the quicker test that CI runs instead; -m "" runs both.
 LONG = {
     "pytest benchmarks -k boolq": "CI runs one task of each kind",
@@ -198,13 +201,14 @@ def address():
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("page", filter(snippets, PAGES))
 def test_python_blocks(page, presets, tmp_path, monkeypatch, address):
+    if page in NEEDED:
+        pytest.importorskip(NEEDED[page])
     from cat_keras.cascades import deferral
 
     monkeypatch.setattr(deferral, "RULES", dict(deferral.RULES))  # a guide registers a rule
     monkeypatch.chdir(shutil.copytree(presets, tmp_path / "place"))
     scope = {"__name__": page}
     if page == "docs/endpoints.md":
-        pytest.importorskip("openai")
     for number, body in enumerate(snippets(page), 1):
         body = body.replace("http://127.0.0.1:8000/v1", address)
         exec(compile(body, f"{page}, block {number} of Python", "exec"), scope)

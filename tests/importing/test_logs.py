@@ -2,10 +2,12 @@
 
 import json
 import zipfile
+import zlib
 
+import pyarrow
 import pytest
 
-from benchmarks.importing import sources
+from benchmarks.importing import archives, sources
 from benchmarks.importing.tables import Reading
 from cat_keras.errors import CatKerasError
 
@@ -42,6 +44,23 @@ def test_multiple_choice_has_the_likelihood_of_every_option(tmp_path):
     assert sources.read([folder], Reading(metric="acc_norm")).frame["quality"].tolist() == [0]
     with pytest.raises(CatKerasError, match="did you mean acc"):
         sources.read([folder], Reading(metric="accc"))
+
+
+def test_models_given_as_objects_are_told_apart(tmp_path):
+    """Their results name the class of a wrapper, which both have."""
+    for name in ("calm-crow", "mild-mole"):
+        folder = harness(tmp_path, name, [choice(0, [-1.0, -2.0], 0, acc=1.0)])
+        facts = {"config": {"model": "HFLM", "model_args": None}, "model_source": "CUSTOM", "model_name": name}
+        (folder / f"results_{TIME}.json").write_text(json.dumps(facts))
+    assert set(sources.read([tmp_path], Reading()).frame["model"]) == {"calm-crow", "mild-mole"}
+
+
+def test_unconditional_likelihoods_are_no_options(tmp_path):
+    record = choice(0, [-1.5, -0.5, -0.1, -9.0], 1, acc=1.0, acc_mutual_info=0.0)
+    for name in ("gen_args_2", "gen_args_3"):
+        record["arguments"][name]["arg_0"] = ""
+    row = sources.read([harness(tmp_path, "A", [record])], Reading()).frame.iloc[0]
+    assert row["option_logprobs"] == [-1.5, -0.5] and row["text"] == "option 1"
 
 
 def test_of_one_model_and_task_the_newest_file_counts(tmp_path):
@@ -107,6 +126,52 @@ def test_both_forms_of_an_inspect_log_say_the_same(tmp_path):
         assert frame["quality"].tolist() == [1, 0, 0.5, 0.25] and set(frame["task"]) == {"arc"}
         assert frame["token_logprobs"].tolist() == [[-0.5, -1.5]] * 4 and answers.currency == "USD"
         assert frame["n_prompt"].tolist() == [5] * 4 and frame["seconds"].tolist() == [2] * 4
+
+
+def zstandard_archive(path, whole):
+    """As inspect_ai writes it; Python's zipfile does not compress so before 3.14."""
+    samples = whole.pop("samples")
+    members = {"header.json": whole} | {f"samples/{s['id']}_epoch_1.json": s for s in samples}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            data = json.dumps(content).encode()
+            file.writestr(name, pyarrow.compress(data, "zstd", asbytes=True))
+            info = file.getinfo(name)
+            info.compress_type, info.file_size, info.CRC = archives.ZSTANDARD, len(data), zlib.crc32(data)
+    return path
+
+
+def test_an_archive_compressed_by_zstandard(tmp_path):
+    path = zstandard_archive(tmp_path / "log.eval", log("org/m", ["C", "I"]))
+    assert sources.read([path], Reading()).frame["quality"].tolist() == [1, 0]
+    content = path.read_bytes()
+    start = content.index(b"\x28\xb5\x2f\xfd")  # the first bytes of a frame
+    path.write_bytes(content[: start + 20] + bytes([content[start + 20] ^ 255]) + content[start + 21 :])
+    with pytest.raises(CatKerasError, match="Expected a whole log of inspect_ai"):
+        sources.read([path], Reading())
+
+
+def test_an_archive_that_holds_more_than_it_declares(tmp_path):
+    path = zstandard_archive(tmp_path / "log.eval", log("org/m", ["C"]))
+    with zipfile.ZipFile(path) as file:
+        info = file.getinfo("header.json")
+        info.file_size -= 1
+        with pytest.raises(ValueError, match="more than it declares"):
+            archives.member(file, "header.json")
+
+
+def test_a_log_of_one_epoch_is_the_first_of_several(tmp_path):
+    several, one = log("org/m", ["C", "I"]), log("org/m", ["C"])
+    several["samples"] += [sample | {"epoch": 2} for sample in several["samples"]]
+    one["eval"]["task"] = "suite/other"
+    for name, content in (("several", several), ("one", one)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    frame = sources.read([tmp_path], Reading()).frame
+    assert frame.groupby("run", observed=True)["task"].unique().map(set).to_dict() == {
+        "1": {"arc", "other"},
+        "2": {"arc"},
+    }
+    assert set(sources.read([tmp_path / "one.json"], Reading()).frame["run"]) == {""}
 
 
 def test_an_archive_that_declares_too_much_is_not_unpacked(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Models and cascades inside evaluation harnesses of others."""
