@@ -208,7 +208,6 @@ def test_python_blocks(page, presets, tmp_path, monkeypatch, address):
     monkeypatch.setattr(deferral, "RULES", dict(deferral.RULES))  # a guide registers a rule
     monkeypatch.chdir(shutil.copytree(presets, tmp_path / "place"))
     scope = {"__name__": page}
-    if page == "docs/endpoints.md":
     for number, body in enumerate(snippets(page), 1):
         body = body.replace("http://127.0.0.1:8000/v1", address)
         exec(compile(body, f"{page}, block {number} of Python", "exec"), scope)
