@@ -29,7 +29,7 @@ class Answered:
     Attributes:
         task: name of the task. doc: number of the document, `doc_id` in the harness's samples.
         text: the chosen option as the harness gave it, or the generated answer.
-        stage, score, n_prompt, n_answer, flops, seconds: as in answers of `ck.Cascade`; a model is stage 0
+        stage, score, n_prompt, n_answer, flops, seconds, price: as in answers of `ck.Cascade`; a model is stage 0
             and has no score.
     """
 
@@ -42,6 +42,7 @@ class Answered:
     n_answer: int
     flops: float
     seconds: float
+    price: float
 
 
 class Engine:
