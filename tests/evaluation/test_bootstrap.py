@@ -72,7 +72,7 @@ def test_threads_and_other_tasks_and_more_resamples_change_no_number():
 
 
 def test_a_resample_draws_as_many_examples_as_there_are_each_as_often():
-    counts = resampling.Streams(np.random.default_rng(0)).map("t", 50, 4000, lambda weights: weights)
+    counts = resampling.Streams(np.random.default_rng(0)).map("t", 50, 4000, np.transpose)
     assert counts.shape == (4000, 50)
     assert (counts.sum(axis=1) == 50).all()
     # Multinomial: mean 1, variance 1 − 1/n, covariance −1/n; standard errors are about 1/√4000 = .016.
