@@ -167,11 +167,14 @@ class _CurveSweep:
     """
 
     def __init__(self, outcomes: Sequence[Outcomes], rate: np.ndarray):
-        self.rate, self.seeds = rate, len(outcomes)
-        self.alone = np.stack([column for o in outcomes for column in (o.quality_small, o.cost_small)], axis=1)
-        self.large = np.stack([o.quality_large for o in outcomes], axis=1)
+        n = len(outcomes[0])
+        self.rate = rate
+        self.small, self.large = (
+            np.stack([getattr(o, f"quality_{m}") for o in outcomes], 1) for m in ("small", "large")
+        )
         gains = [o.quality_large - o.quality_small for o in outcomes]
-        self.steps = [Steps(o.score, [gain, o.cost_large]) for o, gain in zip(outcomes, gains, strict=True)]
+        self.alone = [(o.quality_small / n, o.cost_small / n) for o in outcomes]
+        self.steps = [Steps(o.score, [gain / n, o.cost_large / n]) for o, gain in zip(outcomes, gains, strict=True)]
         self.sweeps = [Sweep(o.score, gain) for o, gain in zip(outcomes, gains, strict=True)]
         self.oracles = [Sweep(-gain, gain) for gain in gains]
 
@@ -181,28 +184,20 @@ class _CurveSweep:
         Args:
             counts: (n, B), how often each resample has each example. weights: (B, S) of the seeds.
         """
-        n = len(counts)
-        alone = weighted_sums(self.alone, counts, largest=n).T.reshape(-1, self.seeds, 2)
-        starts = np.einsum("rsc,rs->cr", alone, weights)
-        pooled = (
-            curves(start, steps) / n for start, steps in zip(starts, self._pooled_steps(counts, weights), strict=True)
-        )
-        small, large = alone[..., 0].T / n, weighted_sums(self.large, counts, largest=n) / n
+        n, rows = len(counts), counts.T.astype(np.int64, order="C")
+        numbers = rows.astype(np.float64)
+        by_seed = np.empty((len(rows), len(self.steps), 2 * len(self.rate)))
+        for seed, (alone, steps) in enumerate(zip(self.alone, self.steps, strict=True)):
+            parts = np.split(by_seed[:, seed], 2, axis=1)
+            for part, start, rises in zip(parts, alone, steps(rows), strict=True):
+                part[:] = self._at_rates(curves(np.einsum("rn,n->r", numbers, start), rises))
+        small, large = (weighted_sums(column, counts, largest=n) / n for column in (self.small, self.large))
         audc, oracle = (
             small + np.concatenate([sweep.areas(counts) for sweep in sweeps]) / n**2
             for sweeps in (self.sweeps, self.oracles)
         )
         areas = np.stack([audc, (small + large) / 2, oracle], axis=-1)  # (S, B, 3)
-        return np.concatenate([*map(self._at_rates, pooled), *areas], axis=1)
-
-    def _pooled_steps(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Steps of quality and cost, (2, B, n), averaged over the seeds before they are summed up."""
-        rows, pooled = counts.T.astype(np.int64, order="C"), np.zeros((2, *counts.T.shape))
-        for seed, steps in enumerate(self.steps):
-            for total, step in zip(pooled, steps(rows), strict=True):
-                step *= weights[:, seed, None]
-                total += step
-        return pooled
+        return np.concatenate([np.einsum("rsk,rs->rk", by_seed, weights), *areas], axis=1)
 
     def _at_rates(self, curve: np.ndarray) -> np.ndarray:
         # The rates of `_rates` include all kinks of the curve, unless there are too many.
