@@ -97,7 +97,8 @@ class Streams:
         Returns:
             (R, ...), what `compute` returned, in order.
         """
-        step = max(1, _BLOCK // n) * _BLOCKS
+        size, threads = max(1, _BLOCK // n), threads or os.cpu_count() or 1
+        step = size * min(_BLOCKS, -(-resamples // (size * threads)))  # few resamples are shared among the cores
 
         def block(start):
             counts = _counts(self._entropy, task, n, start, min(step, resamples - start))
@@ -106,7 +107,7 @@ class Streams:
         starts = range(0, resamples, step)
         if len(starts) == 1:
             return block(0)
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             return np.concatenate(list(pool.map(block, starts)))
 
 

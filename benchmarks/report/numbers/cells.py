@@ -34,6 +34,7 @@ class Cell:
         self.run, self.method, self.seed, self.task = run, method, seed, task
         self.small, self.large = run.small[method, seed, task], run.large[task]
         self._curves: dict[str, DeferralCurve] = {}
+        self._outcomes: Outcomes | None = None
         self._scores: dict[str, np.ndarray] = {}
 
     def outcomes(self, rule: str, ids: Sequence[str] | None = None) -> Outcomes:
@@ -41,6 +42,13 @@ class Cell:
 
         The score of random deferral is a constant, since the curve of equal scores is the expectation over all orders.
         """
+        if rule == self.run.rule and ids is not None:  # several tables resample these
+            if self._outcomes is None:
+                self._outcomes = self._made(rule, ids)
+            return self._outcomes
+        return self._made(rule, ids)
+
+    def _made(self, rule: str, ids: Sequence[str] | None) -> Outcomes:
         small, large = self.small["quality"], self.large["quality"]
         score = np.zeros(len(small)) if rule == RANDOM else self.score(rule)
         return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
