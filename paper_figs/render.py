@@ -1,6 +1,5 @@
 """Turns a drawing into files, the same bytes every time; each says which command made it from which inputs."""
 
-import io
 import json
 import re
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from pathlib import Path
 import matplotlib.figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from benchmarks.report.plots import canvas
 from benchmarks.report.tables.render import Table, csv_bytes, markdown
 from paper_figs import style
 from paper_figs.figure import PICTURES, Job, Sheet
@@ -64,12 +64,7 @@ def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[s
         "svg": title | {"Description": origin, "Creator": None, "Date": None},
         "png": title | {"Description": origin, "Software": None},
     }
-    contents = {}
-    for kind in PICTURES:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata[kind], dpi=PREVIEW_DPI)
-        contents[kind] = buffer.getvalue()
-    return contents
+    return {kind: canvas.printed(figure, kind, metadata[kind], PREVIEW_DPI) for kind in PICTURES}
 
 
 def _sheet(sheet: Sheet, origin: str) -> dict[str, bytes]:

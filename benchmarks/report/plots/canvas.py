@@ -7,8 +7,11 @@ from contextlib import contextmanager
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+CANVASES = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}
 STYLE = {
     "svg.hashsalt": "cat-keras",
     "font.family": "DejaVu Sans",
@@ -39,19 +42,26 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dic
     """File name → content: each figure as PNG, and those named in `vector` as SVG too."""
     contents = {}
     for name, figure in figures.items():
-        canvas = FigureCanvasAgg(figure)
+        FigureCanvasAgg(figure)
         figure.draw_without_rendering()  # lays out once for all formats
         figure.set_layout_engine("none")
-        if name in vector:
-            buffer = io.BytesIO()
+        for kind in ("png", "svg") if name in vector else ("png",):
             # Matplotlib would write the date and its version into the file.
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-            contents[f"{name}.svg"] = buffer.getvalue()
-        buffer = io.BytesIO()
-        figure.dpi = matplotlib.rcParams["savefig.dpi"]
-        canvas.print_png(buffer, metadata={"Software": None})  # `savefig` would draw twice, the first time for a layout
-        contents[f"{name}.png"] = buffer.getvalue()
+            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+            contents[f"{name}.{kind}"] = printed(figure, kind, metadata, matplotlib.rcParams["savefig.dpi"])
     return contents
+
+
+def printed(figure: Figure, kind: str, metadata: Mapping[str, str | None], dpi: float) -> bytes:
+    """A figure that is laid out already as a file of that kind: "png", "svg" or "pdf".
+
+    `Figure.savefig` writes the same bytes and draws twice, the first time for the sake of the layout.
+    """
+    buffer, screen_dpi = io.BytesIO(), figure.dpi
+    figure.dpi = dpi
+    getattr(CANVASES[kind](figure), f"print_{kind}")(buffer, metadata=dict(metadata))
+    figure.dpi = screen_dpi
+    return buffer.getvalue()
 
 
 def grid(count: int, width: float, height: float, most: int = 4) -> tuple[Figure, list[Axes]]:
