@@ -61,9 +61,7 @@ class Rouge(Metric):
         return max(lsum(text, truth, words if words(truth) else characters) for truth in example.references)
 
 
-@functools.lru_cache(
-    maxsize=1 << 16
-)  # models give equal answers to an example, which a report judges one after the other
+@functools.lru_cache(maxsize=1 << 16)  # models give equal answers, which a report judges in turn
 def _scores(text: str, references: tuple[str, ...]) -> Mapping[str, float]:
     """Each kind of ROUGE of an answer, the best over the references."""
     grams = _scorer(Rouge.kinds[:2], official_words).score_multi(list(references), text)
