@@ -83,7 +83,8 @@ class Contents:
             from benchmarks.report.plots import drawing  # late: it brings matplotlib, which the tables do without
 
             plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
-            images = {f"{name}.png": title for name, title in drawing.TITLES.items() if f"{name}.png" in plots}
+            pictures = [name for name in plots if name.endswith(".png")]
+            images = {name: drawing.TITLES[name.removesuffix(".png")] for name in pictures}
             plots["report.html"] = self.page()
         return {
             "table.csv": self._csv(main_tables.main_records(numbers)),
