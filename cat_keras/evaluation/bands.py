@@ -8,9 +8,7 @@ import numpy as np
 from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers, unknown_name
 from cat_keras.evaluation import resampling
 from cat_keras.evaluation.bootstrap import draw_seeds, seed_columns
-from cat_keras.evaluation.curves import Outcomes
-from cat_keras.evaluation.steps import Steps, at_rates, curves
-from cat_keras.evaluation.sweep import weighted_sums
+from cat_keras.evaluation.curves import Outcomes, tie_groups
 
 GRID = np.linspace(0, 1, 101)
 _ROUNDING = 1e-9
@@ -133,14 +131,37 @@ class _ResampledCurves:
 
     def __init__(self, by_model: list[Outcomes], grid: np.ndarray):
         self._grid = np.asarray(grid, dtype=np.float64)
-        self._small = np.stack([model.quality_small for model in by_model], axis=1)
-        self._steps = [Steps(model.score, [model.quality_large - model.quality_small]) for model in by_model]
+        self._small = [model.quality_small for model in by_model]
+        self._gain = [model.quality_large - model.quality_small for model in by_model]
+        self._groups = [tie_groups(model.score) for model in by_model]
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
-        n, rows = len(counts), counts.T.astype(np.int64, order="C")
-        alone = weighted_sums(self._small, counts, largest=n)
-        sums = (curves(start, *steps(rows)) for start, steps in zip(alone, self._steps, strict=True))
-        return np.stack([at_rates(total, self._grid) for total in sums], axis=1) / n
+        n, counts = len(counts), counts.T.astype(np.float64, order="C")
+        curves = []
+        for (order, last), small, gain in zip(self._groups, self._small, self._gain, strict=True):
+            ordered = counts.take(order, axis=1)
+            deferred, gained = _sums_at(ordered, last), _sums_at(ordered * gain[order], last)
+            gain_at = _interpolated(self._grid * n, deferred, gained, n)
+            curves.append((np.einsum("rn,n->r", counts, small)[:, None] + gain_at) / n)
+        return np.stack(curves, axis=1)
+
+
+def _sums_at(columns: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Running sums of (B, n) at the end of each tie group, after a leading 0: (B, groups + 1)."""
+    sums = np.zeros((len(columns), len(last) + 1))
+    np.cumsum(columns, axis=1).take(last, axis=1, out=sums[:, 1:], mode="clip")
+    return sums
+
+
+def _interpolated(at: np.ndarray, x: np.ndarray, y: np.ndarray, top: float) -> np.ndarray:
+    """`numpy.interp(at, x[r], y[r])` for every row r at once; rows of x rise from 0 to `top`. (B, len(at))."""
+    rows, size = np.arange(len(x))[:, None], x.shape[1]
+    shift = rows * (top + 1.0)  # moves each row beyond the one before, so that one search serves all rows
+    right = np.searchsorted((x + shift).ravel(), (at + shift).ravel()).reshape(len(x), -1)
+    right = np.maximum(right, rows * size + 1)
+    (x0, x1), (y0, y1) = ((column.ravel()[right - 1], column.ravel()[right]) for column in (x, y))
+    share = np.divide(at - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
+    return y0 + share * (y1 - y0)
 
 
 def _of_methods(methods, versus, grid, estimates, samples, level) -> dict[str, Band]:
