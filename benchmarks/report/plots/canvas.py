@@ -7,11 +7,8 @@ from contextlib import contextmanager
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-CANVASES = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}
 STYLE = {
     "svg.hashsalt": "cat-keras",
     "font.family": "DejaVu Sans",
@@ -55,12 +52,16 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dic
 def printed(figure: Figure, kind: str, metadata: Mapping[str, str | None], dpi: float) -> bytes:
     """A figure that is laid out already as a file of that kind: "png", "svg" or "pdf".
 
-    `Figure.savefig` writes the same bytes and draws twice, the first time for the sake of the layout.
+    `Figure.savefig` draws a PNG twice, the first time for the sake of the layout; the bytes are the same without. An
+    SVG's are not, because the first drawing moves the last digits of what the names of its clip paths are hashes of.
     """
-    buffer, screen_dpi = io.BytesIO(), figure.dpi
-    figure.dpi = dpi
-    getattr(CANVASES[kind](figure), f"print_{kind}")(buffer, metadata=dict(metadata))
-    figure.dpi = screen_dpi
+    buffer, metadata = io.BytesIO(), dict(metadata)
+    if kind == "png":
+        screen_dpi, figure.dpi = figure.dpi, dpi
+        FigureCanvasAgg(figure).print_png(buffer, metadata=metadata)
+        figure.dpi = screen_dpi
+    else:
+        figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi)
     return buffer.getvalue()
 
 
