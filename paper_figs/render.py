@@ -1,5 +1,6 @@
 """Turns a drawing into files, the same bytes every time; each says which command made it from which inputs."""
 
+import io
 import json
 import re
 from importlib.metadata import version
@@ -8,7 +9,6 @@ from pathlib import Path
 import matplotlib.figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from benchmarks.report.plots import canvas
 from benchmarks.report.tables.render import Table, csv_bytes, markdown
 from paper_figs import style
 from paper_figs.figure import PICTURES, Job, Sheet
@@ -64,7 +64,12 @@ def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[s
         "svg": title | {"Description": origin, "Creator": None, "Date": None},
         "png": title | {"Description": origin, "Software": None},
     }
-    return {kind: canvas.printed(figure, kind, metadata[kind], PREVIEW_DPI) for kind in PICTURES}
+    contents = {}
+    for kind in PICTURES:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=metadata[kind], dpi=PREVIEW_DPI)
+        contents[kind] = buffer.getvalue()
+    return contents
 
 
 def _sheet(sheet: Sheet, origin: str) -> dict[str, bytes]:

@@ -39,30 +39,19 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dic
     """File name → content: each figure as PNG, and those named in `vector` as SVG too."""
     contents = {}
     for name, figure in figures.items():
-        FigureCanvasAgg(figure)
+        canvas = FigureCanvasAgg(figure)
         figure.draw_without_rendering()  # lays out once for all formats
         figure.set_layout_engine("none")
-        for kind in ("png", "svg") if name in vector else ("png",):
+        if name in vector:
+            buffer = io.BytesIO()
             # Matplotlib would write the date and its version into the file.
-            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-            contents[f"{name}.{kind}"] = printed(figure, kind, metadata, matplotlib.rcParams["savefig.dpi"])
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            contents[f"{name}.svg"] = buffer.getvalue()
+        buffer = io.BytesIO()
+        figure.dpi = matplotlib.rcParams["savefig.dpi"]
+        canvas.print_png(buffer, metadata={"Software": None})  # `savefig` would draw twice, the first time for a layout
+        contents[f"{name}.png"] = buffer.getvalue()
     return contents
-
-
-def printed(figure: Figure, kind: str, metadata: Mapping[str, str | None], dpi: float) -> bytes:
-    """A figure that is laid out already as a file of that kind: "png", "svg" or "pdf".
-
-    `Figure.savefig` draws a PNG twice, the first time for the sake of the layout; the bytes are the same without. An
-    SVG's are not, because the first drawing moves the last digits of what the names of its clip paths are hashes of.
-    """
-    buffer, metadata = io.BytesIO(), dict(metadata)
-    if kind == "png":
-        screen_dpi, figure.dpi = figure.dpi, dpi
-        FigureCanvasAgg(figure).print_png(buffer, metadata=metadata)
-        figure.dpi = screen_dpi
-    else:
-        figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi)
-    return buffer.getvalue()
 
 
 def grid(count: int, width: float, height: float, most: int = 4) -> tuple[Figure, list[Axes]]:
