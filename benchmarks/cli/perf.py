@@ -119,6 +119,22 @@ def load():
 
 
 @app.command()
+def report(
+    folder: Annotated[
+        list[Path] | None, typer.Option(help="Folders of results; by default nano and embedded.", show_default=False)
+    ] = None,
+    rounds: Rounds = 5,
+):
+    """Areas of all resamples in one pass: ≥ 50 of plain sweeps, one by one; the tables of kept results. No peer.
+
+    Writes the tables report-areas and report-tables into results/perf/.
+    """
+    from benchmarks.perf import report as measurement
+
+    measurement.measure(rounds, folder or [Path("results/nano"), Path("results/embedded")])
+
+
+@app.command()
 def registry(data: DataOption = None):
     """Processor time: all tasks listed in < 0.5 s, 20,000 rows read and rendered in < 3 s. No peer.
 

@@ -3,7 +3,7 @@
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import ClassVar
 
@@ -39,7 +39,7 @@ class Rouge(Metric):
     kinds = ("rouge1", "rouge2", "rougeLsum")
 
     def statistics(self, texts: Sequence[str], examples: Sequence[Example]) -> list[tuple[float, ...]]:
-        scores = [self._scores(text, example) for text, example in zip(texts, examples, strict=True)]
+        scores = [_scores(text, example.references) for text, example in zip(texts, examples, strict=True)]
         return [tuple(score[kind] for kind in self.kinds) for score in scores]
 
     def combine(self, *columns: Sequence[float]) -> dict[str, float]:
@@ -60,10 +60,13 @@ class Rouge(Metric):
         # A reference without any word (an emoji, punctuation) is compared by its characters.
         return max(lsum(text, truth, words if words(truth) else characters) for truth in example.references)
 
-    def _scores(self, text: str, example: Example) -> dict[str, float]:
-        grams = _scorer(self.kinds[:2], official_words).score_multi(list(example.references), text)
-        best = max(lsum(text, reference, official_words) for reference in example.references)
-        return {kind: score.fmeasure for kind, score in grams.items()} | {"rougeLsum": best}
+
+@functools.lru_cache(maxsize=1 << 16)  # models give equal answers, which a report judges in turn
+def _scores(text: str, references: tuple[str, ...]) -> Mapping[str, float]:
+    """Each kind of ROUGE of an answer, the best over the references."""
+    grams = _scorer(Rouge.kinds[:2], official_words).score_multi(list(references), text)
+    best = max(lsum(text, reference, official_words) for reference in references)
+    return {kind: score.fmeasure for kind, score in grams.items()} | {"rougeLsum": best}
 
 
 def lsum(text: str, reference: str, tokenize: Callable[[str], list[str]]) -> float:

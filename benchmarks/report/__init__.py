@@ -16,19 +16,22 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.report.numbers.costs import Prices
-from benchmarks.report.page import html
+from benchmarks.report.page import html, record
 from benchmarks.report.page.contents import Contents
 from benchmarks.report.reading import load
 from cat_keras.storage import store
 
 
-def build(run_dir: Path, console: Console, prices: Prices | None = None, verbose: bool = False) -> Path:
+def build(
+    run_dir: Path, console: Console, prices: Prices | None = None, verbose: bool = False, again: bool = True
+) -> Path:
     """Writes the report of a finished run into its folder and prints the short form.
 
     Args:
         run_dir: a run folder, see `load`. console: where tables and warnings are printed.
         prices: of tokens, see `costs.prices`; without them nothing is said in money.
         verbose: print every table and warning, not one screen.
+        again: compute it also where it lies there already, of the same inputs and made by the same code.
 
     Returns:
         `table.md`, beside which `report.html`, the CSV files and the plots lie.
@@ -36,11 +39,20 @@ def build(run_dir: Path, console: Console, prices: Prices | None = None, verbose
     Raises:
         CatKerasError: the folder is not a finished run or a file of it is damaged.
     """
-    run = load.load(run_dir)
-    contents = Contents(run, prices)
-    _write(Path(run_dir), contents.files())
-    contents.print(console, verbose)
-    return Path(run_dir) / "table.md"
+    folder = Path(run_dir)
+    key = "" if again or prices else record.inputs(folder, console, verbose)
+    if not (key and record.shown_again(folder, key, console)):
+        contents = Contents(load.load(folder), prices)
+        made = contents.files()
+        _write(folder, made)
+        if key:
+            with console.capture() as screen:
+                contents.print(console, verbose)
+            record.write(folder, key, made, screen.get())
+            record.shown_again(folder, key, console)
+        else:
+            contents.print(console, verbose)
+    return folder / "table.md"
 
 
 def build_many(

@@ -61,7 +61,7 @@ def run(
                 from benchmarks import report  # late: it brings pandas and matplotlib
 
                 began = time.monotonic()
-                report.build(folder, console, verbose=verbose)
+                report.build(folder, console, verbose=verbose, again=False)
                 journal("done", f"report ({time.monotonic() - began:.1f} s)")
             return folder
 

@@ -68,13 +68,33 @@ def bootstrap_bands(
     Raises:
         CatKerasError: what `bootstrap_audc` and `pool_seeds` refuse, an unknown task or method, a bad grid or level.
     """
+    return every_band(
+        outcomes, rng, scopes=scopes, models=models, versus=(versus,), grid=grid, resamples=resamples, level=level,
+        threads=threads,
+    )[0]  # fmt: skip
+
+
+def every_band(
+    outcomes: Mapping[str, Mapping[str, Outcomes]],
+    rng: np.random.Generator,
+    *,
+    scopes: Mapping[str, Sequence[str]] | None,
+    models: Mapping[str, Sequence[str]] | None,
+    versus: Sequence[str | None],
+    grid: np.ndarray = GRID,
+    resamples: int = 1000,
+    level: float = 0.95,
+    threads: int | None = None,
+) -> list[dict[str, dict[str, Band]]]:
+    """`bootstrap_bands` for each entry of `versus`, None among them, from curves that are resampled once for all."""
     tasks, names = resampling.names(outcomes, rng, resamples, threads)
     scopes = {name: frozenset(members) for name, members in (scopes or {"all": tasks}).items()}
     models = models or {name: [name] for name in names}
-    _check(grid, level, scopes, tasks, models, versus)
+    for method in versus:
+        _check(grid, level, scopes, tasks, models, method)
     columns, streams = seed_columns(models, names), resampling.Streams(rng)
     seeds = draw_seeds(rng, columns.shape[1], resamples)
-    bands, sums = {}, {}
+    bands, sums = [{} for _ in versus], {}
     for task in tasks:
         scopes_of_task = [name for name, members in scopes.items() if task in members]
         if not scopes_of_task:
@@ -86,9 +106,10 @@ def bootstrap_bands(
         for name in scopes_of_task:
             sums[name] = [a + b for a, b in zip(sums[name], pooled, strict=True)] if name in sums else pooled
             if task == max(scopes[name]):  # the scope's last task: free its samples, keep the bands alone
-                means = (total / len(scopes[name]) for total in sums.pop(name))
-                bands[name] = _of_methods(list(models), versus, grid, *means, level)
-    return {name: bands[name] for name in scopes}
+                means = [total / len(scopes[name]) for total in sums.pop(name)]
+                for by_scope, method in zip(bands, versus, strict=True):
+                    by_scope[name] = _of_methods(list(models), method, grid, *means, level)
+    return [{name: by_scope[name] for name in scopes} for by_scope in bands]
 
 
 def _check(grid, level, scopes, tasks, models, versus):
@@ -106,7 +127,7 @@ def _check(grid, level, scopes, tasks, models, versus):
 
 
 class _ResampledCurves:
-    """Quality of every model's curve on the grid, all models on the same resamples: counts (B, n) → (B, models, K)."""
+    """Quality of every model's curve on the grid, all models on the same resamples: counts (n, B) → (B, models, K)."""
 
     def __init__(self, by_model: list[Outcomes], grid: np.ndarray):
         self._grid = np.asarray(grid, dtype=np.float64)
@@ -115,7 +136,7 @@ class _ResampledCurves:
         self._groups = [tie_groups(model.score) for model in by_model]
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
-        n = counts.shape[1]
+        n, counts = len(counts), counts.T.astype(np.float64, order="C")
         curves = []
         for (order, last), small, gain in zip(self._groups, self._small, self._gain, strict=True):
             ordered = counts.take(order, axis=1)

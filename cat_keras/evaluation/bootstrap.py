@@ -7,69 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cat_keras.errors import COUNT, CatKerasError, check_number, check_numbers, unknown_name
-from cat_keras.evaluation import resampling, significance
-from cat_keras.evaluation.curves import Outcomes, tie_groups
-
-_RUN = 8  # neighbours in the order of deferral that are summed by vector additions
-
-
-class Sweep:
-    """The order in which a method defers n examples: sorted once, then weighed by any number of resamples.
-
-    A running sum over all n examples would be a chain of n dependent additions. Here every `_RUN` neighbours form a
-    column of a matrix and its rows are added to one another as vectors, so that only n / `_RUN` column totals are left
-    to be chained.
-
-    Examples with equal scores are deferred together: over such a group the curve is one straight line. The area under
-    that line is the mean of the areas of deferring the group one by one in some order and in the reverse order. These
-    two areas differ by what the tied examples do within their groups alone. So where few examples are tied, one pass
-    over all examples is corrected by two passes over the tied ones, which cost little.
-    """
-
-    def __init__(self, outcomes: Outcomes):
-        order, last = tie_groups(outcomes.score)
-        self._small, gain = outcomes.quality_small, outcomes.quality_large - outcomes.quality_small
-        sizes = np.diff(last, prepend=-1)
-        tied = np.repeat(sizes > 1, sizes)
-        passes = [(1.0, order)]
-        if tied.any():
-            backwards = np.argsort(-outcomes.score, kind="stable")[::-1]
-            corrected = [(1.0, order), (-0.5, order[tied]), (0.5, backwards[tied])]
-            passes = corrected if tied.mean() < 0.5 else [(0.5, order), (0.5, backwards)]
-        self._passes = [(share, *_columns(examples, gain)) for share, examples in passes]
-
-    def audc(self, weights: np.ndarray) -> np.ndarray:
-        """See `weighted_audc`. By einsum, as the last digit of a matrix product depends on the number of threads."""
-        small, total = np.einsum("rn,n->r", weights, self._small), weights.sum(axis=1)
-        area = sum(share * _area(weights, *columns) for share, *columns in self._passes)
-        return small / total + area / total**2
-
-
-def _columns(order: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """The order as a matrix of `_RUN` rows whose columns hold neighbours, flattened row after row.
-
-    Returns:
-        examples and their gains, both (_RUN · columns,), and how many places of the last column are padding.
-    """
-    padding = -len(order) % _RUN
-    columns = np.append(order, np.zeros(padding, dtype=order.dtype)).reshape(-1, _RUN).T.ravel()
-    return columns, gain[columns], padding
-
-
-def _area(weights: np.ndarray, order: np.ndarray, gain: np.ndarray, padding: int) -> np.ndarray:
-    """`Σ_i w_i (Σ_{j<i} w_j g_j + w_i g_i / 2)`, (R,), over i, j in the order of deferral; arguments: `_columns`."""
-    ordered, gained = (np.empty((len(weights), _RUN, len(order) // _RUN)) for _ in range(2))
-    flat = ordered.reshape(len(weights), -1)
-    weights.take(order, axis=1, out=flat, mode="clip")  # other modes buffer the output, which costs a copy
-    ordered[:, _RUN - padding :, -1] = 0
-    np.multiply(flat, gain, out=gained.reshape(flat.shape))
-    diagonal = np.einsum("rjc,rjc->r", ordered, gained)  # the terms j = i
-    for j in range(1, _RUN):
-        gained[:, j] += gained[:, j - 1]
-    earlier_columns = np.cumsum(gained[:, -1], axis=1) - gained[:, -1]
-    across_columns = np.einsum("rc,rc->r", ordered.sum(axis=1), earlier_columns)
-    within_columns = np.einsum("rjc,rjc->r", ordered, gained)
-    return across_columns + within_columns - diagonal / 2
+from cat_keras.evaluation import resampling, significance, sweep
+from cat_keras.evaluation.curves import Outcomes
 
 
 def weighted_audc(outcomes: Outcomes, weights: np.ndarray) -> np.ndarray:
@@ -88,7 +27,12 @@ def weighted_audc(outcomes: Outcomes, weights: np.ndarray) -> np.ndarray:
             f"Each row of weights has one per example, {len(outcomes)}, and a positive sum. Received: shape "
             f"{weights.shape}, or a row of zeros"
         )
-    return Sweep(outcomes).audc(weights)
+    columns = np.ascontiguousarray(weights.T, dtype=np.float64)
+    return sweep.audc([_sweep(outcomes)], outcomes.quality_small[:, None], columns)[0]
+
+
+def _sweep(outcomes: Outcomes) -> sweep.Sweep:
+    return sweep.Sweep(outcomes.score, outcomes.quality_large - outcomes.quality_small)
 
 
 class Interval(NamedTuple):
@@ -189,12 +133,13 @@ def bootstrap_audc(
     estimates, samples, examples = [], [], []
     for task in tasks:
         by_method = resampling.paired(task, methods, outcomes[task])
-        sweeps = [Sweep(method) for method in by_method]
+        sweeps = [_sweep(method) for method in by_method]
+        alone = np.stack([method.quality_small for method in by_method], axis=1)
         estimates.append([method.curve().audc for method in by_method])
         examples.append(len(by_method[0]))
 
-        def areas(weights, sweeps=sweeps):
-            return np.stack([sweep.audc(weights) for sweep in sweeps], axis=1)
+        def areas(counts, sweeps=sweeps, alone=alone):
+            return sweep.audc(sweeps, alone, counts).T
 
         samples.append(streams.map(task, len(by_method[0]), resamples, areas, threads))
     return AudcBootstrap(tasks, methods, np.array(estimates), np.array(samples), tuple(examples))

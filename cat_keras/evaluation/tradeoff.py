@@ -1,6 +1,7 @@
 """The trade-off curve of a cascade, and every number that the literature reads off one; `curves` makes them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -129,7 +130,8 @@ class DeferralCurve:
         """Whether the cost is known."""
         return not np.isnan(self.cost).any()
 
-    def _frontier(self):
+    @cached_property
+    def _frontier(self) -> tuple[np.ndarray, np.ndarray]:
         """Cost and quality of the hull's vertices up to its first peak: beyond it, paying more only loses quality.
 
         A single NaN each where the cost is unknown, which no budget covers and no quality is reached by.
@@ -150,7 +152,7 @@ class DeferralCurve:
         if isinstance(quality, float) and np.isnan(quality):  # an undefined quality: averages that miss a model have it
             return NAN
         check_number("quality", quality, "(-inf, inf)")
-        costs, qualities = self._frontier()
+        costs, qualities = self._frontier
         # Without the tolerance, the last digit of a sum would decide the cost.
         enough = quality - ROUNDING * np.abs(qualities).max()
         if not enough <= qualities[-1]:
@@ -166,7 +168,7 @@ class DeferralCurve:
         if isinstance(cost, float) and np.isnan(cost):  # a budget in costs that are not known
             return NAN
         check_number("cost", cost, "[-inf, inf]")
-        costs, qualities = self._frontier()
+        costs, qualities = self._frontier
         if not _affords(cost, costs[0]):
             return NAN
         return float(np.interp(cost, costs, qualities))
@@ -186,7 +188,7 @@ class DeferralCurve:
         Raises:
             CatKerasError: `high` is not above `low`.
         """
-        costs, qualities = self._frontier()
+        costs, qualities = self._frontier
         if not self.has_cost:
             return NAN
         low = self.cost.min() if low is None else check_number("low", low, "(-inf, inf)")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from cat_keras.errors import CatKerasError
-from cat_keras.evaluation import bootstrap, resampling
+from cat_keras.evaluation import bootstrap, resampling, sweep
 from cat_keras.evaluation.curves import Outcomes
 
 quality = st.floats(0, 1).map(lambda q: round(q, 3))
@@ -72,7 +72,7 @@ def test_threads_and_other_tasks_and_more_resamples_change_no_number():
 
 
 def test_a_resample_draws_as_many_examples_as_there_are_each_as_often():
-    counts = resampling.Streams(np.random.default_rng(0)).map("t", 50, 4000, lambda weights: weights)
+    counts = resampling.Streams(np.random.default_rng(0)).map("t", 50, 4000, np.transpose)
     assert counts.shape == (4000, 50)
     assert (counts.sum(axis=1) == 50).all()
     # Multinomial: mean 1, variance 1 − 1/n, covariance −1/n; standard errors are about 1/√4000 = .016.
@@ -91,6 +91,22 @@ def test_sweeps_of_any_length_with_and_without_ties(n):
         columns = data.score, data.quality_small, data.quality_large
         repeated = [Outcomes(*(np.repeat(each, row.astype(int)) for each in columns)).curve().audc for row in weights]
         np.testing.assert_allclose(bootstrap.weighted_audc(data, weights), repeated, rtol=1e-11)
+
+
+@pytest.mark.parametrize("n", [1, 8, 61])
+@pytest.mark.parametrize("graded", [False, True])
+def test_a_sweep_of_several_gains_is_the_plain_double_sum(n, graded):
+    rng = np.random.default_rng(n)
+    gain = rng.normal(size=(n, 3)) if graded else rng.integers(-1, 2, size=(n, 3)).astype(float)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=6).T.astype(np.float32)
+    for score in (rng.random(n), rng.integers(3, size=n)):
+        later = np.sign(np.subtract.outer(score, score)) / 2 + 0.5  # of j deferred after i: 1, or 1/2 in one group
+        expected = np.einsum("ib,ik,ji,jb->kb", counts, gain, later, counts, dtype=np.float64, casting="same_kind")
+        areas = sweep.Sweep(score, gain).areas(counts)
+        (np.testing.assert_allclose if graded else np.testing.assert_array_equal)(areas, expected, **TOLERANCE[graded])
+
+
+TOLERANCE = {False: {}, True: {"rtol": 1e-12, "atol": 1e-9}}
 
 
 def test_bootstrap_spread_is_that_of_the_mean():

@@ -48,6 +48,7 @@ ALLOWED = {
     ("benchmarks/perf/growth.py", "subprocess"): "starts itself, as a list of words",
     ("benchmarks/perf/load.py", "subprocess"): "starts itself, as a list of words",
     ("benchmarks/perf/peer.py", "subprocess"): "starts a module beside it, as a list of words",
+    ("benchmarks/perf/report.py", "subprocess"): "starts itself, as a list of words",
     ("benchmarks/perf/registry.py", "subprocess"): "starts this project's command line, as a list of words",
 }
 

@@ -104,8 +104,7 @@ def test_a_resample_is_the_sweep_over_the_repeated_rows(n, levels):
     rate = np.unique(np.concatenate([np.arange(n + 1) / n, np.linspace(0, 1, 11)]))
     drawn = ROWS.multinomial(n, np.full(n, 1 / n), size=20).astype(float)
     for at in (np.arange(n + 1) / n, rate):
-        found = np.empty((20, 2 * len(at) + 3))
-        resampled_curves._CurveSweep(own, at)(drawn, found)
+        found = resampled_curves._CurveSweep([own], at)(drawn.T.astype(np.float32), np.ones((20, 1)))
         for row, counts in zip(found, drawn.astype(int), strict=True):
             repeated = Outcomes(*(np.repeat(column, counts) for column in columns))
             curve = repeated.curve()

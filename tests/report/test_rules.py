@@ -61,7 +61,7 @@ def test_metrics_of_a_resample_are_those_of_the_repeated_rows(rows):
     cell = Given(score, small, large)
     found = rule_resamples._Ranking(cell, ["rule", "backwards"])
     for rule in ("rule", "backwards"):
-        values = found.metrics(counts[None].astype(float))[0, found.places[rule]]
+        values = found.metrics(counts[:, None].astype(np.float32))[0, found.places[rule]]
         again = np.repeat(np.arange(len(rows)), counts)
         ordered, right = cell.scores[rule][again], small[again] > 0.5
         useful = ~right & (large[again] > 0.5)

@@ -9,10 +9,11 @@ import numpy as np
 
 from benchmarks import metrics
 from benchmarks.report.numbers import measures
+from benchmarks.report.reading.columns import Held, Same
 from benchmarks.report.reading.load import Columns, Run
 from benchmarks.tasks import task
 from cat_keras.cascades import deferral
-from cat_keras.cascades.deferral.learned import cross_fitted, reference_probability
+from cat_keras.cascades.deferral.learned import CrossFit, reference_probability
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.confidence import auroc
@@ -33,6 +34,7 @@ class Cell:
         self.run, self.method, self.seed, self.task = run, method, seed, task
         self.small, self.large = run.small[method, seed, task], run.large[task]
         self._curves: dict[str, DeferralCurve] = {}
+        self._outcomes: Outcomes | None = None
         self._scores: dict[str, np.ndarray] = {}
 
     def outcomes(self, rule: str, ids: Sequence[str] | None = None) -> Outcomes:
@@ -40,6 +42,13 @@ class Cell:
 
         The score of random deferral is a constant, since the curve of equal scores is the expectation over all orders.
         """
+        if rule == self.run.rule and ids is not None:  # several tables resample these
+            if self._outcomes is None:
+                self._outcomes = self._made(rule, ids)
+            return self._outcomes
+        return self._made(rule, ids)
+
+    def _made(self, rule: str, ids: Sequence[str] | None) -> Outcomes:
         small, large = self.small["quality"], self.large["quality"]
         score = np.zeros(len(small)) if rule == RANDOM else self.score(rule)
         return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
@@ -51,20 +60,26 @@ class Cell:
         return self._scores[rule]
 
     def _apply(self, rule: deferral.Rule) -> np.ndarray:
-        columns = {"quality_small": self.small["quality"], "quality_large": self.large["quality"]}
+        small, columns = _held(self.small), self._qualities()
+        if rule.needs_fit:
+            return on_grid(_cross_fit(self).scores(replace(rule, bar=self.run.bars[self.task])))
         if "ensemble_confidences" in rule.needs:
             others = [seed for seed in self.run.seeds if seed != self.seed]
-            members = [self.small, *(self.run.small[self.method, seed, self.task] for seed in others)]
-            columns["ensemble_confidences"] = deferral.confidences(members)
-        if not rule.needs_fit:
-            return rule.compared(ChainMap(columns, self.small))
-        if rule.target == "diff-prob":
+            members = [self.run.small[self.method, seed, self.task] for seed in others]
+            columns["ensemble_confidences"] = deferral.confidences([small, *map(_held, members)])
+        return rule.compared(ChainMap(columns, small))
+
+    def _qualities(self) -> dict[str, np.ndarray]:
+        return {"quality_small": self.small["quality"], "quality_large": self.large["quality"]}
+
+    def learnable(self) -> Mapping[str, Sequence]:
+        """The columns that learned rules are fitted to, with `unit`, which tells which examples belong together."""
+        columns: dict[str, Sequence] = {**self._qualities(), "unit": self.run.units[self.task]}
+        if self.task in self.run.answers:
             places = self.run.answers[self.task]
             columns["probability_small"] = reference_probability(self.small, places)
             columns["probability_large"] = reference_probability(self.large, places)
-        columns["unit"] = self.run.units[self.task]
-        rule = replace(rule, bar=self.run.bars[self.task])
-        return on_grid(cross_fitted(rule, ChainMap(columns, self.small), by="unit"))
+        return ChainMap(columns, _held(self.small))
 
     def curve(self, rule: str) -> DeferralCurve:
         """The exact trade-off of deferring by `rule`, computed once per rule."""
@@ -134,6 +149,20 @@ def statistics(run: Run, name: str, answers: Columns) -> list[tuple[float, ...]]
     if run.imported:
         return [(quality,) for quality in answers["quality"].tolist()]
     return _metric(name).statistics(list(answers["text"]), _examples(run, name))
+
+
+def _held(answers: Columns) -> Held:
+    return _lately_held(Same(answers))
+
+
+@lru_cache(maxsize=8)  # a report scores cell by cell with all rules, and compares a cell with its other seeds
+def _lately_held(answers: Same) -> Held:
+    return Held(answers.thing)
+
+
+@lru_cache(maxsize=1)
+def _cross_fit(cell: Cell) -> CrossFit:
+    return CrossFit(cell.learnable(), by="unit")
 
 
 @lru_cache(maxsize=1)  # a report goes task by task, and judges every model on one before the next

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import beta
 
 from benchmarks.report.reading.load import Run
 
@@ -26,7 +25,8 @@ def sentences(run: Run) -> Iterator[str]:
         qualities = [cell["quality"] for (_, _, of), cell in run.small.items() if of == name]
         values = np.unique(np.concatenate([*qualities, run.large[name]["quality"]]))
         if len(values) == 1 and values[0] in (0, 1):
-            bound = beta.ppf(0.975, 1, count)  # of "right" if all are wrong, or of "wrong" if all are right
+            # Of "right" if all are wrong, or of "wrong" if all are right: the 97.5 % quantile of Beta(1, count).
+            bound = 1 - 0.025 ** (1 / count)
             seen, other = ("right", "wrong") if values[0] else ("wrong", "right")
             yield (
                 f"{name}: all {count} answers of every model are {seen}. Intervals have no width there, yet up to "

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.report.numbers.cells import Cell
 from benchmarks.report.reading.load import START, Key, Run
-from cat_keras.evaluation.bands import Band, bootstrap_bands
+from cat_keras.evaluation.bands import Band, every_band
 from cat_keras.evaluation.bootstrap import AudcBootstrap, Interval, bootstrap_audc, pool_seeds
 from cat_keras.evaluation.curves import Outcomes
 
@@ -77,24 +77,30 @@ class Intervals:
             self._by_task[name] = bootstrap_audc({name: self._outcomes(name, models)}, rng, RESAMPLES)
         return self._by_task[name]
 
-    def bands(self, scopes: Scopes, versus: str | None = None) -> dict[str, dict[str, Band]]:
-        """Scope → method → band of its curve, or of the difference to `versus`; see `bootstrap_bands`."""
-        by_scope: dict[str, dict[str, Band]] = {name: {} for name in scopes}
-        for (methods, seeds), group in self._groups(scopes, versus).items():
-            models = {method: [f"{method}/{seed}" for seed in seeds] for method in methods}
-            tasks = dict.fromkeys(name for names in group.values() for name in names)
-            outcomes = {name: self._outcomes(name, [(m, s) for m in methods for s in seeds]) for name in tasks}
-            bands = bootstrap_bands(
-                outcomes,
-                np.random.default_rng(DRAWS),
-                scopes=group,
-                models=models,
-                versus=versus,
-                resamples=BAND_RESAMPLES,
-            )
-            for scope, by_method in bands.items():
-                by_scope[scope] |= by_method
-        return by_scope
+    def bands(self, scopes: Scopes, versus: str) -> dict[str | None, dict[str, dict[str, Band]]]:
+        """None → scope → method → band of its curve; `versus` → likewise, of the difference to that method."""
+        bands = {kind: {name: {} for name in scopes} for kind in (None, versus)}
+        groups, compared = self._groups(scopes, None), self._groups(scopes, versus)
+        for (methods, seeds), group in groups.items():
+            others = tuple(method for method in methods if method != versus)
+            kinds = [None]
+            if versus in methods and compared.get(key := ((*others, versus), seeds)) == group:
+                del compared[key]
+                kinds.append(versus)  # the same curves, resampled once for both
+            self._add_bands(bands, methods, seeds, group, kinds)
+        for (methods, seeds), group in compared.items():
+            self._add_bands(bands, methods, seeds, group, [versus])
+        return bands
+
+    def _add_bands(self, bands, methods: Sequence[str], seeds: Sequence[int], group: Scopes, kinds: list[str | None]):
+        models = {method: [f"{method}/{seed}" for seed in seeds] for method in methods}
+        tasks = dict.fromkeys(name for names in group.values() for name in names)
+        outcomes = {name: self._outcomes(name, [(m, s) for m in methods for s in seeds]) for name in tasks}
+        rng = np.random.default_rng(DRAWS)
+        made = every_band(outcomes, rng, scopes=group, models=models, versus=kinds, resamples=BAND_RESAMPLES)
+        for kind, by_scope in zip(kinds, made, strict=True):
+            for scope, by_method in by_scope.items():
+                bands[kind][scope] |= by_method
 
     def _groups(self, scopes: Scopes, versus: str | None) -> dict[tuple, Scopes]:
         """(methods, seeds) → the scopes on which exactly these methods have exactly these seeds.

@@ -9,8 +9,10 @@ from benchmarks.report.numbers import averages
 from benchmarks.report.numbers.intervals import DRAWS
 from benchmarks.report.reading.load import Run
 from cat_keras.evaluation import resampling
-from cat_keras.evaluation.bootstrap import Sweep, draw_seeds
-from cat_keras.evaluation.curves import Outcomes, tie_groups
+from cat_keras.evaluation.bootstrap import draw_seeds
+from cat_keras.evaluation.curves import Outcomes
+from cat_keras.evaluation.steps import Steps, at_rates, curves
+from cat_keras.evaluation.sweep import Sweep, weighted_sums
 from cat_keras.evaluation.tradeoff import ROUNDING, DeferralCurve
 
 RESAMPLES = 1000
@@ -107,15 +109,14 @@ def resampled(
         scope → `RESAMPLES` curves.
     """
     rate, weights = _rates(run), draw_seeds(np.random.default_rng(DRAWS), len(seeds), RESAMPLES)
-    curves, areas = (dict.fromkeys(scopes, 0.0) for _ in range(2))
+    sums, areas = (dict.fromkeys(scopes, 0.0) for _ in range(2))
     for name in dict.fromkeys(name for tasks in scopes.values() for name in tasks):
-        samples = _of_task(run, cells, method, seeds, name, rate)
-        pooled = np.einsum("rsk,rs->rk", samples[..., :-3], weights)
+        pooled, of_seeds = _of_task(run, cells, method, seeds, name, rate, weights)
         for scope in (scope for scope, tasks in scopes.items() if name in tasks):
-            curves[scope] = curves[scope] + pooled / len(scopes[scope])
-            areas[scope] = areas[scope] + samples[..., -3:] / len(scopes[scope])
+            sums[scope] = sums[scope] + pooled / len(scopes[scope])
+            areas[scope] = areas[scope] + of_seeds / len(scopes[scope])
     return {
-        scope: Sampled(rate, *np.split(curves[scope], 2, axis=1), np.einsum("rs,rs->r", _s_d(areas[scope]), weights))
+        scope: Sampled(rate, *np.split(sums[scope], 2, axis=1), np.einsum("rs,rs->r", _s_d(areas[scope]), weights))
         for scope in scopes
     }
 
@@ -136,72 +137,68 @@ def _s_d(areas: np.ndarray) -> np.ndarray:
 
 
 def _of_task(
-    run: Run, cells: averages.Cells, method: str, seeds: Sequence[int], name: str, rate: np.ndarray
-) -> np.ndarray:
-    """(R, S, 2K + 3): of every seed the quality, then the cost, at the rates, and the three areas of `_s_d`."""
+    run: Run,
+    cells: averages.Cells,
+    method: str,
+    seeds: Sequence[int],
+    name: str,
+    rate: np.ndarray,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of every resample the quality, then the cost, at the rates, (R, 2K), and the three areas of `_s_d`, (R, S, 3).
+
+    Args:
+        weights: (R, S), with which the curves of the seeds are averaged; the areas stay apart.
+    """
     ids = run.examples[name].ids
     outcomes = {seed: cells[method, seed, name].outcomes(run.rule, ids) for seed in seeds}
-    sweeps = [_CurveSweep(rows, rate) for rows in resampling.paired(name, tuple(seeds), outcomes)]
-
-    def compute(counts):
-        out = np.empty((len(counts), len(sweeps), 2 * len(rate) + 3))
-        for i, sweep in enumerate(sweeps):
-            sweep(counts, out[:, i])
-        return out
-
-    return resampling.Streams(np.random.default_rng(DRAWS)).map(name, len(ids), RESAMPLES, compute)
+    sweep = _CurveSweep(resampling.paired(name, tuple(seeds), outcomes), rate)
+    streams = resampling.Streams(np.random.default_rng(DRAWS))
+    values = streams.map(name, len(ids), RESAMPLES, sweep, beside=[weights])
+    pooled, areas = np.split(values, [2 * len(rate)], axis=1)
+    return pooled, areas.reshape(len(values), len(seeds), 3)
 
 
 class _CurveSweep:
-    """Resampled curves of one model on one task: counts (B, n) → (B, 2K + 3), see `_of_task`.
+    """Resampled curves of a method's models, one per seed, on one task.
 
-    A resample of n examples has its kinks at multiples of 1 / n. There its curve is the running sum over the examples
-    in the order of deferral, each as often as it was drawn; an example whose score others share counts as the mean of
-    those.
+    Args:
+        outcomes: of each seed, S of them. rate: (K,) deferral rates.
     """
 
-    def __init__(self, outcomes: Outcomes, rate: np.ndarray):
-        self.n, self.rate = len(outcomes), rate
-        self.alone = outcomes.quality_small / self.n, outcomes.cost_small / self.n
-        gain = outcomes.quality_large - outcomes.quality_small
-        self.order, last = tie_groups(outcomes.score)
-        self.first = np.append(0, last[:-1] + 1)
-        self.steps = [step[self.order] / self.n for step in (gain, outcomes.cost_large)]
-        # The oracle defers the largest gain first. Its score is the rank, not the gain: examples of equal gain may be
-        # deferred in any order without changing the curve, and `Sweep` is faster without equal scores.
-        rank = np.empty(self.n)
-        rank[np.argsort(-gain, kind="stable")] = np.arange(self.n)
-        self.oracle = Sweep(Outcomes(rank, outcomes.quality_small, outcomes.quality_large))
+    def __init__(self, outcomes: Sequence[Outcomes], rate: np.ndarray):
+        n = len(outcomes[0])
+        self.rate = rate
+        self.small, self.large = (
+            np.stack([getattr(o, f"quality_{m}") for o in outcomes], 1) for m in ("small", "large")
+        )
+        gains = [o.quality_large - o.quality_small for o in outcomes]
+        self.alone = [(o.quality_small / n, o.cost_small / n) for o in outcomes]
+        self.steps = [Steps(o.score, [gain / n, o.cost_large / n]) for o, gain in zip(outcomes, gains, strict=True)]
+        self.sweeps = [Sweep(o.score, gain) for o, gain in zip(outcomes, gains, strict=True)]
+        self.oracles = [Sweep(-gain, gain) for gain in gains]
 
-    def __call__(self, counts: np.ndarray, out: np.ndarray):
-        k = len(self.rate)
-        quality, cost = self._curves(counts)
-        out[:, :k], out[:, k : 2 * k] = self._at_rates(quality), self._at_rates(cost)
-        random = (quality[:, 0] + quality[:, -1]) / 2
-        audc = (quality.sum(axis=1) - random) / self.n  # trapezoids of width 1 / n
-        out[:, -3:] = np.stack([audc, random, self.oracle.audc(counts)], axis=1)
+    def __call__(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(B, 2K + 3S): quality and cost at the rates, averaged over seeds; of each seed the three areas of `_s_d`.
 
-    def _curves(self, counts: np.ndarray) -> list[np.ndarray]:
-        """Quality and cost at every multiple of 1 / n, (B, n + 1) each."""
-        ordered = counts.take(self.order, axis=1, mode="clip")  # other modes copy
-        sizes, steps = ordered, [np.tile(step, len(counts)) for step in self.steps]
-        if len(self.first) < self.n:  # some scores are equal: a step per group of them
-            sizes = np.add.reduceat(ordered, self.first, axis=1)
-            totals = (np.add.reduceat(ordered * step, self.first, axis=1) for step in self.steps)
-            steps = [(total / np.maximum(sizes, 1)).ravel() for total in totals]
-        places = np.repeat(np.arange(sizes.size), sizes.ravel().astype(np.int64))  # each step as often as it was drawn
-        curves = []
-        for alone, step in zip(self.alone, steps, strict=True):
-            curve = np.empty((len(counts), self.n + 1))
-            curve[:, 0] = np.einsum("rn,n->r", counts, alone)
-            curve[:, 1:] = step.take(places, mode="clip").reshape(counts.shape)
-            curves.append(np.cumsum(curve, axis=1, out=curve))
-        return curves
+        Args:
+            counts: (n, B), how often each resample has each example. weights: (B, S) of the seeds.
+        """
+        n, rows = len(counts), counts.T.astype(np.int64, order="C")
+        numbers = rows.astype(np.float64)
+        by_seed = np.empty((len(rows), len(self.steps), 2 * len(self.rate)))
+        for seed, (alone, steps) in enumerate(zip(self.alone, self.steps, strict=True)):
+            parts = np.split(by_seed[:, seed], 2, axis=1)
+            for part, start, rises in zip(parts, alone, steps(rows), strict=True):
+                part[:] = self._at_rates(curves(np.einsum("rn,n->r", numbers, start), rises))
+        small, large = (weighted_sums(column, counts, largest=n) / n for column in (self.small, self.large))
+        audc, oracle = (
+            small + np.concatenate([sweep.areas(counts) for sweep in sweeps]) / n**2
+            for sweeps in (self.sweeps, self.oracles)
+        )
+        areas = np.stack([audc, (small + large) / 2, oracle], axis=-1)  # (S, B, 3)
+        return np.concatenate([np.einsum("rsk,rs->rk", by_seed, weights), *areas], axis=1)
 
     def _at_rates(self, curve: np.ndarray) -> np.ndarray:
-        if len(self.rate) == self.n + 1:  # the rates include all kinks of the curve, so here they are just these
-            return curve
-        at = self.rate * self.n
-        left = np.minimum((at + ROUNDING).astype(np.int64), self.n - 1)
-        before = curve[:, left]
-        return before + (at - left) * (curve[:, left + 1] - before)
+        # The rates of `_rates` include all kinks of the curve, unless there are too many.
+        return curve if len(self.rate) == curve.shape[1] else at_rates(curve, self.rate)

@@ -141,7 +141,9 @@ class Summary:
         """
         if versus not in self._bands:
             scopes = {**self.scopes(), **{name: (name,) for name in self.run.covered}}
-            self._bands[versus] = self.intervals.bands({k: v for k, v in scopes.items() if v}, versus)
+            made = self.intervals.bands({k: v for k, v in scopes.items() if v}, versus or self.baseline)
+            for kind, by_scope in made.items():
+                self._bands.setdefault(kind, by_scope)
         return self._bands[versus]
 
 

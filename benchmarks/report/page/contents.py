@@ -1,5 +1,6 @@
 """The report of one run from the first number to the last file; the place to see what a report consists of."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -10,7 +11,6 @@ from benchmarks.report.numbers import alignment, cautions, costs, per_task, rout
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
-from benchmarks.report.plots import drawing
 from benchmarks.report.reading.load import Run
 from benchmarks.report.tables import (
     alignment_table,
@@ -84,9 +84,13 @@ class Contents:
         Args:
             drawn: also plots and the HTML page; without them `table.md` shows no images.
         """
-        numbers, plots = self.numbers, {}
+        numbers, plots, images = self.numbers, {}, {}
         if drawn:
+            from benchmarks.report.plots import drawing  # late: it brings matplotlib, which the tables do without
+
             plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
+            pictures = [name for name in plots if name.endswith(".png")]
+            images = {name: drawing.TITLES[name.removesuffix(".png")] for name in pictures}
             plots["report.html"] = self.page()
         return {
             "table.csv": self._csv(main_tables.main_records(numbers)),
@@ -96,7 +100,7 @@ class Contents:
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
             **self._routing_csv(),
             **plots,
-            "table.md": self._markdown([name for name in plots if name.endswith(".png")]),
+            "table.md": self._markdown(images),
         }
 
     def _routing_csv(self) -> dict[str, bytes]:
@@ -106,13 +110,13 @@ class Contents:
     def _csv(self, records) -> bytes:
         return render.csv_bytes([wording.record(each) for each in records] if self.run.imported else records)
 
-    def _markdown(self, images: list[str]) -> bytes:
+    def _markdown(self, images: Mapping[str, str]) -> bytes:
         parts = [f"# Report of the run {self.run.manifest['profile']}", ""]
         if self.warnings:
             parts += ["## Warnings", "", *(f"- {line}" for line in self.warnings), ""]
         parts += [render.markdown(table) for table in (self.main, *self.further)]
-        for name in images:
-            parts += [f"![{drawing.TITLES[name.removesuffix('.png')]}]({name})", ""]
+        for name, title in images.items():
+            parts += [f"![{title}]({name})", ""]
         return "\n".join(parts).encode()
 
     def page(self) -> bytes:

@@ -39,15 +39,18 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dic
     """File name → content: each figure as PNG, and those named in `vector` as SVG too."""
     contents = {}
     for name, figure in figures.items():
-        FigureCanvasAgg(figure)
+        canvas = FigureCanvasAgg(figure)
         figure.draw_without_rendering()  # lays out once for all formats
         figure.set_layout_engine("none")
-        for kind in ("png", "svg") if name in vector else ("png",):
+        if name in vector:
             buffer = io.BytesIO()
             # Matplotlib would write the date and its version into the file.
-            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-            figure.savefig(buffer, format=kind, metadata=metadata)
-            contents[f"{name}.{kind}"] = buffer.getvalue()
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            contents[f"{name}.svg"] = buffer.getvalue()
+        buffer = io.BytesIO()
+        figure.dpi = matplotlib.rcParams["savefig.dpi"]
+        canvas.print_png(buffer, metadata={"Software": None})  # `savefig` would draw twice, the first time for a layout
+        contents[f"{name}.png"] = buffer.getvalue()
     return contents
 
 

@@ -37,7 +37,7 @@ class File:
 
 
 class Columns(Mapping):
-    """One model's answers to one task, by column. A column is converted whenever it is read, and is not kept.
+    """One model's answers to one task, by column. A column is converted whenever it is read; only numbers are kept.
 
     Columns of numbers are (n,) arrays, log-probabilities a `Ragged` on the grid of `evaluation.grid` (what is kept of a
     run is on it, and gives the same report as the run itself), `statistics` (n, k) float64; all others are (n,)
@@ -49,8 +49,11 @@ class Columns(Mapping):
 
     def __init__(self, table: pyarrow.Table, file: File, places: np.ndarray):
         self.table, self._file, self._places = table, file, places
+        self._numbers: dict[str, np.ndarray] = {}  # views of the table's memory
 
     def __getitem__(self, name: str):
+        if name in self._numbers:
+            return self._numbers[name]
         if name in self._file.wide:
             column = rows(_wide(self._file, name), self._places)
         elif name in self.table.column_names:
@@ -58,13 +61,47 @@ class Columns(Mapping):
         else:
             raise KeyError(name)
         array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        return _to_numpy(array, matrix=name == "statistics")
+        values = _to_numpy(array, matrix=name == "statistics")
+        if name not in self._file.wide and pyarrow.types.is_primitive(column.type):
+            self._numbers[name] = values
+        return values
 
     def __iter__(self) -> Iterator[str]:
         yield from (*self.table.column_names, *self._file.wide)
 
     def __len__(self):
         return self.table.num_columns + len(self._file.wide)
+
+
+class Held(Mapping):
+    """The same columns, each kept once it was read: for who reads them several times and then lets go of them."""
+
+    def __init__(self, columns: Mapping):
+        self._columns, self._read = columns, {}
+
+    def __getitem__(self, name: str):
+        if name not in self._read:
+            self._read[name] = self._columns[name]
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self):
+        return len(self._columns)
+
+
+class Same:
+    """Stands for an object as a key, itself and not what it is equal to."""
+
+    def __init__(self, thing):
+        self.thing = thing
+
+    def __eq__(self, other):
+        return self.thing is other.thing
+
+    def __hash__(self):
+        return id(self.thing)
 
 
 @lru_cache(maxsize=WIDE)
@@ -174,7 +211,9 @@ def read(
     try:
         names = _metadata(content).schema.to_arrow_schema().names
         missing = [name for name in (*needed, *later) if name not in names]
-        table = pyarrow.parquet.read_table(content, columns=[n for n in (*needed, *optional) if n in names])
+        chosen = [name for name in (*needed, *optional) if name in names]
+        # `read_table` would import pandas with pyarrow's datasets, which takes longer than a small report.
+        table = pyarrow.parquet.ParquetFile(content).read(chosen).select(chosen)
         table.validate(full=True)  # or bytes that are no text end in an error of whoever prints them
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise CatKerasError(f"{path} is not a readable Parquet file ({error}). Delete it. {remedy}") from error

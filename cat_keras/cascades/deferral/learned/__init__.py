@@ -15,6 +15,7 @@ from cat_keras.cascades.deferral.learned.features import features, reference_pro
 from cat_keras.cascades.deferral.learned.rule import (
     PROBABILITIES,
     QUALITIES,
+    CrossFit,
     FittedRule,
     LearnedRule,
     cross_fitted,
@@ -25,6 +26,7 @@ from cat_keras.cascades.deferral.learned.rule import (
 __all__ = [
     "PROBABILITIES",
     "QUALITIES",
+    "CrossFit",
     "FittedRule",
     "LearnedRule",
     "cross_fitted",

@@ -5,6 +5,7 @@ from more.
 """
 
 import warnings
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,8 +21,7 @@ def _ridge(x: np.ndarray, y: np.ndarray) -> Layers:
     It is solved here in closed form, because a report makes hundreds of such fits, which together take less time than
     importing scikit-learn.
     """
-    x, mean, scale = _standardised(x)
-    left, values, right = np.linalg.svd(x, full_matrices=False)
+    (left, values, right), mean, scale = _decomposed(x.tobytes(), x.shape)
     projected, bias = left.T @ y, np.array([y.mean()])  # the bias is the mean of y, as the columns of x have mean 0
 
     def leave_one_out_error(penalty):
@@ -34,6 +34,13 @@ def _ridge(x: np.ndarray, y: np.ndarray) -> Layers:
     penalty = min(PENALTIES, key=leave_one_out_error)
     weights = right.T @ (values / (values**2 + penalty) * projected)
     return _unstandardised([(weights[:, None], bias)], mean, scale)
+
+
+@lru_cache(maxsize=16)  # several targets are fitted to the features of one fold after another
+def _decomposed(content: bytes, shape: tuple[int, int]):
+    """Singular value decomposition of standardised features, given as bytes of float64, and their means and scales."""
+    x, mean, scale = _standardised(np.frombuffer(content, np.float64).reshape(shape))
+    return np.linalg.svd(x, full_matrices=False), mean, scale
 
 
 def _mlp(x: np.ndarray, y: np.ndarray) -> Layers:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,14 +87,21 @@ class LearnedRule(Rule):
         with reading(self):
             return self._fit(self._table(predictions))
 
-    def _table(self, predictions: Columns) -> _Table:
-        """The rows to fit to, all of whose answers have finite features and targets."""
+    def _table(self, predictions: Columns, inputs: dict[bool, tuple] | None = None) -> _Table:
+        """The rows to fit to, all of whose answers have finite features and targets.
+
+        Args:
+            inputs: whether with embeddings → the first columns of the table, of rules on the same rows; filled here.
+        """
         source = columns(predictions)
         ids = self._checked_ids(source, self.fit_needs)
         small, large = (np.asarray(source[name], dtype=np.float64) for name in self.fit_needs)
         if self.target == "diff-01":
             small, large = (np.where(np.isnan(q), q, q > self.bar) for q in (small, large))
-        table = _Table(_keys(source["task"], ids), *features(source, self.embedding), large - small)
+        inputs = {} if inputs is None else inputs
+        if self.embedding not in inputs:
+            inputs[self.embedding] = _keys(source["task"], ids), *features(source, self.embedding)
+        table = _Table(*inputs[self.embedding], large - small)
         bad = np.flatnonzero(table.answered & ~np.isfinite(table.features.sum(axis=1) + table.target))
         if bad.size:
             raise CatKerasError(
@@ -210,18 +218,36 @@ def cross_fitted(rule: LearnedRule, predictions: Columns, folds: int = 5, seed: 
     Raises:
         CatKerasError: as `fit`, or fewer than two folds.
     """
-    check_number("folds", folds, "[2, 1000000]", whole=True)
-    check_number("seed", seed, "[-1e+18, 1e+18]", whole=True)
-    source = columns(predictions)
-    table = rule._table(source)
-    fold_of = np.array([int(key, 16) % folds for key in _keys(source["task"], source[by], seed)], dtype=np.int64)
-    scores = np.full(len(fold_of), NO_ANSWER)
-    for fold in np.unique(fold_of):
-        train, test = table.rows((fold_of != fold) & table.answered), (fold_of == fold) & table.answered
-        fitted = rule._fit(train)
-        scores[test] = fitted._score(table.rows(test)) + predicted(fitted.model, train.features).mean()
-    scores[table.answered] -= table.target[table.answered].mean() if table.answered.any() else 0
-    return scores
+    return CrossFit(predictions, folds, seed, by).scores(rule)
+
+
+class CrossFit:
+    """Examples split into folds, on which any number of learned rules are cross-fitted; see `cross_fitted`.
+
+    The rules share the features of the answers, which are most of the work.
+    """
+
+    def __init__(self, predictions: Columns, folds: int = 5, seed: int = 0, by: str = "id"):
+        check_number("folds", folds, "[2, 1000000]", whole=True)
+        check_number("seed", seed, "[-1e+18, 1e+18]", whole=True)
+        self._source, self._folds, self._seed, self._by = columns(predictions), folds, seed, by
+        self._inputs: dict[bool, tuple] = {}
+
+    def scores(self, rule: LearnedRule) -> np.ndarray:
+        """Scores of the rule, (n,) float64; errors are those of `cross_fitted`."""
+        table, scores = rule._table(self._source, self._inputs), np.full(len(self._fold_of), NO_ANSWER)
+        for fold in np.unique(self._fold_of):
+            outside = self._fold_of != fold
+            train, test = table.rows(outside & table.answered), ~outside & table.answered
+            fitted = rule._fit(train)
+            scores[test] = fitted._score(table.rows(test)) + predicted(fitted.model, train.features).mean()
+        scores[table.answered] -= table.target[table.answered].mean() if table.answered.any() else 0
+        return scores
+
+    @cached_property
+    def _fold_of(self) -> np.ndarray:
+        keys = _keys(self._source["task"], self._source[self._by], self._seed)
+        return np.array([int(key, 16) % self._folds for key in keys], dtype=np.int64)
 
 
 def _keys(tasks: Sequence[str], ids: Sequence[str], seed: int = 0) -> np.ndarray:
