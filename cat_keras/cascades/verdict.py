@@ -104,7 +104,7 @@ def _means(table: np.ndarray, tasks: np.ndarray, seed: int, resamples: int) -> n
     streams, total = Streams(np.random.default_rng(seed)), 0.0
     for task in np.unique(tasks):
         own = table[tasks == task]
-        total = total + streams.map(str(task), len(own), resamples, lambda counts, own=own: counts @ own)
+        total = total + streams.map(str(task), len(own), resamples, lambda counts, own=own: counts.T @ own)
     return np.concatenate([table.mean(axis=0)[None], total / len(table)])
 
 

@@ -164,7 +164,8 @@ def _of_task(
     matrix = np.stack(columns).reshape(-1, n).T / n  # (n, cells × ways × (quality, cost) × K)
     matrix, ends = np.ascontiguousarray(matrix), np.concatenate(ends).T / n
 
-    def compute(counts):
+    def compute(counts):  # (n, B)
+        counts = counts.T
         means = (counts @ matrix).reshape(-1, 2, k)
         small, large, low, high = np.moveaxis((counts @ ends).reshape(-1, 4), 1, 0)
         low, high = (np.repeat(each, len(names) - 1) for each in (low, np.maximum(high, low * (1 + 1e-9) + 1e-300)))
@@ -173,7 +174,7 @@ def _of_task(
         return np.concatenate([areas, coin], axis=2)
 
     resampled = Streams(np.random.default_rng(DRAWS)).map(name, n, RESAMPLES, compute)
-    areas = np.concatenate([compute(np.ones((1, n))), resampled])
+    areas = np.concatenate([compute(np.ones((n, 1))), resampled])
     return {key: _Judged(areas[:, i], *found) for i, (key, found) in enumerate(judged.items())}
 
 
