@@ -14,6 +14,7 @@ import pandas as pd
 from benchmarks.importing import archives
 from benchmarks.importing.answers import Answers, in_unit, shown
 from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.storage import store
 
 LARGEST = 8 * 2**30  # bytes of a log, unpacked
 MEMBER = 512 * 2**20  # of one sample
@@ -60,13 +61,8 @@ def read(path: Path, reading) -> Answers:
         frame[column] = frame[column].astype("category")
     has = [role for role in ("token_logprobs", "n_prompt", "n_answer", "cost", "seconds") if role in frame]
     line = f"{path.name}: {model}, inspect_ai; {', '.join(has) or 'no confidence, no cost'}"
-    source = {"file": path.name, "sha256": _sha256(path), "kind": "inspect_ai", "rows": len(frame)}
+    source = {"file": path.name, "sha256": store.sha256_file(path), "kind": "inspect_ai", "rows": len(frame)}
     return Answers(frame, [source], notes, [line], "USD" if "cost" in frame else None)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _plain(path: Path) -> tuple[dict, list[dict]]:

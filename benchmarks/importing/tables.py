@@ -1,6 +1,5 @@
 """Tables of answers, CSV, JSON lines or Parquet: long, with a row per answer, or wide, with columns per model."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from benchmarks.importing.answers import Answers, checked
 from benchmarks.importing.opening import opened
 from benchmarks.importing.roles import ROLES, SCALES, guess, normalised, wide
 from cat_keras.errors import CatKerasError
+from cat_keras.storage import store
 
 CURRENCIES = ("usd", "eur", "gbp", "chf", "jpy", "cny")
 
@@ -48,16 +48,11 @@ def read(path: Path, reading: Reading) -> Answers:
     else:
         frame, lines, used = _long(path, headers, load, reading, notes)
         cost = {used["cost"]} if "cost" in used else set()
-    source = {"file": path.name, "sha256": _sha256(path), "kind": "table", "rows": len(frame)}
+    source = {"file": path.name, "sha256": store.sha256_file(path), "kind": "table", "rows": len(frame)}
     currencies = {_currency(header) for header in cost}
     if len(currencies) > 1:
         raise CatKerasError(f"Costs are of one currency. Received: {', '.join(sorted(cost))} in {path.name}")
     return Answers(frame, [source], notes, columns=lines, currency=currencies.pop() if currencies else None)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _currency(header: str) -> str:

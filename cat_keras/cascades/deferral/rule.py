@@ -51,8 +51,6 @@ class Rule(ABC):
         needs_fit: whether it must be fitted before it scores, see `deferral.learned`.
         computed: whether scores follow from a model's own numbers, whose last digits differ with the batch; `compared`
             then rounds them. False for numbers that somebody wrote down.
-        computed: whether scores follow from a model's own numbers, whose last digits differ with the batch; `compared`
-            then rounds them. False for columns that somebody wrote down.
     """
 
     name: ClassVar[str]
