@@ -15,6 +15,9 @@ SCALES = (1, 100)  # s_d as it is; qualities in points and costs in per cent
 KEYS = {
     "changes.csv": ("estimate", "low", "high"),
     "rules.csv": tuple(f"audc_minus_xent_{part}" for part in ("mean", "low", "high")),
+    "routing.csv": tuple(f"minus_cascade_{part}" for part in ("mean", "low", "high")),
+    "alignment.csv": ("slope_right", "slope_right_low", "slope_right_high"),
+    "thresholds.csv": ("change %", "low", "high"),
 }
 NUMBER = r"([+−-]\d+(?:\.\d+)?)"
 STATED = re.compile(rf"{NUMBER}(?: %| points?)? \[{NUMBER}, {NUMBER}\]")
@@ -27,7 +30,7 @@ def stated(text: str) -> list[tuple[str, str, str]]:
 
 @cache
 def measured(digits: int) -> set[tuple[str, str, str]]:
-    """Every change of every kept run against another method, by any deferral rule; as tables show it, in each scale."""
+    """Every change and every slope that a kept result gives an interval of; as tables show it, in each scale."""
     return {
         tuple(signed(scale * float(row.get(key) or "nan"), digits) for key in keys)
         for name, keys in KEYS.items()
