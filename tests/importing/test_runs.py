@@ -67,7 +67,7 @@ def test_the_page_says_nothing_of_training(tmp_path):
     command("report", folder)
     page = re.sub(r"(?s)<(script|style)>.*?</\1>", "", (folder / "report.html").read_text())
     data = json.loads(re.search(r'(?s)<script type="application/json" class="data">(.*?)</script>', page)[1])
-    assert data["training"] == []
+    assert (data["training"], data["member"]) == ([], "Run")
     said = re.sub(r"(?s)<script.*?</script>", "", page) + (folder / "table.md").read_text()
     said += "".join(scope["note"] for scope in data["scopes"])
     for word in ("train", "objective", r"\blive t", "seeds", r"\bseed\b", "paper", "xent", "FLOP", "the loss"):

@@ -53,4 +53,4 @@ def record(found: Mapping[str, object]) -> dict[str, object]:
 
 def charts(found: dict) -> dict:
     """What the script of a page draws, its notes in these words."""
-    return found | {"scopes": [scope | {"note": text(scope["note"])} for scope in found["scopes"]]}
+    return found | {"member": "Run", "scopes": [scope | {"note": text(scope["note"])} for scope in found["scopes"]]}

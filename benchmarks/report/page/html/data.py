@@ -37,6 +37,7 @@ def charts(summary: Summary, curves: Curves, scopes: list[Scope], training: dict
         "looks": looks | {RANDOM: -1, ORACLE: -2, START: -3},
         "baseline": summary.baseline,
         "rule": run.rule,
+        "member": "Seed",
         "rules": [name for name in rules.names(run) if name != ORACLE],
         "kinds": [kind._asdict() for kind in curves.kinds.values()],
         "scopes": [chart for chart in charts_of_scopes if chart["lines"]],

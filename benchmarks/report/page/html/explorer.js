@@ -172,7 +172,7 @@ class Explorer {
     }
     const text = `${lines.Deferred} deferred, quality ${lines["Quality × 100"]}`;
     this.find("threshold").setAttribute("aria-valuetext", text);
-    this.find("note").textContent = this.task.note + ` Seed ${this.cell.seed}. Dashed: deferral at random.`;
+    this.find("note").textContent = this.task.note + ` ${this.data.member} ${this.cell.seed}. Dashed: deferral at random.`;
   }
 
   // The sampled examples that lie nearest to the threshold on either side of it.
@@ -208,7 +208,7 @@ class Explorer {
     };
     answer("small", example.answers?.[this.find("method").value], this.small.quality[i], !deferred);
     answer("large", example.large, this.large.quality[i], deferred);
-    if (example.target !== undefined) {
+    if (example.target) {
       const line = element(card, "p");
       element(line, "span", { class: "who" }, "reference ");
       element(line, "span", {}, example.target);
