@@ -8,6 +8,7 @@ import functools
 import inspect
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -47,6 +48,13 @@ def things(small, large, encoded, proto, examples):
 
 def predictor(t, **given):
     return ck.Predictor(t["small"], **{"max_new_tokens": 1} | given)
+
+
+PROMPTS = [f"What is {i}?" for i in range(12)]
+
+
+def router(t):
+    return ck.routing.Router().fit(PROMPTS, t["right"], 1 - t["right"])
 
 
 def generator():
@@ -98,6 +106,24 @@ ARGUMENTS = {
     ck.deferral.ChowQuantile: {"alpha": lambda t, x: ck.deferral.ChowQuantile(x)},
     ck.deferral.Random: {"seed": lambda t, x: ck.deferral.Random(x)},
     ck.learned.LearnedRule: {"bar": lambda t, x: ck.learned.LearnedRule(bar=x)},
+    ck.learned.CrossFit: {
+        "folds": lambda t, x: ck.learned.CrossFit(t["predictions"], folds=x),
+        "seed": lambda t, x: ck.learned.CrossFit(t["predictions"], seed=x),
+    },
+    ck.routing.Router: {
+        "margin": lambda t, x: ck.routing.Router(margin=x),
+        "components": lambda t, x: ck.routing.Router(components=x),
+    },
+    ck.routing.FittedRouter.calibrate: {
+        name: lambda t, x, name=name: router(t).calibrate(PROMPTS, [t["right"], np.ones(12)], **{name: x})
+        for name in ("max_cost", "min_quality", "max_deferral")
+    },
+    ck.routing.soft_labels: {"margin": lambda t, x: ck.routing.soft_labels(t["right"], np.ones(12), x)},
+    ck.routing.folds: {"count": lambda t, x: ck.routing.folds("t", PROMPTS, x)},
+    ck.routing.states: {
+        "max_length": lambda t, x: ck.routing.states(t["small"], PROMPTS[:1], x),
+        "batch_size": lambda t, x: ck.routing.states(t["small"], PROMPTS[:1], 16, x),
+    },
     ck.learned.cross_fitted: {
         "folds": lambda t, x: ck.learned.cross_fitted(ck.learned.LearnedRule(), t["predictions"], folds=x),
         "seed": lambda t, x: ck.learned.cross_fitted(ck.learned.LearnedRule(), t["predictions"], 6, seed=x),
@@ -134,6 +160,9 @@ ARGUMENTS = {
     ck.losses.Gatekeeper: {"alpha": lambda t, x: ck.losses.get("gatekeeper", alpha=x)},
     ck.distribution.make_deterministic: {"seed": lambda t, x: deterministic(x)},
     ck.models.train_tokenizer: {"vocabulary_size": lambda t, x: ck.models.train_tokenizer(["a few words"] * 9, x)},
+    ck.models.export: {  # a folder cannot be where a file is, so that a value which is taken ends there
+        "max_length": lambda t, x: ck.models.export(t["small"], Path(__file__) / "export", max_length=x)
+    },
     ck.models.build: {
         name: lambda t, x, name=name: ck.models.build(
             t["proto"], **{"layers": 1, "width": 16, "heads": 1, "feedforward": 16} | {name: x}
@@ -178,6 +207,13 @@ ARGUMENTS = {
         "resamples": lambda t, x: ck.bands.bootstrap_bands(t["pairs"], generator(), resamples=x, threads=1),
         "level": lambda t, x: ck.bands.bootstrap_bands(t["pairs"], generator(), resamples=3, level=x, threads=1),
         "threads": lambda t, x: ck.bands.bootstrap_bands(t["pairs"], generator(), resamples=3, threads=x),
+    },
+    ck.bands.every_band: {
+        name: lambda t, x, name=name: ck.bands.every_band(
+            t["pairs"], generator(), scopes=None, models=None, versus=[None],
+            **{"resamples": 3, "threads": 1} | {name: x},
+        )
+        for name in ("resamples", "level", "threads")
     },
     ck.confidence.reliability: {"bins": lambda t, x: ck.confidence.reliability(t["scores"], t["right"], x)},
     ck.confidence.ece: {"bins": lambda t, x: ck.confidence.ece(t["scores"], t["right"], x)},
@@ -232,6 +268,7 @@ MAY_BE_NAN = {(ck.DeferralCurve.cost_at_quality, "quality")} | {
 MAY_BE_NAN |= {(ck.DeferralCurve.quality_at_cost, "cost")}
 MAY_BE_NAN |= {(w, n) for w, n in CASES if n in ("cost_small", "cost_large")}
 MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
+MAY_BE_NONE |= {(ck.routing.Router, "margin"), (ck.models.export, "max_length")}
 
 
 def trained(t, **given):
@@ -274,6 +311,7 @@ INTERNAL = {
     "of_config": ("per_token", "idle_per_token", "more_per_logit"),
     "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
     "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
+    "FittedRouter": ("bias",),
 }  # fmt: skip
 
 

@@ -142,6 +142,8 @@ def test_examples_with_control_words_of_a_template_are_counted(family):
     assert ck.encode(asked, predictor.tokenizer, 90, chat=Chat()).control_words == 1
 
 
+@pytest.mark.parametrize("family", [families.gemma, *(pytest.param(f, marks=pytest.mark.long) for f in DOCUMENTED
+                                                       if f is not families.gemma)], indirect=True)  # fmt: skip
 @pytest.mark.slow
 def test_models_are_asked_trained_and_scored_in_turns(family):
     made, model = family

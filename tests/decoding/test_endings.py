@@ -32,7 +32,11 @@ def test_a_model_is_asked_what_ends_its_answers(family, words):
     assert "generate_preprocess" not in vars(model.preprocessor) and "make_generate_function" not in vars(model)
 
 
-@pytest.fixture(scope="module", params=[families.llama3, families.gemma3], ids=["llama3", "gemma3"])
+@pytest.fixture(
+    scope="module",
+    params=[families.llama3, pytest.param(families.gemma3, marks=pytest.mark.long)],
+    ids=["llama3", "gemma3"],
+)
 def pair(request):
     """Two models that say the second end of their family somewhere; and that token."""
     made = []
@@ -46,6 +50,7 @@ def pair(request):
     return (*made, end)
 
 
+@pytest.mark.slow
 def test_answers_end_where_those_of_keras_hub_do(pair):
     small, large, end = pair
     predictions = ck.Predictor(large, max_length=40, max_new_tokens=NEW)([ck.Example("1", p, "") for p in PROMPTS])
@@ -124,6 +129,7 @@ def test_the_first_of_several_stop_strings_counts(talker, free):
         assert after.text == before.text[: min(places, default=None)]
 
 
+@pytest.mark.slow
 def test_all_ways_to_an_answer_stop_alike(talker, new_model, free, monkeypatch):
     asked, whole = free
     longest = max(whole, key=lambda p: len(p.text)).text

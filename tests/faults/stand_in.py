@@ -102,7 +102,7 @@ def install(monkeypatch) -> type[Bench]:
     place = types.SimpleNamespace(choose=lambda strategy: types.SimpleNamespace(chief=True, workers=1))
     monkeypatch.setitem(sys.modules, "cat_keras.training.distribution", place)
     monkeypatch.setitem(vars(cat_keras), "distribution", place)
-    monkeypatch.setattr("benchmarks.report.build", lambda folder, console, verbose: None)
+    monkeypatch.setattr("benchmarks.report.build", lambda folder, console, verbose, again: None)
     monkeypatch.setattr("benchmarks.running.preflight.check", lambda *_: [])  # it asks real models and tokenizers
     monkeypatch.setattr("benchmarks.running.preflight.rows", lambda *_: [])
     monkeypatch.setattr("benchmarks.running.leases.POLL", 0.01)

@@ -127,7 +127,7 @@ def test_an_error_of_the_code_leaves_its_traceback(bench, command, log, monkeypa
 
 
 def test_a_report_that_fails_is_no_cell(bench, command, log, monkeypatch):
-    def fail(folder, console, verbose):
+    def fail(folder, console, verbose, again):
         raise CatKerasError("no room for a plot")
 
     monkeypatch.setattr("benchmarks.report.build", fail)

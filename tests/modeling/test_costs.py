@@ -45,7 +45,7 @@ def count(backbone) -> costs.FlopCount:
 
 
 FAMILIES = {"gemma": gemma, "gpt2": gpt2, "llama tied": lambda: llama(True), "llama": lambda: llama(False)}
-IN_CI = {("gemma", "int4"), ("llama", "int8"), ("llama tied", "float8")}
+IN_CI = {("gemma", "int4"), ("llama tied", "float8")}
 QUANTIZED = [
     pytest.param(family, mode, marks=pytest.mark.slow if (family, mode) in IN_CI else pytest.mark.long)
     for family in FAMILIES

@@ -57,6 +57,7 @@ def test_more_tokens_than_positions_are_one_error(model, entry):
         ENTRIES[entry](model)
 
 
+@pytest.mark.slow
 def test_all_positions_can_be_used(model):
     settings = {"max_length": POSITIONS, "max_new_tokens": 9}
     asked = [ck.Example(f"{n}", "a" * n, "", options=o) for n in (1, 8, 30) for o in ((), ("b", "cd"))]

@@ -64,7 +64,10 @@ def strip(page: str) -> str:
     return re.sub(r"(?s)<(script|style).*?</\1>", "", page).lower()
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("free models", "unknown small model", "no right answer")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.long) for n in CASES])
 def test_a_report_needs_no_denominator(name, tmp_path):
     run = load.load(changed(tmp_path / "run", **CASES[name]))
     check(report.files(run, costs.prices("1", "0")))

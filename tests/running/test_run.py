@@ -134,6 +134,7 @@ def test_a_preset_takes_the_place_of_a_home_made_model(finished, tmp_path):
     assert predictions(tmp_path) == finished[2]
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_stops_the_cell_and_names_the_step(tmp_path):
     output = run(tmp_path, "--set", "large.pretrain.learning_rate=1e6", status=2)
     assert "A loss is finite. Received: nan at step" in output

@@ -146,7 +146,7 @@ def test_a_split_that_cannot_be_read_is_not_counted(data):
     assert counting.count(toy(keep=lambda row: True), "local", data) == {"train": 80, "validation": 20}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not DATA, reason="CAT_KERAS_DATA names no folder with real data")
 @pytest.mark.parametrize("name", [name for name in task.names() if "embedded" not in name])
 def test_as_many_real_rows_as_are_loaded(name):

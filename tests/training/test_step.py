@@ -75,7 +75,7 @@ def assert_close(ours, theirs, tolerance=2e-6):
         np.testing.assert_allclose(a, b, atol=tolerance)
 
 
-SPLITS = [(1, 4), (4, 1), (2, 2)]
+SPLITS = [(1, 4), pytest.param(4, 1, marks=pytest.mark.slow), pytest.param(2, 2, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("replicas", "accumulate"), SPLITS)

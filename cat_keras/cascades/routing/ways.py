@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cat_keras.cascades.deferral.rule import digests
+from cat_keras.errors import check_number
 from cat_keras.evaluation.grid import midpoints
 
 BUDGETS = 11  # evenly spaced between the mean costs of the two models, both included
@@ -39,6 +40,7 @@ class Way:
 
 def folds(task: str, units: Sequence, count: int = FOLDS) -> np.ndarray:
     """(n,) the fold of each query: a hash of its unit alone, so that queries of one unit are in one fold."""
+    check_number("count", count, "[2, 1000000]", whole=True)
     keys = digests(0, [task] * len(units), [str(unit) for unit in units])
     return np.array([int.from_bytes(key, "big") % count for key in keys], dtype=np.int64)
 
