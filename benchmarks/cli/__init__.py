@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import importing, perf, results, run, tasks, tune
+from benchmarks.cli import importing, perf, reject, results, run, tasks, tune
 from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
@@ -41,6 +41,7 @@ app.command()(results.route)
 app.command()(results.verify)
 app.command()(results.compare)
 app.command()(tune.tune)
+app.command()(reject.reject)
 app.command("import")(importing.import_answers)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)

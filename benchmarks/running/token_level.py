@@ -119,16 +119,16 @@ def _models(run: load.Run, cache: Path, methods: Iterable[str], seeds: Iterable[
     """One small model, the large model, and the small model's weights as (method, seed) → weights."""
     from cat_keras.modeling import models
 
-    large = models.load(_preset(run, cache, "large", ("large tune", "large pretrain")))
+    large = models.load(preset_of(run, cache, "large", ("large tune", "large pretrain")))
     weights = {}
     for method in methods:
         for seed in seeds:
-            small = models.load(_preset(run, cache, "small", (f"small {method} seed {seed}",)))
+            small = models.load(preset_of(run, cache, "small", (f"small {method} seed {seed}",)))
             weights[method, seed] = small.get_weights()
     return small, large, weights
 
 
-def _preset(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str | Path:
+def preset_of(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str | Path:
     """Where a model of the run lies: what its last training wrote, or the preset that was not trained.
 
     Args:
@@ -138,7 +138,7 @@ def _preset(run: load.Run, cache: Path, role: str, labels: Iterable[str]) -> str
     if cell is None:
         if run.manifest["settings"][role].get("endpoint"):
             raise CatKerasError(
-                "Token-level cascades compute with the weights of both models. Received: a run whose "
+                "This computes with the weights of the models. Received: a run whose "
                 f"{role} model is an endpoint. Take a run of two models that are made here"
             )
         return run.manifest["settings"][role]["preset"]

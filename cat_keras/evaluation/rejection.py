@@ -84,8 +84,8 @@ def _values(loss, outside, c_fn, n) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.where(outside, c_fn / outside.sum(), (1 - c_fn) * loss / (~outside).sum()), loss, outside
 
 
-def joint_areas(score, loss, outside, c_fn: float, weights: np.ndarray) -> np.ndarray:
-    """The area of `joint_curve` in resamples, (R,).
+def resampled(score, loss, outside, c_fn: float, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The curve in resamples: `rejected` and `joint`, both (R, distinct scores + 1).
 
     Args:
         weights: (R, n) how often each resample draws each row; as many from either side as there are.
@@ -95,11 +95,9 @@ def joint_areas(score, loss, outside, c_fn: float, weights: np.ndarray) -> np.nd
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
     drawn = weights[:, order]
-    sizes = np.add.reduceat(drawn, starts, axis=1)
-    values = np.add.reduceat(drawn * value[order], starts, axis=1)
-    # A group adds its value to the curve until half of it is rejected, as far as the area is concerned.
-    middles = (np.cumsum(sizes, axis=1) - sizes / 2) / drawn.sum(axis=1, keepdims=True)
-    return (values * middles).sum(axis=1)
+    gone = [np.cumsum(np.add.reduceat(column, starts, axis=1), axis=1) for column in (drawn, drawn * value[order])]
+    rejected, lost = (np.pad(column, ((0, 0), (1, 0))) for column in gone)
+    return rejected / rejected[:, -1:], np.maximum(lost[:, -1:] - lost, 0.0)
 
 
 def plugin_score(confidence, ratio, c_fn: float = C_FN, inside: float = 1.0) -> np.ndarray:

@@ -47,8 +47,9 @@ def test_what_holds_of_any_rows(rows, c_fn):
     assert curve.joint[0] == pytest.approx(c_fn + (1 - c_fn) * loss[~outside].mean()) and curve.joint[-1] == 0
     moved = rejection.joint_curve(score * 3.0 - 7, loss, outside, c_fn)  # a rising change of the score changes nothing
     np.testing.assert_allclose(moved.joint, curve.joint)
-    once = rejection.joint_areas(score, loss, outside, c_fn, np.ones((2, len(rows))))
-    np.testing.assert_allclose(once, curve.area, atol=1e-12)
+    once = rejection.resampled(score, loss, outside, c_fn, np.ones((2, len(rows))))
+    np.testing.assert_allclose(once[0][1], curve.rejected)
+    np.testing.assert_allclose(once[1][1], curve.joint, atol=1e-12)
 
 
 def test_a_resample_is_the_rows_repeated():
@@ -56,8 +57,10 @@ def test_a_resample_is_the_rows_repeated():
     score, loss, outside = rng.integers(0, 9, 30), rng.random(30), np.arange(30) < 12
     draw = np.concatenate([rng.integers(0, 12, 12), rng.integers(12, 30, 18)])
     weights = np.bincount(draw, minlength=30)[None].astype(float)
-    expected = rejection.joint_curve(score[draw], loss[draw], outside[draw]).area
-    np.testing.assert_allclose(rejection.joint_areas(score, loss, outside, rejection.C_FN, weights), [expected])
+    expected = rejection.joint_curve(score[draw], loss[draw], outside[draw])
+    rejected, joint = rejection.resampled(score, loss, outside, rejection.C_FN, weights)
+    assert np.trapezoid(joint[0], rejected[0]) == pytest.approx(expected.area)
+    assert np.interp(0.3, rejected[0], joint[0]) == pytest.approx(expected.joint_at(0.3))
 
 
 def test_with_weight_on_own_inputs_alone_it_is_their_augrc():
