@@ -80,7 +80,7 @@ def evaluate(folder: Path, cache: Path, progress, elsewhere: Sequence[str], meth
     mixtures = {name: _mixture(run, name, share, data, out) for name in elsewhere}
     from cat_keras.cascades.rejection import PluginOOD  # late: bad input loads no TensorFlow
 
-    plugin, rows = PluginOOD(c_fn=c_fn), []
+    plugins, rows = [PluginOOD(c_fn=c_fn, distance=distance) for distance in (True, False)], []
     presets = {
         (method, seed): preset_of(run, cache, "small", (f"small {method} seed {seed}",))
         for method in methods or run.methods
@@ -92,7 +92,7 @@ def evaluate(folder: Path, cache: Path, progress, elsewhere: Sequence[str], meth
             predictions = answer(mixture.asked, progress=progress.advance)
             quality = _quality(run, mixture, predictions, deferral)
             labels = {"elsewhere": name, "method": method, "seed": seed}
-            rows += [labels | row for row in _scored(mixture, predictions, quality, plugin)]
+            rows += [labels | row for row in _scored(mixture, predictions, quality, plugins)]
             progress.done(f"{mixture.outside} of {len(mixture.test)} tested are from elsewhere")
     facts = {"share": share, "c_fn": c_fn, "deferral": deferral, "predictions": run.manifest.get("predictions", {})}
     return pyarrow.Table.from_pylist(rows).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
@@ -200,7 +200,7 @@ def _quality(run: load.Run, mixture: Mixture, predictions, deferral: float) -> n
     return np.clip(found, 0, 1)
 
 
-def _scored(mixture: Mixture, predictions, quality: np.ndarray, plugin) -> list[dict]:
+def _scored(mixture: Mixture, predictions, quality: np.ndarray, plugins) -> list[dict]:
     """One row per test example: where it is from, the loss, and the score of every rule."""
     from cat_keras.cascades import rejection
     from cat_keras.cascades.deferral import columns
@@ -209,7 +209,7 @@ def _scored(mixture: Mixture, predictions, quality: np.ndarray, plugin) -> list[
     second = first + len(mixture.traffic)
     own = columns(predictions[:first], quality_small=quality[:first])
     traffic, tested = columns(predictions[first:second]), predictions[second:]
-    rules = rejection.RULES | {plugin.name: plugin}
+    rules = rejection.RULES | {plugin.name: plugin for plugin in plugins}
     scores = {name: rule.fit(own, traffic).compared(tested) for name, rule in rules.items()}
     outside = np.arange(len(tested)) >= len(tested) - mixture.outside
     return [

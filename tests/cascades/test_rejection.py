@@ -44,7 +44,7 @@ def test_the_density_ratio_is_the_known_one():
     known, _ = DensityRatio.fit(own, traffic, inside=0.6)
     x = np.zeros((3, 8))
     x[:, 0] = 0.0, 1.5, 3.0  # where the true ratio is exp(−4.5), 1 and exp(4.5)
-    assert known(x)[0] < 0.5 < known(x)[1] < 6 and known(x)[2] > 12  # a mixture is not quite logistic
+    assert known(x)[0] < 0.5 < known(x)[1] < 6 < known(x)[2]  # the log-odds of a mixture are not quite linear
     assert auroc(of_traffic, outside) > 0.97
 
 
@@ -72,6 +72,23 @@ def test_wide_states_are_classified_by_their_components():
     traffic[outside] += 0.7  # in all directions
     ratio, of_traffic = DensityRatio.fit(own, traffic)
     assert ratio.weights.shape == (300,) and auroc(of_traffic, outside) > 0.9
+
+
+def test_states_that_are_far_in_any_direction_are_told_by_the_distance():
+    own, quality = answers(states(800)[0])
+    rng = np.random.default_rng(9)
+
+    def spread(n, seed):
+        x, outside = states(n, 0.6, seed, shift=0.0)
+        x[outside] *= 3.0
+        order = rng.permutation(n)
+        return x[order], outside[order]
+
+    x, outside = spread(2000, 2)
+    traffic, (later, right) = answers(spread(800, 3)[0], 4)[0], answers(x, 5)
+    fitted = [rejection.PluginOOD(distance=d).fit(own | {"quality_small": quality}, traffic) for d in (True, False)]
+    far, linear = (joint_curve(rule(later), ~right, outside).area for rule in fitted)
+    assert far < linear - 0.05
 
 
 def test_energy_and_confidence_by_hand():
@@ -103,10 +120,12 @@ def test_the_plug_in_rule_is_never_worse_than_maximum_probability():
 def test_a_fitted_rule_comes_back_and_is_quick():
     own, quality = answers(states(200, width=64)[0])
     traffic, _ = answers(states(200, 0.5, 2, width=64)[0], 3)
-    fitted = rejection.PluginOOD(c_fn=0.6, inside=0.5).fit(own | {"quality_small": quality}, traffic)
-    again = rejection.from_config(json.loads(json.dumps(fitted.config())))
-    np.testing.assert_array_equal(fitted(traffic), again(traffic))
-    assert again.config() == fitted.config()
+    for distance in (False, True):
+        rule = rejection.PluginOOD(c_fn=0.6, inside=0.5, distance=distance)
+        fitted = rule.fit(own | {"quality_small": quality}, traffic)
+        again = rejection.from_config(json.loads(json.dumps(fitted.config())))
+        np.testing.assert_array_equal(fitted(traffic), again(traffic))
+        assert again.config() == fitted.config() and again.name == rule.name
     many, _ = answers(states(100_000, width=64)[0])
     for rule in (fitted, rejection.get("sirc").fit(own), rejection.get("energy").fit(own)):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How an input's hidden state compares with those of the calibration inputs: density ratio and distance."""
+"""How the hidden state of an answer compares with those of the calibration inputs: density ratio and distance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from cat_keras.cascades.deferral import flatten, row_lengths
 from cat_keras.cascades.routing import logistic
 from cat_keras.errors import CatKerasError, check_number
 
-COMPONENTS = 128  # of wider hidden states so many principal components are classified
+COMPONENTS = 128  # of wider hidden states so many principal components are taken
 FOLDS = 5
 INSIDE = 0.05, 0.95  # the least and the largest share of own inputs that is estimated
 
@@ -45,13 +45,13 @@ def embeddings(columns: Mapping[str, Sequence], width: int = 0) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class DensityRatio:
-    """`p_out / p_in` of hidden states, from a logistic classifier of calibration inputs against unlabelled traffic.
+    """`p_out / p_in` of features, from a logistic classifier of calibration inputs against unlabelled traffic.
 
     The traffic is a mixture, `p_mix = π p_in + (1 − π) p_out`, and the classifier gives `e^{−s} = p_mix / p_in`, so
     `p_out / p_in = (e^{−s} − π) / (1 − π)`, at least 0. arXiv 2301.12386.
 
     Attributes:
-        weights, bias: of −s, linear in the hidden state, (d,) and a number.
+        weights, bias: of −s, linear in the features, (d,) and a number.
         inside: π, given or estimated as the median of `e^{−s}` over calibration inputs, which is π where hardly any
             input from elsewhere is near them (ours), within 0.05 and 0.95.
     """
@@ -60,9 +60,9 @@ class DensityRatio:
     bias: float
     inside: float
 
-    def __call__(self, states: np.ndarray) -> np.ndarray:
-        """(n,) ≥ 0 of hidden states (n, d)."""
-        return self.of_log(np.einsum("nd,d->n", states, self.weights) + self.bias)
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(n,) ≥ 0 of features (n, d)."""
+        return self.of_log(np.einsum("nd,d->n", features, self.weights) + self.bias)
 
     def of_log(self, mixture: np.ndarray) -> np.ndarray:
         """The ratio from `log p_mix / p_in`."""
@@ -80,7 +80,7 @@ class DensityRatio:
         Raises:
             CatKerasError: fewer than 10 rows, all traffic is among the calibration inputs, or other widths.
         """
-        _check(own, traffic)
+        check(own, traffic)
         both = np.concatenate([own, traffic])
         labels = np.repeat([0.0, 1.0], [len(own), len(traffic)])
         basis, middle = _basis(both)
@@ -89,13 +89,15 @@ class DensityRatio:
         apart = np.zeros(len(both))
         for part in range(FOLDS):
             apart[fold == part] = _log_mixture(x[fold != part], labels[fold != part], x[fold == part])
+        shrinkage = _shrinkage(apart, labels)
+        apart *= shrinkage
         if inside is None:
             inside = float(np.clip(np.median(np.exp(np.clip(apart[: len(own)], -50, 50))), *INSIDE))
         check_number("inside", inside, "(0, 1)")
         weights, bias = logistic.fit(x, labels)
         weights = basis @ weights
-        offset = np.log(len(own) / len(traffic))
-        found = cls(weights, float(bias - middle @ weights + offset), inside)
+        bias += np.log(len(own) / len(traffic)) - middle @ weights
+        found = cls(shrinkage * weights, float(shrinkage * bias), inside)
         return found, found.of_log(apart[len(own) :])
 
 
@@ -103,6 +105,17 @@ def _log_mixture(x, labels, at) -> np.ndarray:
     """`log p_mix / p_in` at rows, by a classifier of others; the shares of either side are taken out."""
     weights, bias = logistic.fit(x, labels)
     return at @ weights + bias + np.log((labels == 0).sum() / (labels == 1).sum())
+
+
+def _shrinkage(apart: np.ndarray, labels: np.ndarray) -> float:
+    """The factor in [0, 1] on `log p_mix / p_in` that predicts rows best which the classifier did not see (ours).
+
+    It is 0, a ratio of 1 everywhere, where nothing tells the traffic from the calibration inputs.
+    """
+    even = np.log((labels == 1).sum() / (labels == 0).sum())
+    factors = np.linspace(0, 1, 21)
+    logits = factors[:, None] * apart + even
+    return float(factors[np.argmin((np.logaddexp(0, logits) - labels * logits).mean(axis=1))])
 
 
 def _basis(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +129,8 @@ def _basis(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return basis, middle
 
 
-def _check(own: np.ndarray, traffic: np.ndarray):
+def check(own: np.ndarray, traffic: np.ndarray):
+    """Raises CatKerasError as `DensityRatio.fit`."""
     if min(len(own), len(traffic)) < 2 * FOLDS:
         raise CatKerasError(
             f"Rejecting is fitted on at least {2 * FOLDS} calibration inputs and as many of the traffic. Received: "
@@ -140,7 +154,8 @@ class Mahalanobis:
     """Squared distance to the nearest task's mean under the covariance within tasks: arXiv 1807.03888, by task.
 
     Attributes:
-        means: (tasks, d). whitening: (d, d), with the covariance shrunk by Ledoit and Wolf.
+        means: (tasks, d). whitening: (d, k), with the covariance shrunk by Ledoit and Wolf, of the first principal
+            components where the states are wide.
     """
 
     means: np.ndarray
@@ -153,9 +168,21 @@ class Mahalanobis:
 
         names, task = np.unique(np.asarray(tasks, dtype=str), return_inverse=True)
         means = np.array([states[task == i].mean(axis=0) for i in range(len(names))])
-        covariance, _ = ledoit_wolf(states - means[task], assume_centered=True)
+        centred = states - means[task]
+        basis = np.eye(states.shape[1])
+        if len(basis) > COMPONENTS:
+            basis = np.linalg.svd(centred, full_matrices=False)[2][:COMPONENTS].T
+        covariance, _ = ledoit_wolf(centred @ basis, assume_centered=True)
         values, vectors = np.linalg.eigh(covariance)
-        return cls(means, vectors / np.sqrt(np.maximum(values, 1e-12 * max(values.max(), 1e-12))))
+        return cls(means, basis @ vectors / np.sqrt(np.maximum(values, 1e-12 * max(values.max(), 1e-12))))
+
+    @classmethod
+    def apart(cls, states: np.ndarray, tasks: Sequence[str]) -> np.ndarray:
+        """(n,) distances of calibration inputs, each from others alone: from all of them they would look too near."""
+        fold, tasks, found = np.arange(len(states)) % FOLDS, np.asarray(tasks, dtype=str), np.zeros(len(states))
+        for part in range(FOLDS):
+            found[fold == part] = cls.fit(states[fold != part], tasks[fold != part])(states[fold == part])
+        return found
 
     def __call__(self, states: np.ndarray) -> np.ndarray:
         """(n,) ≥ 0 of hidden states (n, d)."""

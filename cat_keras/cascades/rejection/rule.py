@@ -1,8 +1,7 @@
 """Rules that say which queries to reject: the plug-in rule, and the scores it is compared with."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from cat_keras.cascades.deferral import MaxProbability, Rule, row_lengths
 from cat_keras.cascades.deferral.calibrated import platt, probability
 from cat_keras.cascades.deferral.options import compared, softmax
 from cat_keras.cascades.deferral.rule import columns, reading, reduce_rows, row_means
-from cat_keras.cascades.rejection.density import DensityRatio, Mahalanobis, embeddings
+from cat_keras.cascades.rejection.density import DensityRatio, Mahalanobis, check, embeddings
 from cat_keras.errors import SHARE, CatKerasError, check_number, unknown_name
 from cat_keras.evaluation.rejection import C_FN, plugin_score
 
@@ -58,16 +57,23 @@ class PluginOOD(Rejector):
     Args:
         c_fn: weight of keeping what comes from elsewhere, in [0, 1].
         inside: share of the traffic that does not come from elsewhere, in (0, 1); None to estimate it.
+        distance: whether the classifier of the density ratio reads, beside the hidden state, its Mahalanobis distance
+            from the calibration inputs and the log-odds of the confidence (ours); a linear classifier of the state
+            alone cannot say "far away in any direction".
     """
 
     c_fn: float = C_FN
     inside: float | None = None
-    name: ClassVar[str] = "plugin-ood"
+    distance: bool = True
 
     def __post_init__(self):
         check_number("c_fn", self.c_fn, SHARE)
         if self.inside is not None:
             check_number("inside", self.inside, "(0, 1)")
+
+    @property
+    def name(self):
+        return "plugin-ood" if self.distance else "plugin-ood-linear"
 
     def fit(self, predictions: Columns, traffic: Columns) -> "FittedPlugin":
         """The rule fitted to the small model's answers.
@@ -84,12 +90,26 @@ class PluginOOD(Rejector):
         with reading(self):
             for table in (own, mixed):
                 self._checked_ids(table)
-            ratio, ratios = DensityRatio.fit(embeddings(own), embeddings(mixed), self.inside)
+            states, others = embeddings(own), embeddings(mixed)
+            check(states, others)
+            distance, apart = None, None
+            if self.distance:
+                distance, apart = Mahalanobis.fit(states, own["task"]), Mahalanobis.apart(states, own["task"])
+            features = _features(own, states, apart), _features(mixed, others, distance and distance(others))
+            ratio, ratios = DensityRatio.fit(*features, self.inside)
             curve = None
             if "quality_small" in own:
                 curve = platt(confidence(own), np.asarray(own["quality_small"], np.float64))
-        fitted = FittedPlugin(self.c_fn, ratio, curve)
-        return FittedPlugin(self.c_fn, ratio, curve, fitted.of(mixed, ratios))
+        fitted = FittedPlugin(self, ratio, distance, curve)
+        return replace(fitted, traffic_scores=fitted.of(mixed, ratios))
+
+
+def _features(table: Columns, states: np.ndarray, distances: np.ndarray | None) -> np.ndarray:
+    """What the density ratio is of: hidden states, and beside them distances and log-odds of the confidence."""
+    if distances is None:
+        return states
+    right = np.clip(confidence(table), 1e-6, 1 - 1e-6)
+    return np.column_stack([states, np.sqrt(distances), np.log(right / (1 - right))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,37 +117,56 @@ class FittedPlugin(Rejector):
     """The plug-in rule at work.
 
     Attributes:
-        c_fn: see `PluginOOD`. ratio: of densities. curve: from confidence to P(right), None for none.
+        rule: what was fitted. ratio: of densities. distance: from the calibration inputs, None where it is not read.
+        curve: from confidence to P(right), None for none.
         traffic_scores: (m,) of the traffic it was fitted on, each by classifiers that did not see that query; None
             after loading.
     """
 
-    c_fn: float
+    rule: PluginOOD
     ratio: DensityRatio
+    distance: Mahalanobis | None
     curve: Mapping[str, float] | None
     traffic_scores: np.ndarray | None = None
-    name: ClassVar[str] = PluginOOD.name
+
+    @property
+    def name(self):
+        return self.rule.name
 
     def score(self, columns):
-        return self.of(columns, self.ratio(embeddings(columns, len(self.ratio.weights))))
+        width = self.distance.means.shape[1] if self.distance else len(self.ratio.weights)
+        states = embeddings(columns, width)
+        features = _features(columns, states, self.distance and self.distance(states))
+        return self.of(columns, self.ratio(features))
 
     def of(self, columns: Columns, ratios: np.ndarray) -> np.ndarray:
         """Scores of answers whose density ratios are known, (n,)."""
         right = confidence(columns)
         right = right if self.curve is None else probability(self.curve, right)
-        return plugin_score(right, ratios, self.c_fn, self.ratio.inside)
+        return plugin_score(right, ratios, self.rule.c_fn, self.ratio.inside)
 
     def config(self) -> dict:
         """What `from_config` makes the same rule from, in JSON values."""
         ratio = {"weights": self.ratio.weights.tolist(), "bias": self.ratio.bias, "inside": self.ratio.inside}
-        return {"name": self.name, "c_fn": self.c_fn, "ratio": ratio, "curve": self.curve and dict(self.curve)}
+        distance = self.distance and {
+            "means": self.distance.means.tolist(),
+            "whitening": self.distance.whitening.tolist(),
+        }
+        return self.rule.config() | {
+            "ratio": ratio,
+            "distance_from": distance,
+            "curve": self.curve and dict(self.curve),
+        }
 
 
 def from_config(config: Mapping) -> FittedPlugin:
     """The rule that `FittedPlugin.config` described."""
-    ratio = config["ratio"]
+    ratio, distance = config["ratio"], config["distance_from"]
     density = DensityRatio(np.array(ratio["weights"], np.float64), float(ratio["bias"]), float(ratio["inside"]))
-    return FittedPlugin(float(config["c_fn"]), density, config["curve"])
+    if distance is not None:
+        distance = Mahalanobis(*(np.array(distance[name], np.float64) for name in ("means", "whitening")))
+    rule = PluginOOD(config["c_fn"], config["inside"], config["distance"])
+    return FittedPlugin(rule, density, distance, config["curve"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +214,7 @@ RULES: dict[str, PluginOOD | Baseline] = {
     rule.name: rule
     for rule in (
         PluginOOD(),
+        PluginOOD(distance=False),
         Baseline("max-probability", lambda table, noted: confidence(table)),
         Baseline("energy", lambda table, noted: energy(table)),
         Baseline("mahalanobis", _distance),
