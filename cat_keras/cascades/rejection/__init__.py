@@ -6,8 +6,8 @@
     )
     scores = rule(later)                          # the lowest are rejected
 
-`Cascade.calibrate(examples, ..., reject=0.1, traffic=queries)` does this for the first model of a cascade. The measures
-are in `evaluation.rejection`.
+`Cascade.calibrate(examples, ..., reject=0.1, traffic=queries)` does this for the first model of a cascade. `joint_curve`
+measures what that is worth where it is known which queries come from elsewhere.
 """
 
 from cat_keras.cascades.rejection.density import DensityRatio, Mahalanobis, embeddings
@@ -22,8 +22,9 @@ from cat_keras.cascades.rejection.rule import (
     from_config,
     get,
 )
+from cat_keras.evaluation.rejection import joint_curve, plugin_score
 
 __all__ = [
     "RULES", "DensityRatio", "FittedPlugin", "Mahalanobis", "PluginOOD", "Rejection", "Rejector", "check_request",
-    "confidence", "embeddings", "energy", "from_config", "get",
+    "confidence", "embeddings", "energy", "from_config", "get", "joint_curve", "plugin_score",
 ]  # fmt: skip

@@ -96,7 +96,7 @@ class PluginOOD(Rejector):
             if self.distance:
                 distance, apart = Mahalanobis.fit(states, own["task"]), Mahalanobis.apart(states, own["task"])
             features = _features(own, states, apart), _features(mixed, others, distance and distance(others))
-            ratio, ratios = DensityRatio.fit(*features, self.inside)
+            ratio, ratios = DensityRatio.fit(*map(np.column_stack, features), self.inside)
             curve = None
             if "quality_small" in own:
                 curve = platt(confidence(own), np.asarray(own["quality_small"], np.float64))
@@ -104,12 +104,12 @@ class PluginOOD(Rejector):
         return replace(fitted, traffic_scores=fitted.of(mixed, ratios))
 
 
-def _features(table: Columns, states: np.ndarray, distances: np.ndarray | None) -> np.ndarray:
-    """What the density ratio is of: hidden states, and beside them distances and log-odds of the confidence."""
+def _features(table: Columns, states: np.ndarray, distances: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """What the density ratio is of: hidden states, and in a second block distances and log-odds of the confidence."""
     if distances is None:
-        return states
+        return (states,)
     right = np.clip(confidence(table), 1e-6, 1 - 1e-6)
-    return np.column_stack([states, np.sqrt(distances), np.log(right / (1 - right))])
+    return states, np.column_stack([np.sqrt(distances), np.log(right / (1 - right))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,7 @@ class FittedPlugin(Rejector):
         width = self.distance.means.shape[1] if self.distance else len(self.ratio.weights)
         states = embeddings(columns, width)
         features = _features(columns, states, self.distance and self.distance(states))
-        return self.of(columns, self.ratio(features))
+        return self.of(columns, self.ratio(*features))
 
     def of(self, columns: Columns, ratios: np.ndarray) -> np.ndarray:
         """Scores of answers whose density ratios are known, (n,)."""
