@@ -6,8 +6,8 @@
     )
     scores = rule(later)                          # the lowest are rejected
 
-`Cascade.calibrate(examples, ..., reject=0.1, traffic=queries)` does this for the first model of a cascade. `joint_curve`
-measures what that is worth where it is known which queries come from elsewhere.
+`Cascade.calibrate(examples, ..., reject=0.1, traffic=queries)` does this for the first model of a cascade.
+`joint_curve` measures what that is worth where it is known which queries come from elsewhere.
 """
 
 from cat_keras.cascades.rejection.density import DensityRatio, Mahalanobis, embeddings
