@@ -1,5 +1,7 @@
 """Tables of rejecting, one per mixture, and the rows of `rejection.csv` and `rejection_curves.csv`."""
 
+from dataclasses import replace
+
 from benchmarks.report.numbers.rejecting import SHARES, Standings
 from benchmarks.report.tables.render import Table, number, with_interval
 
@@ -15,9 +17,10 @@ COLUMNS = (
 
 
 def tables(standings: Standings, facts: dict) -> list[Table]:
-    """One table per place that questions come from, with a row per method and rule."""
+    """One table per place that questions come from, with a row per method and rule; the last explains all."""
     places = dict.fromkeys(place for place, _, _ in standings)
-    return [_table(place, standings, facts) for place in places]
+    found = [_table(place, standings, facts) for place in places]
+    return [replace(table, notes=()) for table in found[:-1]] + found[-1:]
 
 
 def _table(place: str, standings: Standings, facts: dict) -> Table:
