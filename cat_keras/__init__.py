@@ -47,6 +47,7 @@ _PUBLIC = {
     "Cascade": "cascades.cascade:Cascade",
     "Guarantee": "cascades.guarantee:Guarantee",
     "Policy": "cascades.policy:Policy",
+    "rejection": "cascades.rejection:",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
     "lm_eval": "harness.lm_eval:",

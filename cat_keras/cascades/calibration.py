@@ -39,6 +39,7 @@ class Calibration:
         limit: what was asked for, e.g. {"max_cost": 1e6}. guarantee: the fields of the `Guarantee` they keep, or {}.
         repeated: of all these examples, those whose content another one has too, under another id. They count as
             independent, so a guarantee holds only if queries repeat as often later on.
+        rejected: share of the traffic that is rejected, see `Cascade.calibrate`; None where nothing is.
     """
 
     thresholds: tuple[float, ...]
@@ -52,6 +53,7 @@ class Calibration:
     limit: dict
     guarantee: dict
     repeated: int = 0
+    rejected: float | None = None
 
 
 def exact_match(text: str, example: Example) -> float:
@@ -179,6 +181,27 @@ def calibrate(
     choice = on_stages(outcomes(testing), limit, guarantee, planned, quality is None, fitted=testing.start)
     choice = replace(choice, repeated=len(examples) - len({overlap.content(e) for e in examples}))
     return rules, replace(choice, cost=None, alone_cost=alone_cost) if len(unpriced) else choice
+
+
+def given_quality(
+    rules: Sequence[deferral.Rule],
+    choice: Calibration,
+    examples: Sequence[Example],
+    predictions: Sequence[Sequence[Prediction]],
+    quality: Callable[[str, Example], float] | None,
+) -> tuple[Sequence[Prediction], np.ndarray]:
+    """The first model's answers to the examples that thresholds were chosen on, and the quality of the whole cascade's.
+
+    Arguments: what `calibrate` was given and what it returned.
+
+    Returns:
+        k predictions, and (k,) in [0, 1], NaN where the quality is unknown.
+    """
+    tested = slice(len(examples) - choice.examples, None)
+    qualities = _qualities(examples[tested], [row[tested] for row in predictions], quality)
+    scores = np.array([rule.compared(row[tested]) for rule, row in zip(rules, predictions, strict=False)])
+    _, given, _ = next(Stages(scores, qualities, np.ones_like(qualities)).play(np.array([choice.thresholds])))
+    return predictions[0][tested], given[0]
 
 
 def on_stages(

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from cat_keras.cascades import calibration, deferral, saved
+from cat_keras.cascades import calibration, deferral, rejection, saved
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.data.records import Example, Prediction
 from cat_keras.decoding.endpoints.endpoint import Endpoint
@@ -26,15 +26,17 @@ class Answer:
     """A cascade's answer to one query.
 
     Attributes:
-        text: the answer. stage: index of the model that gave it, 0 the smallest. id: of the example.
+        text: the answer; None of a rejected query. stage: index of the model that gave it, 0 the smallest.
+        id: of the example.
         score: that model's deferral score (higher = surer). Of the last model it is NaN under a rule that was fitted,
             as it was not fitted to that model, and of an endpoint.
         n_prompt, n_answer: tokens read and written (all options counted). flops, seconds: both, as the tokens, summed
             over all stages reached; a stage that deferred is paid for too. FLOPs are NaN if those of a stage are.
         price: of all stages reached, in the currency of the prices; NaN if that of a stage is not known.
+        rejected: whether the query was rejected, see `Cascade.calibrate`; its stage is then 0.
     """
 
-    text: str
+    text: str | None
     stage: int
     score: float
     id: str
@@ -43,6 +45,7 @@ class Answer:
     flops: float
     seconds: float
     price: float = math.nan
+    rejected: bool = False
 
 
 class Cascade:
@@ -60,6 +63,7 @@ class Cascade:
 
     Attributes:
         calibration: what `calibrate` chose; None before.
+        rejection: which queries are rejected; None for none.
     """
 
     def __init__(self, models, rule="chow-average", thresholds: Sequence[float] | None = None,
@@ -79,6 +83,7 @@ class Cascade:
         for predictor, price in zip(self.predictors, _prices(prices, len(models)), strict=True):
             predictor.price = price or predictor.price
         self.calibration: calibration.Calibration | None = None
+        self.rejection: rejection.Rejection | None = None
         self.calibrated_on: frozenset[str] = frozenset()  # `calibration.names` of examples
 
     def calibrate(
@@ -91,6 +96,9 @@ class Cascade:
         guarantee: Guarantee | tuple | None = None,
         quality: Callable[[str, Example], float] | None = None,
         cost: Callable[[Prediction, int], float] | None = None,
+        reject: float | None = None,
+        traffic: Sequence[Example] | Sequence[str] | None = None,
+        rejector: str | rejection.PluginOOD = "plugin-ood",
     ) -> calibration.Calibration:
         """Chooses the thresholds on examples like the queries to come, and fits the rule if it learns.
 
@@ -117,6 +125,11 @@ class Cascade:
             cost: of one model's answer, (prediction, stage) → number. By default its price, where the prices of all
                 stages are known, else its FLOPs. Where those of a model are not known either, there is no cost without
                 this: the cheapest thresholds are then those that ask the fewest models.
+            reject: share in (0, 1) of the traffic that may be rejected: queries to which the cascade gives no answer,
+                as they are unlike the examples or an answer would be wrong. Limits are kept as if nothing were.
+            traffic: for `reject`, unlabelled queries as they arrive, at least 10: examples, or prompts where all
+                calibration examples have the same options. The first model answers them.
+            rejector: for `reject`, "plugin-ood" or a `rejection.PluginOOD` with arguments.
 
         Returns:
             what was chosen, and what it gave on the examples that it was chosen on.
@@ -124,7 +137,8 @@ class Cascade:
         Raises:
             CatKerasError: not one limit; no example, or two with one id; references missing; or a limit or guarantee
                 that no threshold keeps (the message has the best there is); or a limit or guarantee of the cost where
-                it is unknown. The cascade is then as it was.
+                it is unknown; or a request to reject without traffic, with a budget out of range, with a guarantee or
+                of an endpoint. The cascade is then as it was.
         """
         guarantee = _guarantee(guarantee)
         limit = calibration.check_limit(
@@ -137,13 +151,20 @@ class Cascade:
             unpriced = [predictor.model.name for predictor in self.predictors if not predictor.flops.known]
             calibration.check_price(limit, guarantee, unpriced)
         examples = calibration.shuffled(check_list("examples", examples, Example))
+        request = rejection.check_request(reject, traffic, rejector, guarantee, examples)
+        if request:
+            self._measure_states()
         for predictor in self.predictors:
             predictor.check()  # before the first of them spends its time
         predictions = [predictor(examples) for predictor in self.predictors]
-        self.rules, self.calibration = calibration.calibrate(
-            self.rule, examples, predictions, limit, guarantee, quality, cost
-        )
-        self.thresholds = list(self.calibration.thresholds)
+        rules, choice = calibration.calibrate(self.rule, examples, predictions, limit, guarantee, quality, cost)
+        rejected = None
+        if request:
+            own, given = calibration.given_quality(rules, choice, examples, predictions, quality)
+            rejected = rejection.Rejection.fit(request[0], own, given, self.predictors[0](request[1]), reject)
+            choice = replace(choice, rejected=rejected.rejected)
+        self.rules, self.calibration, self.rejection = rules, choice, rejected
+        self.thresholds = list(choice.thresholds)
         self.calibrated_on = frozenset(name for e in examples for name in calibration.names(e))
         return self.calibration
 
@@ -203,10 +224,17 @@ class Cascade:
                 (p.n_prompt, p.n_answer, p.flops, p.seconds, self._price(p, stage)) for p in predictions
             ]
             scores, keep = self._scores(stage, predictions)
-            for i, p, s in zip(unanswered[keep], np.array(predictions, object)[keep], scores[keep], strict=True):
+            rejected = np.zeros(len(predictions), bool)
+            if stage == 0 and self.rejection is not None:
+                rejected = self.rejection(predictions)
+            done = keep | rejected
+            answered = np.flatnonzero(done)
+            for i, row in zip(unanswered[answered], answered, strict=True):
+                text = None if rejected[row] else predictions[row].text
                 read, written, *costs = spent[i].tolist()
-                answers[i] = Answer(p.text, stage, float(s), examples[i].id, int(read), int(written), *costs)
-            unanswered = unanswered[~keep]
+                facts = float(scores[row]), examples[i].id, int(read), int(written), *costs
+                answers[i] = Answer(text, stage, *facts, rejected=bool(rejected[row]))
+            unanswered = unanswered[~done]
         return answers
 
     def _scores(self, stage, predictions):
@@ -218,6 +246,29 @@ class Cascade:
         judged = self.predictors[stage].judged and not self.rule.needs_fit
         scores = self.rule(predictions) if judged else np.full(len(predictions), np.nan)
         return scores, np.ones(len(predictions), bool)
+
+    def reject_by(self, rejected: rejection.Rejection | None):
+        """Rejects as given from now on, or nothing; `calibrate` and `load` call it.
+
+        Raises:
+            CatKerasError: the first model is an endpoint.
+        """
+        if rejected is not None:
+            self._measure_states()
+        self.rejection = rejected
+
+    def _measure_states(self):
+        """Lets the first model give the hidden states that rejecting reads."""
+        predictor = self.predictors[0]
+        if isinstance(predictor.model, Endpoint):
+            raise CatKerasError(
+                "Rejecting reads the hidden states of the first model. Received: an endpoint, which gives none. Take a "
+                "first model that runs here"
+            )
+        if "hidden" not in predictor.measures:
+            arguments = self.arguments | {"measures": (*self.arguments.get("measures", ()), "hidden")}
+            self.predictors[0] = _predictor(predictor.model, self.rule, 0, len(self.predictors), arguments)
+            self.predictors[0].price = predictor.price
 
     def _price(self, prediction, stage) -> float:
         return of_tokens(prediction.n_prompt, prediction.n_answer, self.predictors[stage].price)

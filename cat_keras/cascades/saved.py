@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cat_keras.cascades import deferral
 from cat_keras.cascades.calibration import Calibration
+from cat_keras.cascades.rejection import Rejection
 from cat_keras.data.chat import Chat
 from cat_keras.decoding.endpoints.endpoint import Endpoint
 from cat_keras.decoding.sampling import Sampler
@@ -19,6 +20,7 @@ from cat_keras.modeling import models
 from cat_keras.storage import store
 
 FORMAT = 3  # 1 named the tokenizer of a preset by its vocabulary alone; 2 had no endpoints and no prices
+REJECTING = 4  # of a cascade that rejects: versions that know nothing of it would answer what is to be rejected
 
 
 def save(cascade, directory: Path):
@@ -59,6 +61,8 @@ def _facts(cascade) -> dict:
         "calibration": cascade.calibration and asdict(cascade.calibration) | {"thresholds": thresholds},
         "calibrated_on": sorted(cascade.calibrated_on),
     }
+    if cascade.rejection is not None:
+        facts |= {"format": REJECTING, "rejection": cascade.rejection.config()}
     try:
         return json.loads(json.dumps(facts, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -92,8 +96,8 @@ def load(directory: Path, make: Callable):
     if damage:
         raise CatKerasError(f"A saved cascade is as it was saved. Received: {directory}: {damage}. Save it again")
     facts = store.read_json(directory / "cascade.json")
-    if facts["format"] not in (1, 2, FORMAT):
-        raise CatKerasError(f"This version reads cascades of formats 1 to {FORMAT}. Received: {facts['format']}")
+    if facts["format"] not in (1, 2, FORMAT, REJECTING):
+        raise CatKerasError(f"This version reads cascades of formats 1 to {REJECTING}. Received: {facts['format']}")
     if facts["format"] == 1 and any(facts["models"]):  # models in the folder have checksums, which leave nothing open
         names = ", ".join(repr(model["preset"]) for model in facts["models"] if model)
         raise CatKerasError(
@@ -116,6 +120,8 @@ def load(directory: Path, make: Callable):
             )
     cascade.rules = list(map(deferral.from_config, facts["rules"]))
     cascade.calibrated_on = frozenset(facts["calibrated_on"])
+    if "rejection" in facts:
+        cascade.reject_by(Rejection.load(facts["rejection"]))
     if choice := facts["calibration"]:
         tuples = {key: tuple(value) for key, value in choice.items() if isinstance(value, list)}
         cascade.calibration = Calibration(**choice | tuples | {"thresholds": tuple(thresholds)})

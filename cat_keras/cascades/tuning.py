@@ -17,10 +17,11 @@ import numpy as np
 from cat_keras.cascades.calibration import LEVELS, PLANNING, Calibration, check_limit, on_stages
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.cascades.labels import rows_needed
-from cat_keras.cascades.playback import Stages, common_path
+from cat_keras.cascades.playback import Stages, common_path, threshold
 from cat_keras.cascades.verdict import Verdict, judge
 from cat_keras.errors import SEED, CatKerasError, check_number
 from cat_keras.evaluation import vectors
+from cat_keras.evaluation.grid import on_grid
 
 HELD_OUT = 0.5  # share of the rows that thresholds are judged on and not chosen on
 HALF = 0.5  # of a promised loss: what a threshold may lose that the number of rows is estimated for
@@ -37,6 +38,9 @@ class Tuning:
         rows_needed: labelled rows, about, with which the guarantee would hold of thresholds that lose half of what it
             allows, at `rows_deferral` of the queries; None without a guarantee, or where no number is enough.
         rows_deferral: mean share of the queries that those thresholds pass on.
+        reject_threshold: a query is rejected iff its rejection score, on the grid of `evaluation.grid`, is below it;
+            None where nothing is to be rejected.
+        rejected: share of the rows that is rejected, of those that are held out where there are any; None likewise.
     """
 
     thresholds: tuple[float, ...]
@@ -44,6 +48,8 @@ class Tuning:
     verdict: Verdict | None
     rows_needed: int | None = None
     rows_deferral: float | None = None
+    reject_threshold: float | None = None
+    rejected: float | None = None
 
 
 def tune(
@@ -62,6 +68,8 @@ def tune(
     binary: bool = False,
     seed: int = 0,
     method: str = "grid",
+    reject: float | None = None,
+    rejection=None,
 ) -> Tuning:
     """Thresholds for two or more models, from what all of them answered to the same n queries.
 
@@ -81,13 +89,18 @@ def tune(
         seed: of the bootstrap and of the split.
         method: "grid" tries combinations of thresholds; "rational" takes those that are best under a model of how the
             confidences go together, for three and more stages with few labels (`cascades.rational`).
+        reject: share in (0, 1) of the queries that may be rejected, which get no answer. Thresholds are then chosen for
+            the others, and judged on the others.
+        rejection: (n,) for `reject`, scores of the queries, the lowest of which are rejected, e.g. of
+            `rejection.get("plugin-ood")`.
 
     Returns:
         the thresholds, what they give, and whether a cascade is worth it.
 
     Raises:
         CatKerasError: columns that do not fit together, not one limit, too few rows, or a limit or guarantee that no
-            threshold keeps; of a guarantee the message says how many rows would do.
+            threshold keeps; of a guarantee the message says how many rows would do; a budget without scores, out of
+            range or with a guarantee.
     """
     guarantee = guarantee if guarantee is None or isinstance(guarantee, Guarantee) else Guarantee(*guarantee)
     limit = check_limit(guarantee, max_cost=max_cost, min_quality=min_quality, max_deferral=max_deferral)
@@ -98,6 +111,9 @@ def tune(
     tasks = np.full(n, "") if tasks is None else np.asarray(tasks, dtype=str)
     order = split_order(n, ids, tasks, seed)
     chosen_on, judged_on = np.split(order, [n - int(n * held_out)])
+    rejecting = _rejecting(reject, rejection, guarantee, n, chosen_on, judged_on)
+    if rejecting:
+        chosen_on, judged_on, *rejecting = rejecting
     planning = int(len(chosen_on) * PLANNING) if guarantee else 0
     if len(chosen_on) - planning < 2 or (guarantee and not planning) or 0 < len(judged_on) < 2:
         raise CatKerasError(
@@ -119,7 +135,24 @@ def tune(
     if len(judged_on):
         verdict = judge(part(stages, judged_on), calibration.thresholds, tasks[judged_on], seed=seed, names=names,
                         known_cost=cost is not None)  # fmt: skip
-    return Tuning(calibration.thresholds, calibration, verdict, rows, deferral)
+    return Tuning(calibration.thresholds, calibration, verdict, rows, deferral, *rejecting)
+
+
+def _rejecting(reject, scores, guarantee, n: int, chosen_on: np.ndarray, judged_on: np.ndarray):
+    """Both lists of rows without those that are rejected, the threshold and the share rejected; () for no request."""
+    if reject is None and scores is None:
+        return ()
+    if reject is None or scores is None or guarantee:
+        received = "reject= with guarantee=" if guarantee else "reject= alone" if scores is None else "rejection= alone"
+        raise CatKerasError(
+            "Rejecting takes a share, reject=, and a score per query, rejection=, and no guarantee, which is of all "
+            f"queries. Received: {received}"
+        )
+    check_number("reject", reject, "(0, 1)", remedy="It is the share of the queries that may be rejected")
+    scores = on_grid(vectors.finite("rejection", scores, n))
+    limit = threshold(scores[chosen_on], reject)
+    share = float(np.mean(scores[judged_on if len(judged_on) else chosen_on] < limit))
+    return *(rows[scores[rows] >= limit] for rows in (chosen_on, judged_on)), limit, share
 
 
 def columns(scores, quality, cost=None) -> Stages:

@@ -96,10 +96,11 @@ class Prediction:
         flops: forward floating-point operations (see `costs`); NaN for a model whose architecture is not known.
         seconds: this example's share, by FLOPs (else by tokens), of the wall time of the call that answered it.
 
-    The last three are of generated answers, and only filled on request:
+    Only filled on request, the first two of generated answers alone:
         token_entropies: entropy of the distribution of each answer token (nats).
         token_margins: difference of the two largest probabilities at each answer token.
-        embedding: mean last hidden state over the answer tokens.
+        embedding: mean over the answer tokens, for classification those of the chosen option, of the last hidden state
+            that predicted each.
 
     And of classifications:
         option_scores: what the options were compared by, where that is not `option_logprobs`: these per token,

@@ -20,30 +20,46 @@ class LikelihoodPredictor(Predictor):
     def __init__(self, model, batch_size: int = 256, **arguments):
         super().__init__(model, batch_size=batch_size, **arguments)
         if isinstance(self._scorer, OptionScorer):
-            self._ranked = RankedScorer(self._scorer.cached, batch_size)
+            ranked = RankedScorer(self._scorer.cached, batch_size, hidden=self._scorer.hidden)
         else:
             from cat_keras.decoding import uncached
 
-            self._ranked = uncached.WholeScorer(model, batch_size, ranked=True).options
-        self._scorer = self._logprobs
-        self._greedy: list[list[bool]] = []
+            ranked = uncached.WholeScorer(model, batch_size, ranked=True).options
+        self._scorer = _GreedyNoting(ranked)
         self.scored: dict[tuple[str, str], tuple[Prediction, list[bool]]] = {}
 
     def __call__(self, examples, progress=None) -> list[Prediction]:
         self.scored = {}
         return super().__call__(examples, progress)
 
-    def _logprobs(self, prompts, options, progress=None):
-        """As an `OptionScorer`; what is greedy is put aside."""
-        scored = self._ranked(prompts, options, progress)
-        self._greedy = [[bool(option[:, 1].all()) for option in choices] for choices in scored]
-        return [[option[:, 0] for option in choices] for choices in scored]
-
     def _classify(self, examples, progress):
         predictions = super()._classify(examples, progress)
-        for example, prediction, greedy in zip(examples, predictions, self._greedy, strict=True):
+        for example, prediction, greedy in zip(examples, predictions, self._scorer.greedy, strict=True):
             self.scored[example.task, example.id] = prediction, greedy
         return predictions
+
+
+class _GreedyNoting:
+    """Scores options like the `OptionScorer` it stands for, and puts aside which of them are greedy.
+
+    Attributes:
+        greedy: per prompt and option of the last call.
+    """
+
+    def __init__(self, ranked):
+        self.ranked = ranked
+        self.greedy: list[list[bool]] = []
+
+    def __call__(self, prompts, options, progress=None):
+        return self._noted(self.ranked(prompts, options, progress))
+
+    def measured(self, prompts, options, progress=None):
+        scored, states = self.ranked.measured(prompts, options, progress)
+        return self._noted(scored), states
+
+    def _noted(self, scored):
+        self.greedy = [[bool(option[:, 1].all()) for option in choices] for choices in scored]
+        return [[option[:, 0] for option in choices] for choices in scored]
 
 
 class ContinuationPredictor(LikelihoodPredictor):
@@ -70,7 +86,7 @@ class ContinuationPredictor(LikelihoodPredictor):
         tokens = self._turn.data(list(check_list("texts", texts, str)))
         pairs = [(i, *pair) for i, ids in enumerate(tokens) for pair in windows(ids, self._start, self.max_length)]
         totals = [0.0] * len(tokens)
-        scored = self._logprobs([context for _, context, _ in pairs], [[ids] for _, _, ids in pairs]) if pairs else []
+        scored = self._scorer([context for _, context, _ in pairs], [[ids] for _, _, ids in pairs]) if pairs else []
         for (i, _, _), (logprobs,) in zip(pairs, scored, strict=True):
             totals[i] += float(logprobs.sum())
         return totals

@@ -47,15 +47,21 @@ class OptionScorer:
         model: a `CachedModel`.
         rows: at most so many options at a time.
         logits: at most so many numbers in the logits of a batch; bounds the memory with a large vocabulary.
+        hidden: whether `measured` is to give hidden states.
     """
 
-    def __init__(self, model: CachedModel, rows: int = 256, logits: int = 1 << 26):
-        self.cached, self.limit, self.logits = model, rows, logits
+    def __init__(self, model: CachedModel, rows: int = 256, logits: int = 1 << 26, hidden: bool = False):
+        self.cached, self.limit, self.logits, self.hidden = model, rows, logits, hidden
         self.vocabulary = model.model.backbone.vocabulary_size
         self._score = model.function(self._logprobs, ((None, None), "int32"), ((None, None), "int32"), ((), "int32"))
 
     def _logprobs(self, tokens, labels, index, cache):
-        logits, _, _ = self.cached.read(tokens, cache, index)
+        logits, hidden, _ = self.cached.read(tokens, cache, index)
+        logprobs = self._of_labels(logits, labels)
+        return (logprobs, ops.cast(hidden, "float32")) if self.hidden else (logprobs,)
+
+    @staticmethod
+    def _of_labels(logits, labels):
         return label_logprob(ops.cast(logits, "float32"), labels)
 
     def __call__(self, prompts: Sequence[Sequence[int]], options: Sequence[Sequence[Sequence[int]]],
@@ -69,13 +75,20 @@ class OptionScorer:
         Returns:
             per prompt and option (tokens,) float32, nats.
         """
-        logprobs = [[] for _ in prompts]
+        return self.measured(prompts, options, progress)[0]
+
+    def measured(self, prompts, options, progress=None) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
+        """As calling it, and per prompt and option the hidden state; empty lists unless `hidden`.
+
+        It is (width,) float32, the mean over the tokens of an option of the last hidden state that predicted each.
+        """
+        logprobs, states = ([[] for _ in prompts] for _ in range(2))
         for batch in self._batches(prompts, options):
-            for i, of_prompt in zip(batch, self._score_batch(batch, prompts, options), strict=True):
-                logprobs[i] = of_prompt
+            for i, of_prompt, its_states in zip(batch, *self._score_batch(batch, prompts, options), strict=True):
+                logprobs[i], states[i] = of_prompt, its_states
             if progress:
                 progress(len(batch))
-        return logprobs
+        return logprobs, states
 
     def _batches(self, prompts, options) -> Iterator[list[int]]:
         """Numbers of the prompts of each batch: of about equal length and as many options, as many as fit."""
@@ -96,7 +109,7 @@ class OptionScorer:
             yield batch
 
     def _score_batch(self, batch, prompts, options):
-        """Log-probabilities per prompt of a batch and per option; see `__call__`."""
+        """Log-probabilities and hidden states per prompt of a batch and per option; see `measured`."""
         shared = min(len(prompts[i]) for i in batch) - 1
         sequences = [(n, prompts[i][shared:], option) for n, i in enumerate(batch) for option in options[i]]
         longest = max(len(rest) + len(option) - 1 for _, rest, option in sequences)
@@ -109,16 +122,18 @@ class OptionScorer:
         cache = self.cached.prefix([prompts[i][:shared] for i in batch], self.cached.room(shared + width))
         prompt_of_row = [n for n, _, _ in sequences] + [0] * (len(tokens) - len(sequences))
         arguments = map(ops.convert_to_tensor, (tokens, labels, np.int32(shared)))
-        logprobs = ops.convert_to_numpy(self._score(*arguments, self.cached.take(cache, prompt_of_row)))
-        per_prompt = [[] for _ in batch]
-        for (n, rest, option), row in zip(sequences, logprobs, strict=False):
-            per_prompt[n].append(row[len(rest) - 1 : len(rest) - 1 + len(option)])
-        return per_prompt
+        computed = self._score(*arguments, self.cached.take(cache, prompt_of_row))
+        logprobs, *hidden = map(ops.convert_to_numpy, computed)
+        per_prompt, states = ([[] for _ in batch] for _ in range(2))
+        for row, (n, rest, option) in enumerate(sequences):
+            span = slice(len(rest) - 1, len(rest) - 1 + len(option))
+            per_prompt[n].append(logprobs[row, span])
+            if hidden:
+                states[n].append(hidden[0][row, span].mean(axis=0))
+        return per_prompt, states
 
 
 class RankedScorer(OptionScorer):
     """As `OptionScorer`, but (tokens, 2) float32 per option, see `ranked_logprob`."""
 
-    def _logprobs(self, tokens, labels, index, cache):
-        logits, _, _ = self.cached.read(tokens, cache, index)
-        return ranked_logprob(logits, labels)
+    _of_labels = staticmethod(ranked_logprob)

@@ -36,7 +36,7 @@ class Predictor:
         max_new_tokens: at most so many tokens per generated answer, the end token included.
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
-        measures: further facts of generated answers, of `generation.MEASURES`.
+        measures: further facts of generated answers, of `generation.MEASURES`; "hidden" also of chosen options.
         stop: texts that end a generated answer besides the tokens at which the model's own `generate` stops, e.g.
             ["\\n\\n"]. The answer is its text before the first of them, with the tokens that hold this text.
         compare: how options are compared, of `options.COMPARISONS`: "sum", or the log-likelihood per "token",
@@ -49,6 +49,7 @@ class Predictor:
         control_words: examples so far that hold the word of a control token, such as `<eos>`; it was read as text.
         flops: of the model; of an architecture that `costs` does not know all NaN, and so those of its predictions.
         price: of a million tokens read and of a million written; None as long as nobody sets it.
+        measures: the further facts, as a set.
         judged: whether answers have what a deferral rule reads; those of an endpoint may not.
     """
 
@@ -78,6 +79,7 @@ class Predictor:
         self._turn = turn_of(chat, self.tokenizer)
         self._endings = Endings.of(model, stop, self._turn.end)
         self._generator, self._scorer = _engines(model, self._endings, batch_size, sampler, measures, beams)
+        self.measures = frozenset(measures)
 
     def check(self):
         """Raises nothing, as a model that is here can answer; a predictor of an endpoint may have no key."""
@@ -104,14 +106,18 @@ class Predictor:
     def _classify(self, examples, progress):
         prompts, options = self._option_inputs(examples)
         started = time.perf_counter()
-        logprobs = self._scorer(prompts, options, progress)
+        states = [[] for _ in prompts]
+        if "hidden" in self.measures:
+            logprobs, states = self._scorer.measured(prompts, options, progress)
+        else:
+            logprobs = self._scorer(prompts, options, progress)
         seconds = time.perf_counter() - started
         flops = [float(self.flops.classify(len(p), [len(o) for o in choices]))
                  for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
         shares = _shares(seconds, flops, [len(p) + sum(map(len, c)) for p, c in zip(prompts, options, strict=True)])
         return [
-            _best_option(e, len(p), lp, f, s, self.compare)
-            for e, p, lp, f, s in zip(examples, prompts, logprobs, flops, shares, strict=True)
+            _best_option(e, len(p), lp, h, f, s, self.compare)
+            for e, p, lp, h, f, s in zip(examples, prompts, logprobs, states, flops, shares, strict=True)
         ]
 
     def _option_inputs(self, examples):
@@ -177,8 +183,8 @@ def _shares(seconds: float, flops: Sequence[float], tokens: Sequence[int]) -> li
     return (seconds * work / work.sum()).tolist()
 
 
-def _best_option(example, n_prompt, logprobs, flops, seconds, compare) -> Prediction:
-    """The prediction of a classification from the token log-probabilities of each option."""
+def _best_option(example, n_prompt, logprobs, states, flops, seconds, compare) -> Prediction:
+    """The prediction of a classification from the token log-probabilities and hidden states of each option."""
     totals, length = [float(lp.sum()) for lp in logprobs], COMPARISONS[compare]
     scores = [t / length(o, len(lp)) for t, o, lp in zip(totals, example.options, logprobs, strict=True)]
     best = int(np.argmax(on_grid(scores)))  # the first of equal ones, in every batch
@@ -192,6 +198,7 @@ def _best_option(example, n_prompt, logprobs, flops, seconds, compare) -> Predic
         n_answer=sum(map(len, logprobs)),
         flops=flops,
         seconds=seconds,
+        embedding=tuple(map(float, states[best])) if states else (),
         option_scores=() if compare == "sum" else tuple(scores),
     )
 
@@ -206,7 +213,8 @@ def _engines(model, endings, batch_size, sampler, measures, beams):
         )
     if has_cache:
         model = CachedModel(model, tight=True)
-        generator, score = Generator(model, endings, sampler, batch_size, measures), OptionScorer(model, batch_size)
+        generator = Generator(model, endings, sampler, batch_size, measures)
+        score = OptionScorer(model, batch_size, hidden="hidden" in measures)
     else:
         from cat_keras.decoding import uncached
 
