@@ -16,7 +16,7 @@ import pytest
 
 import cat_keras as ck
 from cat_keras import errors
-from cat_keras.cascades import calibration
+from cat_keras.cascades import calibration, rejection
 from tests.faults import strange
 
 NAN, INF = float("nan"), float("inf")
@@ -96,7 +96,8 @@ ARGUMENTS = {
     ck.Cascade.calibrate: {
         name: lambda t, x, name=name: calibration.check_limit(None, **{name: x})
         for name in ("max_cost", "min_quality", "max_deferral")
-    },
+    }
+    | {"reject": lambda t, x: rejection.check_request(x, PROMPTS, "plugin-ood", None, t["examples"])},
     ck.Guarantee.p_values: {"alpha": lambda t, x: ck.Guarantee(0.1, 0.1).p_values(np.zeros((1, 9)), x)},
     ck.Guarantee: {
         "alpha": lambda t, x: ck.Guarantee(x, 0.1),
@@ -117,6 +118,9 @@ ARGUMENTS = {
     ck.routing.FittedRouter.calibrate: {
         name: lambda t, x, name=name: router(t).calibrate(PROMPTS, [t["right"], np.ones(12)], **{name: x})
         for name in ("max_cost", "min_quality", "max_deferral")
+    },
+    ck.rejection.PluginOOD: {
+        name: lambda t, x, name=name: ck.rejection.PluginOOD(**{name: x}) for name in ("c_fn", "inside")
     },
     ck.routing.soft_labels: {"margin": lambda t, x: ck.routing.soft_labels(t["right"], np.ones(12), x)},
     ck.routing.folds: {"count": lambda t, x: ck.routing.folds("t", PROMPTS, x)},
@@ -246,6 +250,11 @@ ARGUMENTS = {
     | {
         name: lambda t, x, name=name: ck.tune(t["scores"], [t["right"], np.ones(12)], **{name: x})
         for name in ("min_quality", "max_deferral")
+    }
+    | {
+        "reject": lambda t, x: ck.tune(
+            t["scores"], [t["right"], np.ones(12)], max_deferral=0.5, reject=x, rejection=t["scores"]
+        )
     },
     ck.Policy: {"thresholds": lambda t, x: ck.Policy(("a", "b"), (ck.deferral.get("random"),), (x,))},
     ck.Policy.keeps: {
@@ -268,6 +277,7 @@ MAY_BE_NAN = {(ck.DeferralCurve.cost_at_quality, "quality")} | {
 MAY_BE_NAN |= {(ck.DeferralCurve.quality_at_cost, "cost")}
 MAY_BE_NAN |= {(w, n) for w, n in CASES if n in ("cost_small", "cost_large")}
 MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
+MAY_BE_NONE |= {(ck.tune, "reject"), (ck.rejection.PluginOOD, "inside"), (ck.Cascade.calibrate, "reject")}
 MAY_BE_NONE |= {(ck.routing.Router, "margin"), (ck.models.export, "max_length")}
 
 
@@ -311,7 +321,8 @@ INTERNAL = {
     "of_config": ("per_token", "idle_per_token", "more_per_logit"),
     "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
     "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
-    "FittedRouter": ("bias",),
+    "FittedRouter": ("bias",), "DensityRatio": ("bias", "inside"), "DensityRatio.fit": ("inside",),
+    "Rejection": ("budget", "rejected", "threshold"), "Rejection.fit": ("budget",), "embeddings": ("width",),
 }  # fmt: skip
 
 

@@ -116,7 +116,7 @@ class Predictor:
                  for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
         shares = _shares(seconds, flops, [len(p) + sum(map(len, c)) for p, c in zip(prompts, options, strict=True)])
         return [
-            _best_option(e, len(p), lp, h, f, s, self.compare)
+            _best_option(e, len(p), lp, f, s, self.compare, h)
             for e, p, lp, h, f, s in zip(examples, prompts, logprobs, states, flops, shares, strict=True)
         ]
 
@@ -183,7 +183,7 @@ def _shares(seconds: float, flops: Sequence[float], tokens: Sequence[int]) -> li
     return (seconds * work / work.sum()).tolist()
 
 
-def _best_option(example, n_prompt, logprobs, states, flops, seconds, compare) -> Prediction:
+def _best_option(example, n_prompt, logprobs, flops, seconds, compare, states=()) -> Prediction:
     """The prediction of a classification from the token log-probabilities and hidden states of each option."""
     totals, length = [float(lp.sum()) for lp in logprobs], COMPARISONS[compare]
     scores = [t / length(o, len(lp)) for t, o, lp in zip(totals, example.options, logprobs, strict=True)]

@@ -7,7 +7,7 @@ import copy
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from cat_keras.cascades.cascade import MEASURES, Answer, Cascade
 from cat_keras.data.records import Prediction
@@ -91,8 +91,8 @@ class Engine:
         raise NotImplementedError
 
     def _record(self, task, doc, answer):
-        fields = {name: value for name, value in asdict(answer).items() if name != "id"}
-        self.answers.append(Answered(task, doc, **fields))
+        names = [field.name for field in fields(Answered)][2:]
+        self.answers.append(Answered(task, doc, *(getattr(answer, name) for name in names)))
 
     def _note(self, predictors, before, asked: int):
         """Counts the contexts that were cut while so many questions were asked, and says so."""
@@ -159,6 +159,11 @@ class CascadeEngine(Engine):
         if not all(isinstance(predictor, Predictor) for predictor in cascade.predictors):
             raise CatKerasError(
                 "A cascade is evaluated here if all of its stages are models in this process. Received: another stage"
+            )
+        if cascade.rejection:
+            raise CatKerasError(
+                "A harness judges an answer to every question. Received: a cascade that rejects some. Calibrate one "
+                "without reject="
             )
         self.cascade = _with(cascade, cascade.arguments, LikelihoodPredictor)
         self.seed = cascade.arguments["sampler"].seed if "sampler" in cascade.arguments else 0
