@@ -59,7 +59,7 @@ PLANNED = dict.fromkeys(
         *("python -m benchmarks run embedded_study", "python -m benchmarks run embedded_noise60"),
     ),
     "made the committed results in up to hours; runs of the same kind are in the guides",
-)
+) | {"python -m benchmarks run salt_ds": "test_salt_run.py trains with chosen sequences"}
 # How a command begins → the quicker test that CI runs instead; -m "" runs both.
 LONG = {
     "pytest benchmarks -k boolq": "CI runs one task of each kind",
