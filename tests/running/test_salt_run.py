@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests import runs
+from tests import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -17,19 +17,19 @@ def manifest(folder):
 
 def test_a_run_with_chosen_sequences_and_its_baseline(tmp_path):
     salt = ("--set", "large.tune.objective=salt-ds", "--set", "large.tune.salt.share=0.5")
-    planned = runs.run(tmp_path, *ARGUMENTS, *salt, "--dry-run")
+    planned = tiny.run(tmp_path, *ARGUMENTS, *salt, "--dry-run")
     assert "columns of the small model" in planned and "--set large.tune.epochs=2.0" in planned
-    output = runs.run(tmp_path, *ARGUMENTS, *salt)
+    output = tiny.run(tmp_path, *ARGUMENTS, *salt)
     assert "columns of the small model: right on" in output
     assert output.index("small pretrain seed 0") < output.index("columns of the small") < output.index("large tune")
     assert manifest(tmp_path)["profile"]["large"]["tune"]["objective"] == "salt-ds"
-    answers = runs.predictions(tmp_path)
+    answers = tiny.predictions(tmp_path)
     (tmp_path / "runs" / "tiny").rename(tmp_path / "helped")
 
-    again = runs.run(tmp_path, *ARGUMENTS, *salt)
-    assert "nothing to do" in again and runs.predictions(tmp_path) == answers
+    again = tiny.run(tmp_path, *ARGUMENTS, *salt)
+    assert "nothing to do" in again and tiny.predictions(tmp_path) == answers
     (tmp_path / "runs" / "tiny").rename(tmp_path / "again")
 
-    output = runs.run(tmp_path, *ARGUMENTS)
+    output = tiny.run(tmp_path, *ARGUMENTS)
     assert "small pretrain" not in output and "large tune" in output  # the small start is the one that has helped
-    assert runs.predictions(tmp_path) != answers
+    assert tiny.predictions(tmp_path) != answers
