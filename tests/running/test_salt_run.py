@@ -22,7 +22,7 @@ def test_a_run_with_chosen_sequences_and_its_baseline(tmp_path):
     output = tiny.run(tmp_path, *ARGUMENTS, *salt)
     assert "columns of the small model: right on" in output
     assert output.index("small pretrain seed 0") < output.index("columns of the small") < output.index("large tune")
-    assert manifest(tmp_path)["profile"]["large"]["tune"]["objective"] == "salt-ds"
+    assert manifest(tmp_path)["settings"]["large"]["tune"]["objective"] == "salt-ds"
     answers = tiny.predictions(tmp_path)
     (tmp_path / "runs" / "tiny").rename(tmp_path / "helped")
 
