@@ -161,6 +161,10 @@ ARGUMENTS = {
         name: lambda t, x, name=name: ck.losses.get("cat-dist", **{name: x})
         for name in ("w", "temperature", "k", "floor", "beta")
     },
+    ck.losses.Salt: {
+        name: lambda t, x, name=name: ck.losses.get("salt", **{"steps": 1, name: x})
+        for name in ("steps", "omega", "temperature")
+    },
     ck.losses.Gatekeeper: {"alpha": lambda t, x: ck.losses.get("gatekeeper", alpha=x)},
     ck.distribution.make_deterministic: {"seed": lambda t, x: deterministic(x)},
     ck.models.train_tokenizer: {"vocabulary_size": lambda t, x: ck.models.train_tokenizer(["a few words"] * 9, x)},

@@ -17,6 +17,7 @@ from cat_keras.evaluation.curves import Outcomes, macro_average
 
 ALL = "all tasks"
 SIDES = ("A", "B")
+LARGE = "large model"  # stands for a method, of one seed
 ALONE = "alone "  # before the name of a model: the small model without a cascade
 
 
@@ -42,11 +43,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """lines: see `Line`, averages first. large: task or `ALL` → quality of the large model alone. notes: in words."""
+    """lines: see `Line`, averages first. large: task or `ALL` → quality of the large model alone, and large_difference
+    B − A of it with its 95 % interval. notes: in words."""
 
     runs: tuple[Run, Run]
     lines: tuple[Line, ...]
     large: Mapping[str, tuple[float, float]]
+    large_difference: Mapping[str, Interval]
     notes: tuple[str, ...]
 
 
@@ -76,7 +79,8 @@ def compare(a: Run, b: Run, anyway: bool = False) -> Comparison:
     lines = tuple(both.line(name, method) for name in (ALL, *tasks) for method in methods)
     large = {name: tuple(float(run.large[name]["quality"].mean()) for run in (a, b)) for name in tasks}
     large = {ALL: tuple(float(np.mean(side)) for side in zip(*large.values(), strict=True))} | large
-    return Comparison((a, b), lines, large, tuple(notes))
+    differences = {name: both.alone_difference(LARGE, name) for name in (ALL, *tasks)}
+    return Comparison((a, b), lines, large, differences, tuple(notes))
 
 
 def _seeds(run: Run, method: str, tasks: Sequence[str]) -> tuple[int, ...]:
@@ -115,6 +119,7 @@ class _Both:
     def __init__(self, a: Run, b: Run, tasks: Sequence[str], methods: Sequence[str], unpaired: Sequence[str]):
         self.runs, self.tasks, self.methods = (a, b), tasks, methods
         self.seeds = {method: tuple(_seeds(run, method, tasks) for run in self.runs) for method in methods}
+        self.seeds[LARGE] = ((0,), (0,))
         self.cells = [
             {(m, s, t): cells.Cell(run, m, s, t) for m in methods for s in self.seeds[m][side] for t in tasks}
             for side, run in enumerate(self.runs)
@@ -138,7 +143,13 @@ class _Both:
                 out[f"{ALONE}{SIDES[side]}/{method}/{seed}"] = Outcomes(
                     own.score, own.quality_small, own.quality_small, ids=own.ids
                 )
+        # The large model is the same one beside every small model.
+        out[f"{ALONE}{SIDES[side]}/{LARGE}/0"] = Outcomes(own.score, own.quality_large, own.quality_large, ids=own.ids)
         return out
+
+    def alone_difference(self, method: str, name: str) -> Interval:
+        """B − A of the quality of a model without a cascade, on a task or on `ALL`."""
+        return self._difference(method, self.tasks if name == ALL else (name,), ALONE)[1]
 
     def line(self, name: str, method: str) -> Line:
         tasks = self.tasks if name == ALL else (name,)
@@ -198,25 +209,25 @@ def show(found: Comparison, console: Console):
     notes = (
         f"A {a.folder}, B {b.folder}. Quality × 100, A → B; Δ is B − A with its 95 % interval: bootstrap over examples "
         f"within tasks and over seeds, {RESAMPLES:,} resamples. alone: the small model without a cascade, and the "
-        f"large one. Deferral by {rule}.",
+        f"large one, which is one training in either run. Deferral by {rule}.",
         *found.notes,
         *dict.fromkeys(line for run in found.runs for line in few.sentences(run)),
     )
     averages = [line for line in found.lines if line.task == ALL]
     count = len(found.large) - 1
     title = f"Averages over {count} shared task{'s' * (count > 1)}"
-    rows = [*(_cells(line.method, line) for line in averages), _large("large", found.large[ALL])]
+    rows = [*(_cells(line.method, line) for line in averages), _large("large", found, ALL)]
     render.print_table(render.Table(title, ("method", *COLUMNS), tuple(rows), references=1), console)
     rows = []
     for name in list(found.large)[1:]:
         rows += [_cells(f"{name} {line.method}", line) for line in found.lines if line.task == name]
-        rows.append(_large(f"{name} large", found.large[name]))
+        rows.append(_large(f"{name} large", found, name))
     table = render.Table("Task by task", ("task, method", *COLUMNS), tuple(rows), notes=notes)
     render.print_table(table, console)
 
 
-def _large(name: str, pair: tuple[float, float]) -> tuple[str, ...]:
-    return (name, "", "", _pair(pair), "", "", "")
+def _large(label: str, found: Comparison, name: str) -> tuple[str, ...]:
+    return (label, "", "", _pair(found.large[name]), _difference(found.large_difference[name]), "", "")
 
 
 def _cells(name: str, line: Line) -> tuple[str, ...]:

@@ -123,6 +123,12 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterato
         f"{_time(compiling)} compiling; at {machine.train:.0%} of {_rate(machine.flops)} on each of "
         f"{machine.devices} device{'s' * (machine.devices > 1)} ({escape(machine.source)})."
     )
+    if (large := estimate.plan.large) and large.small_columns:
+        yield (
+            f"{large.objective} trains the large model with the small one's help. A plain training of as many steps: "
+            "--set large.tune.objective=xent; of as many FLOPs, the small model's forward pass included, which "
+            f"{large.objective} alone computes: also --set large.tune.epochs={estimate.equal_epochs(large):.4g}."
+        )
     remote = estimate.profile.large.remote()
     if remote:
         read, written = estimate.asked

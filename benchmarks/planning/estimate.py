@@ -95,10 +95,21 @@ class Estimate:
         self.size = {role: sizes.of(getattr(plan.profile, role), vocabulary) for role in ("large", "small")}
 
     def stages(self) -> list[Stage]:
-        """Every training, the teacher cache if a method reads it, and the predictions."""
-        cells = self.plan.cells()
-        teacher = [self._teacher()] if any(cell.needs_teacher for cell in cells) else []
-        return [*map(self._training, cells), *teacher, *self._predictions()]
+        """Every training, the columns of a model that teaches another, and the predictions."""
+        cells, stages = self.plan.cells(), []
+        for cell in cells:
+            if cell.small_columns:
+                small = cell.small_teacher
+                stages.append(self._columns("columns of the small model", cell.small_columns, "small", small))
+            stages.append(self._training(cell))
+        if any(cell.needs_teacher for cell in cells):
+            stages.append(self._columns("teacher cache", self.plan.teacher, "large", self.plan.large))
+        return [*stages, *self._predictions()]
+
+    def equal_epochs(self, cell: Cell) -> float:
+        """Epochs of xent that take the FLOPs of a training with SALT, the small model's forward pass included."""
+        help_flops = self._forward("small", self.train_lengths)
+        return cell.training.epochs + help_flops / (3 * self._forward(cell.role, self.train_lengths))
 
     # -- tokens --------------------------------------------------------------------------------------------------
 
@@ -173,18 +184,19 @@ class Estimate:
             start=cell.start.key if cell.start else "",
         )
 
-    def _teacher(self) -> Stage:
-        vocabulary = self.size["large"].vocabulary or 2**18
+    def _columns(self, label: str, key: str, role: str, cell: Cell | None) -> Stage:
+        """The columns of a model over the training data; `cell` is the training that it comes from."""
+        vocabulary = self.size[role].vocabulary or 2**18
         entry = 2 + np.min_scalar_type(vocabulary - 1).itemsize  # a probability and its id
         columns = self.profile.teacher.k * entry if self.profile.teacher.distribution != "none" else 0
         return Stage(
-            "teacher cache",
+            label,
             "teacher",
-            self.plan.teacher,
-            "large",
-            flops=self._forward("large", self.train_lengths),
+            key,
+            role,
+            flops=self._forward(role, self.train_lengths),
             disk=self.target_tokens * (1 / 8 + 2 + columns),
-            start=self.plan.large.key if self.plan.large else "",
+            start=cell.key if cell else "",
         )
 
     def _predictions(self) -> Iterator[Stage]:

@@ -1,7 +1,8 @@
 """Turns a profile into the identities of everything that a run builds. Reads the data, but loads no TensorFlow.
 
 The chain is: data → tokenizer → encoded → large (pretrained, tuned) → teacher columns; small start per seed → one small
-model per method and seed → predictions of each. The key of every result contains the keys of what it is built from.
+model per method and seed → predictions of each. With SALT, the small start of the large model's seed and its columns
+come before the large model. The key of every result contains the keys of what it is built from.
 """
 
 import functools
@@ -45,6 +46,8 @@ class Cell:
     seed: int
     needs_teacher: bool = False
     start_columns: str = ""  # key of the model's own columns before this training; "" if the objective reads none
+    small_teacher: "Cell | None" = None  # of the large model with SALT: the training that the small start comes from
+    small_columns: str = ""  # of the large model with SALT: key of the columns of the small start
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Plan:
     def made_from(self) -> list[tuple[str, str]]:
         """(stage, key) of everything that is built on the way to the predictions."""
         cells = self.cells()
-        columns = [self.teacher, *dict.fromkeys(cell.start_columns for cell in cells if cell.start_columns)]
+        columns = [self.teacher, *dict.fromkeys(k for c in cells for k in (c.start_columns, c.small_columns) if k)]
         return [
             ("tokenizer", self.tokenizer),
             ("encoded", self.encoded),
@@ -163,12 +166,13 @@ class Plan:
             last_cells = [self.large, *last_cells]
         cells: dict[tuple[str, str], Cell] = {}  # by key and label, since two labels may stand for one training
         for cell in last_cells:
-            chain = []
-            while cell is not None:
-                chain.append(cell)
-                cell = cell.start
-            cells |= {(cell.key, cell.label): cell for cell in reversed(chain)}
+            cells |= {(cell.key, cell.label): cell for cell in _in_order(cell)}
         return list(cells.values())
+
+
+def _in_order(cell: Cell | None) -> list[Cell]:
+    """A training after all that it needs: the small model that teaches it, and what it starts from."""
+    return [*_in_order(cell.small_teacher), *_in_order(cell.start), cell] if cell else []
 
 
 def make(profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False) -> Plan:
@@ -312,8 +316,27 @@ def _start_cell(profile, role, seed, encoded, origin) -> Cell | None:
         training = getattr(model, phase)
         if training and training.epochs:
             label = f"{role} {phase}" + ("" if role == "large" else f" seed {seed}")
-            cell = _cell(label, cell, role, ("xent", {}), scope, training, seed, encoded, origin, profile)
+            objective, teaching = ("xent", {}), {}
+            if phase == "tune" and training.objective != "xent":
+                objective, teaching = (training.objective, training.arguments), _small_teaching(profile, seed, encoded)
+            cell = _cell(label, cell, role, objective, scope, training, seed, encoded, origin, profile, **teaching)
     return cell
+
+
+def _small_teaching(profile, seed, encoded) -> dict:
+    """The small start that teaches the large model of a seed with SALT, and the key of its columns."""
+    origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
+    cell = _start_cell(profile, "small", seed, encoded, origin["small"])
+    key = _key(
+        "teacher",
+        small=cell.key if cell else origin["small"],
+        encoded=encoded,
+        precision=profile.precision,
+        temperature=profile.large.tune.salt.temperature,
+        **profile.teacher.model_dump(),
+        **_tokenizers(profile, origin),
+    )
+    return {"small_teacher": cell, "small_columns": key}
 
 
 def _method_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
@@ -341,13 +364,15 @@ def _method_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
 
 
 def _cell(
-    label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, start_columns=""
-) -> Cell:
+    label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, start_columns="",
+    small_teacher=None, small_columns="",
+) -> Cell:  # fmt: skip
     """A cell with its key. A change of what enters the key makes every cached result anew.
 
     Args:
         objective: its name and arguments. encoded: key of the training data. origin: of the weights without a `start`.
         teacher: key of the columns of the large model; None if the objective does not read them.
+        small_teacher, small_columns: see `Cell`.
     """
     key = _key(
         "train",
@@ -361,9 +386,13 @@ def _cell(
         buckets=profile.buckets,
         precision=profile.precision,
         dropout=getattr(profile, role).dropout,
-        teacher=teacher,
+        teacher=small_columns or teacher,
     )
-    return Cell(key, label, start, role, *objective, scope, training, seed, teacher is not None, start_columns)
+    needs_teacher = teacher is not None
+    return Cell(
+        key, label, start, role, *objective, scope, training, seed, needs_teacher, start_columns, small_teacher,
+        small_columns,
+    )  # fmt: skip
 
 
 def _origin(model) -> dict:

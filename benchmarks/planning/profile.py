@@ -131,6 +131,35 @@ class Training(Section):
     weight_decay: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
 
 
+class Salt(Section):
+    """Arguments of `salt` and `salt-ds`, see `cat_keras.losses.Salt` and `cat_keras.training.selection`."""
+
+    share: Share = 0.173  # of the steps, the first ones: they distil from the small model; 36 of 208 in the paper
+    omega: Share = 2 / 3  # weight of the small model's distribution in them
+    temperature: Annotated[Number, Field(ge=1e-6, le=1e6)] = 1.0
+    kept: Annotated[Number, Field(gt=0, le=1)] = 0.5  # salt-ds: share of the sequences that they read
+    top: Rows = 10  # salt-ds: a token whose label is among so many most probable ones is learnable
+
+
+class Tuning(Training):
+    """Fine-tuning on the targets: with xent, or of the large model with the small one's help."""
+
+    objective: Literal["xent", "salt", "salt-ds"] = "xent"
+    salt: Salt = Salt()
+
+    @property
+    def arguments(self) -> dict:
+        """Those of `salt` that the objective reads."""
+        selection = {"kept", "top"} if self.objective == "salt" else set()
+        return self.salt.model_dump(exclude=selection) if self.objective != "xent" else {}
+
+    @model_serializer(mode="wrap")
+    def _without_salt(self, handler):
+        """What stands in manifests and keys: fine-tuning with xent is written as before there was anything else."""
+        values = {k: v for k, v in handler(self).items() if k not in ("objective", "salt")}
+        return values if self.objective == "xent" else values | {"objective": self.objective, "salt": self.arguments}
+
+
 ENDPOINT = ("model", "key", "chat", "options", "logprobs", "concurrency", "timeout", "retries", "fields")
 
 
@@ -148,7 +177,7 @@ class Model(Section):
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     seed: Count = 0
     pretrain: Training | None = None  # plain next-token loss on prompts and targets
-    tune: Training | None = None  # xent on the targets
+    tune: Tuning | None = None  # on the targets
     price: tuple[Number, Number] | None = None  # of a million tokens read and of a million written, of any model
     endpoint: str = ""  # the address of a server that answers, e.g. "http://127.0.0.1:8000/v1"
     model: str = ""  # the name that the server knows it by
@@ -272,6 +301,7 @@ class Profile(Section):
                 raise _readable(self.name, error, f"tuned.{method}.") from error
         deferral.get(self.rule)
         self._check_endpoints()
+        self._check_salt()
         if math.prod(map(len, self.grid.values())) > POINTS:
             raise CatKerasError(f"A grid has at most {POINTS:,} points. Received: {self.grid!r:.80}")
         return self
@@ -295,6 +325,30 @@ class Profile(Section):
             )
         if self.data.chat and not self.large.chat:  # the chat of all models is that of the endpoint too
             replace(self.large.remote(), chat=DataChat(**self.data.chat.model_dump()))
+
+    def _check_salt(self):
+        """SALT trains the large model, with probabilities of a small model that has learned something already."""
+        small, large = self.small, self.large
+        if small.tune and small.tune.objective != "xent":
+            raise CatKerasError(
+                f"The small model starts from xent. Received: small.tune.objective={small.tune.objective!r}, which is "
+                "of the large model. Set large.tune.objective, or name objectives of the small model in methods"
+            )
+        if not large.tune or large.tune.objective == "xent":
+            return
+        objective, least = large.tune.objective, large.tune.salt.top if large.tune.objective == "salt-ds" else 1
+        if not (small.preset or any(phase and phase.epochs for phase in (small.pretrain, small.tune))):
+            raise CatKerasError(
+                f"{objective} learns from a small model that is trained already. Received: a small model without "
+                "preset, pretrain and tune. Give it one of them"
+            )
+        distribution, k = self.teacher.distribution, self.teacher.k
+        if distribution == "none" or (objective == "salt-ds" and (distribution != "topk" or k < least)):
+            need = f'teacher.distribution="topk", teacher.k of {least} or more' if least > 1 else "probabilities"
+            raise CatKerasError(
+                f"{objective} reads {need} of the small model. Received: teacher.distribution={distribution!r}, "
+                f'teacher.k={k}. Set teacher.distribution="topk"' + (f" and teacher.k={least}" if least > 1 else "")
+            )
 
     def objective_of(self, method: str) -> tuple[str, dict]:
         """The objective behind a method, by name, and its arguments."""

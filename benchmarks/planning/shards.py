@@ -39,7 +39,7 @@ def assign(plan: Plan, count: int) -> list[list[Model]]:
     training_flops = {s.key: s.flops for s in stages if s.kind == "train" and s.role == "small"}
     predictions = [s for s in stages if s.kind == "predict"]
     flops = {(s.objective, s.seed): s.flops + training_flops.get(s.start, 0.0) for s in predictions}
-    flops[LARGE] += sum(s.flops for s in stages if s.role == "large" and s.kind != "predict")
+    flops[LARGE] += sum(s.flops for s in stages if s.kind == "teacher" or (s.kind == "train" and s.role == "large"))
     shares: list[list[Model]] = [[] for _ in range(count)]
     loads = [0.0] * count
     for model in sorted(flops, key=lambda m: -flops[m]):

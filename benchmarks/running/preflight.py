@@ -225,7 +225,7 @@ def _disk(todo: plan.Plan, cache: store.Store, missing: list[plan.Model]) -> Ite
         stages = Estimate(todo).stages()
     except CatKerasError:  # the size of a preset is not known
         return
-    cells = {c.key for c in todo.cells(missing)}
+    cells = {key for c in todo.cells(missing) for key in (c.key, c.small_columns)}
     keys = cells | {todo.prediction_key(todo.model_key(m)) for m in missing}
     keys |= {todo.teacher} if any(c.needs_teacher for c in todo.cells(missing)) else set()
     needed = sum(s.disk for s in stages if s.key in keys and not cache.path(s.kind, s.key).exists())

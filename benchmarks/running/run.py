@@ -195,6 +195,7 @@ def _count_stages(todo, cache, missing) -> int:
     cells = [c for c in todo.cells(missing) if not cache.path("train", c.key).exists()]
     teaches = any(c.needs_teacher for c in cells) and not cache.path("teacher", todo.teacher).exists()
     early = sum(not cache.path(s, k).exists() for s, k in (("tokenizer", todo.tokenizer), ("encoded", todo.encoded)))
+    teaches += any(c.small_columns and not cache.path("teacher", c.small_columns).exists() for c in cells)
     return len(cells) + teaches + len(missing) + (early if missing else 0)
 
 

@@ -22,7 +22,7 @@ from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 from cat_keras.storage import store
 from cat_keras.storage.store import Store
-from cat_keras.training import distribution, losses
+from cat_keras.training import distribution, losses, selection
 
 
 class Workbench:
@@ -116,19 +116,8 @@ class Workbench:
         """The columns of the large model over the training data."""
 
         def build(folder):
-            data, unfinished = self.encoded(), self.store.scratch("teacher", self.plan.teacher) / "cache"
-            self.set_weights("large", self.weights("large", self.plan.large))
-            self.progress.start("teacher cache", len(data), "examples")
-            cache = ck.TeacherCache.build(
-                large,
-                data,
-                batch_size=64,
-                progress=self.progress.upto,
-                directory=unfinished,  # shards of an interrupted run are found there
-                report=self.store.report,
-                **self.profile.teacher.model_dump(),
-            )
-            unfinished.rename(folder / "cache")
+            weights = self.weights("large", self.plan.large)
+            cache = self._build_columns(folder, self.plan.teacher, "large", weights, "teacher cache")
             right = float(np.asarray(cache.right).mean())
             bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
             self.progress.done(
@@ -138,9 +127,27 @@ class Workbench:
             return {"right": right, "bytes_per_token": cache.bytes_per_token}
 
         if self._teacher is None:
-            large = self.model("large")  # made by all workers; `build` runs on the chief alone
+            self.model("large")  # made by all workers; `build` runs on the chief alone
             self._teacher = ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
         return self._teacher
+
+    def _build_columns(self, folder, key, role, weights, label, temperature=1.0) -> ck.TeacherCache:
+        """The columns of a model with some weights over the training data, written to the folder of an entry."""
+        data, unfinished = self.encoded(), self.store.scratch("teacher", key) / "cache"
+        self.set_weights(role, weights)
+        self.progress.start(label, len(data), "examples")
+        cache = ck.TeacherCache.build(
+            self.model(role),
+            data,
+            temperature=temperature,
+            batch_size=64,
+            progress=self.progress.upto,
+            directory=unfinished,  # shards of an interrupted run are found there
+            report=self.store.report,
+            **self.profile.teacher.model_dump(),
+        )
+        unfinished.rename(folder / "cache")
+        return cache
 
     def start_columns(self, cell: Cell) -> ck.TeacherCache:
         """Where the model of a training is right on the training data before it begins."""
@@ -156,6 +163,21 @@ class Workbench:
             self.progress.done(f"right on {float(np.asarray(cache.right).mean()):.1%} of target tokens")
 
         return ck.TeacherCache.load(self.store.get("teacher", cell.start_columns, build) / "cache")
+
+    def small_columns(self, cell: Cell) -> ck.TeacherCache:
+        """The columns of the small start over the training data, for a large model that is trained with its help."""
+
+        def build(folder):
+            weights = self.weights("small", cell.small_teacher, cell.seed)
+            cache = self._build_columns(
+                folder, cell.small_columns, "small", weights, "columns of the small model",
+                cell.arguments["temperature"],
+            )  # fmt: skip
+            self.progress.done(f"right on {float(np.asarray(cache.right).mean()):.1%} of target tokens")
+
+        if cell.small_teacher:
+            self.trained(cell.small_teacher)  # by all workers; `build` runs on the chief alone
+        return ck.TeacherCache.load(self.store.get("teacher", cell.small_columns, build) / "cache")
 
     # -- models --------------------------------------------------------------------------------------------------
 
@@ -230,27 +252,36 @@ class Workbench:
 
     def session(self, cell: Cell) -> tuple[ck.CascadeAware, ck.Batches, training.Schedule]:
         """What a training is made of, but for the weights it starts from."""
+        layout = {
+            "batch_size": None if cell.training.batch_tokens else cell.training.batch_size,
+            "batch_tokens": cell.training.batch_tokens,
+            "seed": cell.seed,
+            "scope": cell.scope,
+            "buckets": self.profile.buckets,
+        }
         data = self.encoded()
-        trainer = self._trainer(cell)
+        steps = max(round(cell.training.epochs * ck.Batches(data, **layout).steps_per_epoch), 1)
+        columns, first_rows = self.teacher() if cell.needs_teacher else None, None
+        if cell.small_columns:
+            columns = self.small_columns(cell)
+            if "kept" in cell.arguments:
+                first_rows = selection.challenging(columns, data, cell.arguments["kept"], cell.arguments["top"])
+        trainer = self._trainer(cell, steps)
         batches = ck.Batches(
             data,
-            None if cell.training.batch_tokens else cell.training.batch_size,
-            batch_tokens=cell.training.batch_tokens,
-            seed=cell.seed,
             loss=trainer.objective,
-            teacher=self.teacher() if cell.needs_teacher else None,
+            teacher=columns,
             start=self.start_columns(cell) if cell.start_columns else None,
-            scope=cell.scope,
-            buckets=self.profile.buckets,
+            first_rows=first_rows,
+            **layout,
         )
-        steps = max(round(cell.training.epochs * batches.steps_per_epoch), 1)
         schedule = training.Schedule(cell.training.learning_rate, steps, round(steps * cell.training.warmup))
         return trainer, batches, schedule
 
-    def _trainer(self, cell) -> ck.CascadeAware:
+    def _trainer(self, cell, steps) -> ck.CascadeAware:
         key = _compilation_key(cell)
         if key not in self._trainers:
-            model, loss = self.model(cell.role), losses.get(cell.objective, **cell.arguments)
+            model, loss = self.model(cell.role), _objective(cell, steps)
             with self.place.scope():
                 trainer = ck.CascadeAware(model, loss)
                 optimizer = keras.optimizers.AdamW(
@@ -284,6 +315,8 @@ class Workbench:
                 self.trained(cell)
             if cell.start_columns in keys:
                 self.start_columns(cell)
+            if cell.small_columns in keys:
+                self.small_columns(cell)
         if plan.teacher in keys:
             self.teacher()
 
@@ -339,6 +372,14 @@ def _cut(cut: int, overlong: int) -> str:
 def _words(count: int) -> str:
     """How many examples hold the word of a control token, in words; "" if none does."""
     return f"; {count:,} hold the word of a control token, which is read as text" if count else ""
+
+
+def _objective(cell: Cell, steps: int) -> losses.CascadeLoss:
+    """The objective of a training of so many steps."""
+    if not cell.small_columns:
+        return losses.get(cell.objective, **cell.arguments)
+    share, omega, temperature = (cell.arguments[name] for name in ("share", "omega", "temperature"))
+    return losses.get("salt", steps=round(share * steps), omega=omega, temperature=temperature)
 
 
 def _compilation_key(cell: Cell) -> tuple:

@@ -4,6 +4,8 @@ The batch of a step is a function of the data, the seed, the batch size and the 
 any step, and several workers can read the same batches without telling each other.
 """
 
+import hashlib
+
 import keras
 import numpy as np
 
@@ -30,10 +32,12 @@ class Batches(keras.utils.PyDataset):
         start: a `TeacherCache` over the same data of the checkpoint that training starts from, for mask="start".
         scope: "target" (loss on target tokens) or "all" (plain next-token loss, for pretraining).
         buckets: how many padded lengths.
+        first_rows: numbers of the examples that the first `loss.steps` steps read, of an objective in two parts such as
+            `losses.Salt`; None for all. The steps after them read what they would read without it.
 
     Raises:
-        CatKerasError: there are no examples; not exactly one of the two batch sizes is given; or a cache was built for
-            other data, or lacks a column.
+        CatKerasError: there are no examples; not exactly one of the two batch sizes is given; a cache was built for
+            other data, or lacks a column; or `first_rows` has no part to be of, or names no examples of the data.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Batches(keras.utils.PyDataset):
         start=None,
         scope="target",
         buckets=4,
+        first_rows=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -67,15 +72,17 @@ class Batches(keras.utils.PyDataset):
         self.data, self.seed, self.scope = data, seed, scope
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
 
-        # Of the columns that the objective reads, this class draws `uniform`, `start` delivers `start_right`, and
-        # `teacher` all others.
-        columns = losses.get(loss).columns if loss is not None else ()
+        # Of the columns that the objective reads, this class makes `uniform` and `distilled`, `start` delivers
+        # `start_right`, and `teacher` all others.
+        loss = losses.get(loss) if loss is not None else None
+        columns = loss.columns if loss is not None else ()
         self._draws_uniform = "uniform" in columns
-        self._teacher_columns = [c for c in columns if c not in ("uniform", "start_right")]
+        self._first_steps = loss.steps if "distilled" in columns else None
+        self._teacher_columns = [c for c in columns if c not in ("uniform", "distilled", "start_right")]
         self.teacher = teacher if self._teacher_columns else None
         self.start = start if "start_right" in columns else None
         if self.teacher is not None:
-            self.teacher.check(data, losses.get(loss))
+            self.teacher.check(data, loss)
         if self.start is not None:
             self.start.check(data)
 
@@ -87,26 +94,55 @@ class Batches(keras.utils.PyDataset):
         self._batch_counts = [-(-n // size) for n, size in zip(counts, self._batch_rows, strict=True)]
         self.steps_per_epoch = int(sum(self._batch_counts))
 
-        self._plan = (-1, [])  # the epoch that was planned last, and its plan
+        self._plan = (-1, False), []  # the epoch that was planned last, whether of `first_rows`, and its plan
         self._epoch = -1  # the epoch that `fit` is in
         self._swap = (-1, {})  # the epoch for which `fit` reads two batches in each other's place, and which two
+        self.first_rows = None if first_rows is None else self._checked_first_rows(first_rows)
+        self._first_steps_per_epoch = self.steps_per_epoch if first_rows is None else len(self._epoch_plan(0, True))
 
-    def _epoch_plan(self, epoch):
-        """[(numbers of the examples, padded length)] of every batch of an epoch; the plan of the last one is kept."""
-        if self._plan[0] != epoch:
+    def _checked_first_rows(self, rows) -> np.ndarray:
+        """(n,) bool, whether an example is one of those that the first steps read."""
+        if self._first_steps is None:
+            raise CatKerasError(
+                "first_rows are read in the first steps of an objective in two parts. Received: first_rows without "
+                'such a loss. Give loss=losses.get("salt", steps=…), or leave first_rows out'
+            )
+        rows = np.asarray(rows)
+        if (
+            rows.ndim != 1
+            or not len(rows)
+            or rows.dtype.kind not in "iu"
+            or not 0 <= rows.min() <= rows.max() < len(self.data)
+        ):
+            raise CatKerasError(
+                f"first_rows are numbers of examples, from 0 to {len(self.data) - 1}, at least one. "
+                f"Received: {rows!r:.200}"
+            )
+        return np.bincount(rows, minlength=len(self.data)) > 0
+
+    def _epoch_plan(self, epoch, first=False):
+        """[(numbers of the examples, padded length)] of every batch of an epoch; the plan of the last one is kept.
+
+        Args:
+            first: whether it is an epoch over `first_rows` alone.
+        """
+        if self._plan[0] != (epoch, first):
             rng = np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.data))
+            order = order[self.first_rows[order]] if first else order
             plan = []
             for bucket, (length, size) in enumerate(zip(self.edges, self._batch_rows, strict=True)):
                 members = order[self._bucket_of[order] == bucket]
                 plan += [(members[i : i + size], length) for i in range(0, len(members), size)]
-            self._plan = epoch, [plan[i] for i in rng.permutation(len(plan))]
+            self._plan = (epoch, first), [plan[i] for i in rng.permutation(len(plan))]
         return self._plan[1]
 
     def _rows(self, step):
         """(numbers of the examples, padded length) of a global step."""
-        epoch, position = divmod(check_number("step", step, SEED, whole=True), self.steps_per_epoch)
-        return self._epoch_plan(epoch)[position]
+        check_number("step", step, SEED, whole=True)
+        first = self.first_rows is not None and step < self._first_steps
+        epoch, position = divmod(step, self._first_steps_per_epoch if first else self.steps_per_epoch)
+        return self._epoch_plan(epoch, first)[position]
 
     def batch(self, step: int):
         """(x, y, sample_weight) of a global step, as `train_on_batch` takes them.
@@ -120,6 +156,8 @@ class Batches(keras.utils.PyDataset):
             arrays |= self.teacher.batch(rows, weights, self._teacher_columns, labels)
         if self.start is not None:
             arrays["start_right"] = self.start.batch(rows, weights, ["teacher_right"])["teacher_right"]
+        if self._first_steps is not None:
+            arrays["distilled"] = np.full(labels.shape, step < self._first_steps, np.int32)
         if self._draws_uniform:
             rng = np.random.default_rng([self.seed, step, 1])
             arrays["uniform"] = rng.random(labels.shape, dtype=np.float32)
@@ -133,8 +171,11 @@ class Batches(keras.utils.PyDataset):
         """
         if self.scope == "all":
             return rows * length
-        counts = self.data.n_target[self._bucket_of == self.edges.index(length)]
+        is_member = self._bucket_of == self.edges.index(length)
+        counts = self.data.n_target[is_member]
         bound = rows * counts.mean() + 5 * np.sqrt(rows) * counts.std()
+        if self.first_rows is not None and (first := self.data.n_target[is_member & self.first_rows]).size:
+            bound = max(bound, rows * first.mean() + 5 * np.sqrt(rows) * first.std())
         return int(min(-(-bound // 64) * 64, rows * counts.max(), rows * length))
 
     @property
@@ -149,6 +190,7 @@ class Batches(keras.utils.PyDataset):
             list(self.edges),
             *headers,
             self._teacher_columns,
+            *([hashlib.sha256(self.first_rows.tobytes()).hexdigest()] if self.first_rows is not None else []),
         ]
 
     @property
@@ -169,7 +211,8 @@ class Batches(keras.utils.PyDataset):
         """
         epoch = max(self._epoch, 0)  # Keras reads the shapes before the first epoch begins
         if self._swap[0] != epoch:
-            lengths = [length for _, length in self._epoch_plan(epoch)]
+            first_step = epoch * self.steps_per_epoch
+            lengths = [self._rows(first_step + i)[1] for i in range(self.steps_per_epoch)]
             other = next((i for i, length in enumerate(lengths) if length != lengths[0]), 1)
             self._swap = epoch, {1: other, other: 1}
         return self.batch(epoch * self.steps_per_epoch + self._swap[1].get(index, index))

@@ -278,7 +278,46 @@ class Gatekeeper(CascadeLoss):
         return super().get_config() | {"alpha": self.alpha}
 
 
-# Name → class and its arguments.
+@keras.saving.register_keras_serializable("cat_keras")
+class Salt(CascadeAwareLoss):
+    """SALT (arXiv 2410.18779), an objective of the *large* model, which begins with the small one as its teacher.
+
+    At step t < n_KD the loss of a token is `(1 − ω)·−log p_L(y) + ω·−Σ_v p_S(v) log p_L(v)`, and afterwards
+    `−log p_L(y)` alone, whose step then computes nothing of the teacher. Here `L` is trained and `S` is frozen, so the
+    columns are those of a `TeacherCache` that was built with the small model.
+
+    How well each part is known: the two parts and their order are reported by reviews of the paper, and so is n_KD of
+    36,000 in 208,000 steps; ω = 2/3 is from memory. That both distributions are taken at `temperature`, as in `dist`,
+    and that it is used for fine-tuning on target tokens, is our choice.
+
+    Args:
+        steps: n_KD, how many of the first steps distil; 0 is plain cross-entropy. `Batches(loss=…)` counts them.
+        omega: weight of the small model's distribution against the label, in [0, 1].
+        temperature: of both distributions; the cache must have been built at the same one.
+        normalize: see `CascadeLoss`.
+    """
+
+    def __init__(self, steps, omega=2 / 3, temperature=1.0, normalize="tokens"):
+        check_number("steps, how many of the first steps distil,", steps, "[0, 2147483647]", whole=True)
+        check_number("omega, the weight of the small model against the label,", omega, SHARE)
+        super().__init__(mask="all", w=1 - omega, temperature=temperature, normalize=normalize)
+        self.steps, self.omega = int(steps), float(omega)
+
+    columns = ("distilled", "teacher_probs")
+
+    def per_token(self, labels, logits, weights, columns):
+        def distil():
+            return super(Salt, self).per_token(labels, logits, weights, columns)[0]
+
+        # All target tokens of a batch are distilled or none is, so that one branch is computed for all of them.
+        losses = ops.cond(ops.max(columns["distilled"]) > 0, distil, lambda: -label_logprob(logits, labels))
+        return losses, ops.ones_like(losses)
+
+    def get_config(self):
+        return CascadeLoss.get_config(self) | {name: getattr(self, name) for name in ("steps", "omega", "temperature")}
+
+
+# Name → class and its arguments: objectives of the small model, and then of the large one.
 OBJECTIVES: dict[str, tuple[type, dict]] = {
     "xent": (CascadeAwareLoss, {"mask": "all", "w": 1.0}),
     "dist": (CascadeAwareLoss, {"mask": "all", "w": 0.5}),
@@ -287,13 +326,14 @@ OBJECTIVES: dict[str, tuple[type, dict]] = {
     "gatekeeper": (Gatekeeper, {}),
     "rho-1": (CascadeAwareLoss, {"mask": "excess", "w": 1.0}),
 }
+LARGE_OBJECTIVES: dict[str, tuple[type, dict]] = {"salt": (Salt, {})}
 
 
 def get(objective, **arguments):
     """An objective by name, e.g. `get("cat-dist", w=0.25)` or `get("cat-xent", mask="gap")`.
 
     Args:
-        objective: one of `OBJECTIVES`, or a `CascadeLoss`, which is returned as it is.
+        objective: one of `OBJECTIVES` or `LARGE_OBJECTIVES`, or a `CascadeLoss`, which is returned as it is.
         arguments: override those of the named objective.
 
     Raises:
@@ -301,9 +341,10 @@ def get(objective, **arguments):
     """
     if isinstance(objective, CascadeLoss):
         return objective
-    if objective not in OBJECTIVES:
-        raise unknown_name("objective", objective, OBJECTIVES)
-    cls, defaults = OBJECTIVES[objective]
+    known = OBJECTIVES | LARGE_OBJECTIVES
+    if objective not in known:
+        raise unknown_name("objective", objective, known)
+    cls, defaults = known[objective]
     try:
         return cls(**defaults | arguments)
     except TypeError as error:

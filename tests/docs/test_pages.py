@@ -63,7 +63,10 @@ PLANNED = dict.fromkeys(
         *("python -m benchmarks run embedded_study", "python -m benchmarks run embedded_noise60"),
     ),
     "made the committed results in up to hours; runs of the same kind are in the guides",
-)
+) | {
+    "python -m benchmarks run salt_ds": "test_salt_run.py trains with chosen sequences",
+    "python -m benchmarks run embedded --set large.tune": "a run of the same kind is in the guides",
+}
 # Page → the package of an extra that its Python blocks need, and without which they are skipped.
 NEEDED = {"docs/lm-eval.md": "lm_eval", "docs/endpoints.md": "openai", "docs/export.md": "safetensors"}
 # How a command begins → the quicker test that CI runs instead; -m "" runs both.

@@ -52,6 +52,9 @@ def test_differences_and_their_intervals(found):
         for pair, (estimate, low, high) in ((each.audc, each.audc_difference), (each.alone, each.alone_difference)):
             assert estimate == pytest.approx(pair[1] - pair[0])
             assert low <= estimate <= high
+    for name, (estimate, low, high) in found.large_difference.items():
+        a, b = found.large[name]
+        assert estimate == pytest.approx(b - a, abs=1e-12) and low <= estimate <= high
     better = line(found, compare.ALL).alone_difference
     assert better.low > 0  # 20 points of skill on 180 examples
     # As wide as a mean of 60 paired differences per task can be, but not nothing.
