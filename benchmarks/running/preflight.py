@@ -116,15 +116,22 @@ def places(todo: plan.Plan, data, source: str) -> Callable[[str, str], Callable[
 
 
 def _arguments(todo: plan.Plan) -> Iterator[Finding]:
-    """Methods whose objective does not take its arguments."""
+    """Methods whose objective does not take its arguments, or wants other columns of the teacher than there are."""
     from cat_keras.training import losses
 
     for method in todo.profile.methods:
         objective, arguments = todo.profile.objective_of(method)
         try:
-            losses.get(objective, **arguments)
+            loss = losses.get(objective, **arguments)
         except CatKerasError as error:
             yield Finding(f"method {method}", str(error))
+            continue
+        if "teacher_probs" in loss.columns and getattr(loss, "temperature", 1.0) != 1:
+            yield Finding(
+                f"method {method}",
+                "The large model's probabilities are stored once for all methods, at temperature 1. Received: "
+                f"{loss.temperature:g}. Leave temperature out, or distil with a cache of your own (ck.TeacherCache)",
+            )
 
 
 def _asking(todo: plan.Plan, bench) -> Iterator[Finding]:

@@ -19,8 +19,9 @@ from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 from cat_keras.storage import store
 
-FORMAT = 3  # 1 named the tokenizer of a preset by its vocabulary alone; 2 had no endpoints and no prices
-REJECTING = 4  # of a cascade that rejects: versions that know nothing of it would answer what is to be rejected
+# 1 named the tokenizer of a preset by its vocabulary alone; 2 had no endpoints and no prices; 4 is of cascades that
+# reject, as versions that know nothing of it would answer what is to be rejected.
+FORMAT, PLAIN = 4, 3
 
 
 def save(cascade, directory: Path):
@@ -48,7 +49,7 @@ def _facts(cascade) -> dict:
     """The content of `cascade.json`, as it will be read back."""
     thresholds = list(map(str, cascade.thresholds))  # JSON has no infinity
     facts = {
-        "format": FORMAT,
+        "format": PLAIN,
         "models": [
             _reference(predictor.model, name)
             for predictor, name in zip(cascade.predictors, cascade.references, strict=True)
@@ -62,7 +63,7 @@ def _facts(cascade) -> dict:
         "calibrated_on": sorted(cascade.calibrated_on),
     }
     if cascade.rejection is not None:
-        facts |= {"format": REJECTING, "rejection": cascade.rejection.config()}
+        facts |= {"format": FORMAT, "rejection": cascade.rejection.config()}
     try:
         return json.loads(json.dumps(facts, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -96,8 +97,8 @@ def load(directory: Path, make: Callable):
     if damage:
         raise CatKerasError(f"A saved cascade is as it was saved. Received: {directory}: {damage}. Save it again")
     facts = store.read_json(directory / "cascade.json")
-    if facts["format"] not in (1, 2, FORMAT, REJECTING):
-        raise CatKerasError(f"This version reads cascades of formats 1 to {REJECTING}. Received: {facts['format']}")
+    if facts["format"] not in range(1, FORMAT + 1):
+        raise CatKerasError(f"This version reads cascades of formats 1 to {FORMAT}. Received: {facts['format']}")
     if facts["format"] == 1 and any(facts["models"]):  # models in the folder have checksums, which leave nothing open
         names = ", ".join(repr(model["preset"]) for model in facts["models"] if model)
         raise CatKerasError(

@@ -143,6 +143,12 @@ def test_what_a_run_lacks_is_said_before_anything_is_trained(mine, tmp_path, mon
     assert not trained(tmp_path)
 
 
+def test_a_temperature_that_the_teacher_has_not_is_said_before_anything_is_trained(mine, tmp_path):
+    changes = {"methods": ["dist"], "arguments": {"dist": {"temperature": 2.0}}}
+    _, error = run(tmp_path, data(tmp_path, {}), changes=changes)
+    assert "at temperature 1. Received: 2" in str(error) and not trained(tmp_path)
+
+
 def test_a_metric_says_by_itself_what_it_lacks(mine, tmp_path, monkeypatch):
     def fail(*_):
         raise CatKerasError("the package is missing")

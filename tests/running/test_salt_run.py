@@ -6,7 +6,7 @@ import pytest
 
 from tests import tiny
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # the guide of systems runs `salt` in CI
 
 ARGUMENTS = ("--methods", "cat-dist", "--set", "large.pretrain.epochs=0", "--set", "teacher.k=12")
 
