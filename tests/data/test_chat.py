@@ -187,6 +187,7 @@ OWN = "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }
         {"chat_template.jinja": OWN, "tokenizer_config.json": json.dumps({"chat_template": "-"})},
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_the_template_of_a_preset_comes_first_and_goes_along(small, tmp_path, files):
     models.save(small, tmp_path / "preset")
     for name, text in files.items():

@@ -91,6 +91,7 @@ def test_longer_limits_do_not_change_what_is_searched_within_shorter_ones(model,
         assert sum(answer.logprobs) == pytest.approx(best, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_predictor_with_beams_is_never_below_the_greedy_one(new_model, examples):
     model = families.sharpened(new_model("small"), 3)
     free = [e for e in examples if not e.options]

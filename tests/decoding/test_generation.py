@@ -198,6 +198,7 @@ def test_no_draw_leaves_the_support():
     assert np.asarray(draw(probs, np.array([0.0, 0.25, 1 - 2**-24], np.float32))).tolist() == [1, 3, 3]
 
 
+@pytest.mark.slow
 def test_samples_of_a_prompt_depend_on_the_seed_and_its_number_alone(model):
     sampler = Sampler(1.0, seed=3)
     together = Generator(model, [END], sampler)(PROMPTS, 8)

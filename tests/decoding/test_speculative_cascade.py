@@ -162,6 +162,7 @@ def sampled(drafter, trained):
 @pytest.mark.parametrize(
     "rule", [r if r in QUICK else pytest.param(r, marks=[pytest.mark.slow, pytest.mark.long]) for r in ALPHAS]
 )
+@pytest.mark.slow
 def test_sampled_answers_are_distributed_as_the_target(rule, sampled, drafter, trained, ids, tokenizer):
     """Answers of two tokens, thousands of them, against the product of closed forms; the models draft in earnest."""
     n, prompt, end, cascade = 2500, ids[3], tokenizer.end_token_id, sampled

@@ -33,6 +33,7 @@ def planned(study) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.slow
 def test_two_thousand_cells_are_planned_in_two_seconds(study):
     planned(study(30))  # imports and versions
     half, whole = (min(planned(study(n)) for _ in range(2)) for n in (999, 1998))

@@ -148,6 +148,7 @@ def cascade(small, large, examples):
     return Cascade([small, large], "chow-sum", [float(np.median(scores))], **ARGUMENTS)
 
 
+@pytest.mark.slow
 def test_a_cascade_decides_per_question_whatever_the_order_of_requests(cascade, examples):
     asked = examples[:20:3]
     requests = choices(asked)

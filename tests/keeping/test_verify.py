@@ -142,6 +142,7 @@ def test_redrawing_brings_back_what_predictions_give_and_not_other_predictions(c
         keep.redraw(copy)
 
 
+@pytest.mark.slow
 def test_several_folders_are_shared_by_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "files", WHOLE_REPORT)  # what the other processes compute
     same = keep.keep(runs.full(tmp_path / "full", ("sst2",), ("xent",), (0,), n=4), tmp_path / "same")

@@ -209,6 +209,7 @@ def test_a_model_of_unknown_flops_answers(falcon):
     assert all(a.seconds > 0 for a in answers)  # shared by tokens
 
 
+@pytest.mark.slow
 def test_a_cascade_says_that_its_price_is_unknown(falcon, small, tmp_path):
     cascade = Cascade([small, falcon], **LIMITS)
     for limit in ({"max_cost": 1e6}, {"guarantee": Guarantee(1e6, 0.1, of="cost", bound=1e9)}):

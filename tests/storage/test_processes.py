@@ -99,6 +99,7 @@ def test_a_system_without_fcntl_is_told_so_in_one_sentence(missing):
     assert "During handling" not in done.stderr and "ModuleNotFoundError" not in done.stderr
 
 
+@pytest.mark.slow
 def test_every_module_of_the_benchmark_says_so_too():
     """Where the modules of Unix are missing, an import works or ends in that sentence."""
     code = """

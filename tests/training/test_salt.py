@@ -210,6 +210,7 @@ def trained_to_the_end(trainer, batches, checkpoint=None):
     return [keras.ops.convert_to_numpy(w) for w in trainer.model.weights], history
 
 
+@pytest.mark.slow
 def test_a_training_distils_and_then_does_not(helped):
     _, salt = trained_to_the_end(*helped(losses.get("salt", steps=FIRST)))
     _, dist = trained_to_the_end(*helped(losses.get("dist", w=1 / 3)))
@@ -243,6 +244,7 @@ def test_a_training_killed_near_the_change_ends_with_the_same_bits(helped, tmp_p
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_steps_or_sequences_is_refused(helped, tmp_path):
     loss, checkpoint = losses.get("salt", steps=FIRST), tmp_path / "state.npz"
     train(*helped(loss, [0, 1, 2]), Schedule(1e-2, 2), checkpoint, every_seconds=0)

@@ -104,10 +104,12 @@ def test_a_replica_without_a_live_token_changes_nothing(stepped, plain, batch):
     assert_close(stepped(2, data=(x, y, weights)), stepped(data=(x, y, weights)))
 
 
+@pytest.mark.slow
 def test_compiled_and_plain_steps_agree(stepped, plain):
     assert_close(stepped(1, 2, jit=True), plain)
 
 
+@pytest.mark.slow
 def test_padding_to_another_length_changes_nothing(stepped, plain, batch):
     def longer(array):
         return np.pad(array, [(0, 0), (0, 8)] + [(0, 0)] * (array.ndim - 2))
@@ -155,6 +157,7 @@ def test_logits_of_target_tokens_alone_give_the_same_gradient(stepped, plain, ba
     assert_close(stepped(2, capacity=capacity), plain)
 
 
+@pytest.mark.slow
 def test_chunks_of_logits_give_the_same_gradient(stepped, plain, batch, capacity):
     # Chunks of fifty do not divide the positions: the last one is shorter.
     assert capacity(batch[1].shape[1], 10) % 50
