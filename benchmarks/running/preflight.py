@@ -3,7 +3,7 @@ as the run's own tokenizer sees them."""
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 from benchmarks import metrics
@@ -39,7 +39,10 @@ def check(todo: plan.Plan, bench, missing: list[plan.Model], logs: Sequence[str]
     if unasked := list(_asking(todo, bench)):
         raise BadInput(findings + unasked)  # no row can be looked at
     # What is kept in the cache is complete, which it is not without a metric.
-    bad = list(_bad_rows(todo, bench.turn_of_run())) if unusable else rows(todo, bench.store, bench)
+    if unusable:
+        bad = list(_bad_rows(todo, bench.turn_of_run(), {finding.task for finding in unusable}))
+    else:
+        bad = rows(todo, bench.store, bench)
     if todo.profile.data.bad_rows == "error":
         findings += [row._replace(place=_place(row, places)) for row in bad]
     if findings:
@@ -66,7 +69,8 @@ def rows(todo: plan.Plan, cache: store.Store, bench=None) -> list[Finding] | Non
     return [Finding(*row) for row in store.read_json(cache.get("checks", key, build) / FILE)]
 
 
-def _bad_rows(todo: plan.Plan, turn: Turn) -> Iterator[Finding]:
+def _bad_rows(todo: plan.Plan, turn: Turn, unusable: Set[str] = frozenset()) -> Iterator[Finding]:
+    """The rows themselves; the metrics of the tasks named `unusable` judge none."""
     data = todo.profile.data
     test = list(todo.test)
     refused = {}
@@ -74,7 +78,6 @@ def _bad_rows(todo: plan.Plan, turn: Turn) -> Iterator[Finding]:
         refused[test[index].task, test[index].id] = Finding(
             "", problem, test[index].task, data.evaluate, test[index].id
         )
-    unusable = {finding.task for finding in _metrics(todo)}
     unjudged = (row for row in _unjudged(todo) if row.task not in unusable)
     yield from (refused | {(row.task, row.id): row for row in unjudged if (row.task, row.id) not in refused}).values()
     # A target with a letter or digit has a token, and so has a prompt; only the others are tokenized here.

@@ -16,8 +16,7 @@ chosen, also by means of the same examples.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import rel_entr
-from scipy.stats import binom
+import scipy  # loads its parts, some of which take long, where they are used first
 
 from cat_keras.errors import CatKerasError, check_number
 
@@ -34,7 +33,7 @@ def binomial_p_value(losses: np.ndarray, alpha: float) -> np.ndarray:
     Returns:
         (...), p-values of "the expected loss exceeds alpha".
     """
-    return binom.cdf(losses.sum(-1), losses.shape[-1], alpha)
+    return scipy.stats.binom.cdf(losses.sum(-1), losses.shape[-1], alpha)
 
 
 def hoeffding_bentkus_p_value(losses: np.ndarray, alpha: float) -> np.ndarray:
@@ -46,9 +45,9 @@ def hoeffding_bentkus_p_value(losses: np.ndarray, alpha: float) -> np.ndarray:
     n = losses.shape[-1]
     mean = losses.mean(-1)
     low = np.minimum(mean, alpha)
-    hoeffding = np.exp(-n * (rel_entr(low, alpha) + rel_entr(1 - low, 1 - alpha)))
+    hoeffding = np.exp(-n * (scipy.special.rel_entr(low, alpha) + scipy.special.rel_entr(1 - low, 1 - alpha)))
     # Rounding may put n times the mean slightly above the whole number that it is.
-    bentkus = np.e * binom.cdf(np.ceil(n * mean - 1e-9), n, alpha)
+    bentkus = np.e * scipy.stats.binom.cdf(np.ceil(n * mean - 1e-9), n, alpha)
     return np.minimum(np.minimum(hoeffding, bentkus), 1.0)
 
 

@@ -11,7 +11,7 @@ log Var ≈ log Bias² + C on rightly answered examples, and that training with 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import scipy  # loads its parts, some of which take long, where they are used first
 
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation import vectors
@@ -95,7 +95,9 @@ def temperature(logprobs: np.ndarray, answers: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return float(-np.log(np.maximum(tempered(logprobs, np.exp(log_temperature))[rows, answers], 1e-300)).mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=TEMPERATURES, method="bounded", options={"xatol": 0.01}).x))
+    return float(
+        np.exp(scipy.optimize.minimize_scalar(loss, bounds=TEMPERATURES, method="bounded", options={"xatol": 0.01}).x)
+    )
 
 
 def tempered(logprobs: np.ndarray, temperature: float = 1.0) -> np.ndarray:

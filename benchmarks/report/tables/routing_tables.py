@@ -18,7 +18,7 @@ from benchmarks.report.numbers.routing import (
 from benchmarks.report.numbers.summary import Summary
 from benchmarks.report.tables.main_tables import marked
 from benchmarks.report.tables.render import Table, number, signed, with_interval
-from cat_keras.evaluation.bootstrap import Interval
+from benchmarks.report.tables.rule_tables import interval_record
 
 QUESTION = "Router or cascade? "
 NAMES = {
@@ -110,14 +110,10 @@ def records(summary: Summary, routing: Routing) -> list[Record]:
     """The rows of `routing.csv`, qualities in [0, 1]; `_low`, `_high`: 95 % bootstrap interval."""
     return [
         {"way": way, "method": method, "tasks": len(routing.tasks)}
-        | _interval("quality_over_budgets", standing.quality)
-        | _interval("minus_cascade", standing.difference)
+        | interval_record("quality_over_budgets", standing.quality)
+        | interval_record("minus_cascade", standing.difference)
         | {"p": standing.p_value}
         | {f"quality_at_{share:g}_of_budget": value for share, value in zip(SHARES, standing.at, strict=True)}
         | {"audc": standing.audc}
         for (way, method), standing in routing.standings.items()
     ]
-
-
-def _interval(name: str, interval: Interval) -> Record:
-    return {f"{name}_{part}": value for part, value in zip(("mean", "low", "high"), interval, strict=True)}

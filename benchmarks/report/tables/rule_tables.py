@@ -148,7 +148,7 @@ def rule_records(summary: Summary) -> list[Record]:
     return [
         {"scope": name, "tasks": len(kind.tasks), "rule": rule, "method": method, "seeds": standing.seeds}
         | _values(standing, summary.run.rule)
-        | _interval(f"audc_minus_{summary.baseline}", standing.gain or NOTHING)
+        | interval_record(f"audc_minus_{summary.baseline}", standing.gain or NOTHING)
         for name, kind in summary.rules.items()
         for (rule, method), standing in kind.standings.items()
     ]
@@ -157,11 +157,12 @@ def rule_records(summary: Summary) -> list[Record]:
 def _values(standing: Standing, run_rule: str) -> Record:
     record: Record = {"audc_mean": standing.audc.mean, "audc_sd": standing.audc.sd}
     for metric, compared in standing.compared.items():
-        record |= _interval(metric, compared.own)
-        record |= _interval(f"{metric}_minus_{run_rule}", compared.difference)
+        record |= interval_record(metric, compared.own)
+        record |= interval_record(f"{metric}_minus_{run_rule}", compared.difference)
     record["share_of_large_at_large_quality"] = standing.cost
     return record | {"p_holm": standing.p_holm, "outcome": standing.outcome}
 
 
-def _interval(name: str, interval: Interval) -> Record:
+def interval_record(name: str, interval: Interval) -> Record:
+    """The three columns of an interval in a CSV file."""
     return {f"{name}_{part}": value for part, value in zip(("mean", "low", "high"), interval, strict=True)}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy  # loads its parts, some of which take long, where they are used first
 
 from cat_keras.cascades.deferral.calibrated import platt, probability
 from cat_keras.evaluation.grid import midpoints
@@ -101,27 +101,27 @@ def fit_mixture(x: np.ndarray) -> np.ndarray:
 
     def loss(parameters):
         """Mean negative log-likelihood and its gradient."""
-        weights = special.log_expit(np.array([parameters[0], -parameters[0]]))
+        weights = scipy.special.log_expit(np.array([parameters[0], -parameters[0]]))
         a, b = np.exp(parameters[1::2]), np.exp(parameters[2::2])
-        parts = weights + (a - 1) * low[:, None] + (b - 1) * high[:, None] - special.betaln(a, b)
-        total = special.logsumexp(parts, axis=1)
+        parts = weights + (a - 1) * low[:, None] + (b - 1) * high[:, None] - scipy.special.betaln(a, b)
+        total = scipy.special.logsumexp(parts, axis=1)
         share = np.exp(parts - total[:, None])
-        both = special.digamma(a + b)
-        to_a = a * np.mean(share * (low[:, None] - special.digamma(a) + both), axis=0)
-        to_b = b * np.mean(share * (high[:, None] - special.digamma(b) + both), axis=0)
-        to_weight = share[:, 0].mean() - special.expit(parameters[0])
+        both = scipy.special.digamma(a + b)
+        to_a = a * np.mean(share * (low[:, None] - scipy.special.digamma(a) + both), axis=0)
+        to_b = b * np.mean(share * (high[:, None] - scipy.special.digamma(b) + both), axis=0)
+        to_weight = share[:, 0].mean() - scipy.special.expit(parameters[0])
         return -total.mean(), -np.array([to_weight, to_a[0], to_b[0], to_a[1], to_b[1]])
 
     bounds = [(-4.0, 4.0), *[SHAPES] * 4]
     start = np.clip(start, *np.array(bounds).T)
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return np.append(special.expit(found[0]), np.exp(found[1:]))
+    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return np.append(scipy.special.expit(found[0]), np.exp(found[1:]))
 
 
 def mixture_cdf(mixture: np.ndarray, x: np.ndarray) -> np.ndarray:
     """P(X ≤ x) of `fit_mixture`."""
     weight, *shapes = mixture
-    one, other = (special.betainc(a, b, np.clip(x, 0, 1)) for a, b in (shapes[:2], shapes[2:]))
+    one, other = (scipy.special.betainc(a, b, np.clip(x, 0, 1)) for a, b in (shapes[:2], shapes[2:]))
     return weight * one + (1 - weight) * other
 
 

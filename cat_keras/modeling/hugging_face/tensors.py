@@ -73,7 +73,15 @@ def _embeddings(layer) -> np.ndarray:
     return embeddings
 
 
-def _head(backbone) -> Iterator[tuple[str, np.ndarray]]:
+def _feed_forward(prefix: str, gate, up, down) -> Iterator[tuple[str, np.ndarray]]:
+    """The kernels of a gated feed-forward part, given by its three dense layers."""
+    for name, dense in (("gate", gate), ("up", up), ("down", down)):
+        yield f"{prefix}.mlp.{name}_proj.weight", _kernel(dense).T
+
+
+def _end(backbone) -> Iterator[tuple[str, np.ndarray]]:
+    """The last norm and, where it is not that of the embeddings, the output layer."""
+    yield "model.norm.weight", _value(backbone.layer_norm.scale)
     if not backbone.token_embedding.tie_weights:
         yield "lm_head.weight", _value(backbone.token_embedding.reverse_embeddings).T
 
@@ -101,11 +109,8 @@ def _gemma(backbone, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
             kernel = _kernel(dense)
             yield f"{prefix}.self_attn.{letter}_proj.weight", kernel.transpose(0, 2, 1).reshape(-1, kernel.shape[1])
         yield f"{prefix}.self_attn.o_proj.weight", _rows(attention.output_dense)
-        yield f"{prefix}.mlp.gate_proj.weight", _kernel(block.gating_ffw).T
-        yield f"{prefix}.mlp.up_proj.weight", _kernel(block.gating_ffw_2).T
-        yield f"{prefix}.mlp.down_proj.weight", _kernel(block.ffw_linear).T
-    yield "model.norm.weight", _value(backbone.layer_norm.scale)
-    yield from _head(backbone)
+        yield from _feed_forward(prefix, block.gating_ffw, block.gating_ffw_2, block.ffw_linear)
+    yield from _end(backbone)
 
 
 def _rows(output_dense) -> np.ndarray:
@@ -131,11 +136,13 @@ def _llama(backbone, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
             if dense.bias is not None:  # Qwen 2
                 yield f"{prefix}.self_attn.{letter}_proj.bias", _value(dense.bias).ravel()
         yield f"{prefix}.self_attn.o_proj.weight", _rows(attention._output_dense)
-        yield f"{prefix}.mlp.gate_proj.weight", _kernel(layer._feedforward_gate_dense).T
-        yield f"{prefix}.mlp.up_proj.weight", _kernel(layer._feedforward_intermediate_dense).T
-        yield f"{prefix}.mlp.down_proj.weight", _kernel(layer._feedforward_output_dense).T
-    yield "model.norm.weight", _value(backbone.layer_norm.scale)
-    yield from _head(backbone)
+        yield from _feed_forward(
+            prefix,
+            layer._feedforward_gate_dense,
+            layer._feedforward_intermediate_dense,
+            layer._feedforward_output_dense,
+        )
+    yield from _end(backbone)
 
 
 def epsilon_factor(norm, backbone, dtype: str) -> np.float32:
