@@ -222,16 +222,21 @@ def on_stages(
             those that are best under a model of the confidences, see `rational`.
 
     Raises:
-        CatKerasError: a limit or guarantee that no threshold keeps, an unknown method, or "rational" with a guarantee
-            or without qualities.
+        CatKerasError: a limit or guarantee that no threshold keeps, an unknown method, or "rational" with a guarantee,
+            a limit on the deferral or without qualities.
     """
     if method not in METHODS:
         raise unknown_name("method of choosing thresholds", method, METHODS)
     if method == "rational":
-        if guarantee or np.isnan(tested.quality).any():
+        refused = {
+            "a guarantee": guarantee,
+            "unknown qualities": np.isnan(tested.quality).any(),
+            "a limit on the deferral": "max_deferral" in limit,  # which says nothing of the cost that it trades
+        }
+        if received := [name for name, given in refused.items() if given]:
             raise CatKerasError(
-                "Rational tuning learns from qualities and has no guarantee. Received: "
-                f"{'a guarantee' if guarantee else 'unknown qualities'}. Choose by the grid"
+                "Rational tuning learns from qualities and has no guarantee; it trades quality against cost. Received: "
+                f"{received[0]}. Choose by the grid"
             )
         candidates, modelled = rational.path(tested)
         points = tested.points(candidates)

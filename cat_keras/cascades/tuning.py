@@ -88,7 +88,8 @@ def tune(
         binary: whether qualities are 0 and 1 by their nature, which makes a guarantee of risk sharper.
         seed: of the bootstrap and of the split.
         method: "grid" tries combinations of thresholds; "rational" takes those that are best under a model of how the
-            confidences go together, for three and more stages with few labels (`cascades.rational`).
+            confidences go together, for three and more stages with few labels (`cascades.rational`), and takes
+            `max_cost` or `min_quality`.
         reject: share in (0, 1) of the queries that may be rejected, which get no answer. Thresholds are then chosen for
             the others, and judged on the others.
         rejection: (n,) for `reject`, scores of the queries, the lowest of which are rejected, e.g. of
