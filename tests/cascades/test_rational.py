@@ -121,5 +121,5 @@ def test_bad_input():
         ck.tune(stages.scores, stages.quality, max_deferral=0.5, method="bayes")
     with pytest.raises(CatKerasError, match="no guarantee"):
         ck.tune(stages.scores, stages.quality, guarantee=(0.3, 0.3), method="rational")
-    with pytest.raises(CatKerasError, match="trades quality against cost. Received: a limit on the deferral"):
+    with pytest.raises(CatKerasError, match=r"trades quality against cost\. Received: a limit on the deferral"):
         ck.tune(stages.scores, stages.quality, max_deferral=0.5, method="rational")
