@@ -35,7 +35,8 @@ class Standing(NamedTuple):
         quality: cascade → mean quality over all budgets between the costs of its first and of the large model.
         minus: cascade of two models, or `TWO` → mean quality of the whole cascade minus its, over the same budgets.
         versus_baseline: quality of the whole cascade minus that of the baseline, on the seeds of both; None for itself.
-        rational: with thresholds by rational tuning minus with those of the grid, of the first seed.
+        rational: with thresholds by rational tuning minus with those of the grid; of the baseline's first seed alone,
+            since many small models of confidences take their time. NaN elsewhere.
         curves: cascade → (4, K), by budget: mean cost, mean quality, and its interval.
         alone: (stages, 2) mean cost and quality of each model.
     """
@@ -101,7 +102,8 @@ def compare(summary: Summary) -> Chains | None:
     for method in run.methods if tasks else ():
         seeds = [seed for seed in run.seeds if all(_complete(run, method, seed, name) for name in tasks)]
         for seed in seeds:
-            parts = [_of_task(summary, name, method, seed, seed == seeds[0]) for name in tasks]
+            first = method == summary.baseline and seed == seeds[0]
+            parts = [_of_task(summary, name, method, seed, first) for name in tasks]
             judged[method, seed] = _Judged(*(np.mean(values, axis=0) for values in zip(*parts, strict=True)))
     by_method = {method: [seed for m, seed in judged if m == method] for method in run.methods}
     for method, seeds in by_method.items():

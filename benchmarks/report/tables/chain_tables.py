@@ -1,8 +1,9 @@
 """The table of longer cascades, the sentence that says whether the models in the middle pay, and their CSV files."""
 
+import math
 from collections.abc import Iterator
 
-from benchmarks.report.numbers.chains import RATIONAL, RESAMPLES, TWO, Chains, Standing
+from benchmarks.report.numbers.chains import RESAMPLES, TWO, Chains, Standing
 from benchmarks.report.numbers.per_task import Record
 from benchmarks.report.numbers.summary import Summary
 from benchmarks.report.tables.render import Table, number, with_interval
@@ -16,7 +17,7 @@ def table(summary: Summary, chains: Chains | None) -> Table | None:
     baseline, count = summary.baseline, len(chains.roles)
     columns = (
         "method", chains.whole.replace(" ", ""), f"Δ to {baseline}", "Δ to the better\nof two models",
-        *(f"Δ to\n{pair.replace(' ', '')}" for pair in chains.pairs), "Δ by rational\ntuning",
+        *(f"Δ to\n{pair.replace(' ', '')}" for pair in chains.pairs),
     )  # fmt: skip
     rows = [_row(method, standing, chains) for method, standing in chains.standings.items()]
     left_out = [f"Not judged: {name} ({why})." for name, why in chains.lacks.items()]
@@ -29,7 +30,7 @@ def table(summary: Summary, chains: Chains | None) -> Table | None:
         f"All threshold vectors of {count - 1} stages are tried, on other folds than they are judged on, and a coin "
         "may decide between two of them. The better of two models: at each budget, the best that its cascades and a "
         "coin between them give, of the same models.",
-        "Rational tuning (arXiv 2501.09345) in place of the grid, on the same folds, of the first seed.",
+        *_rational_note(baseline, chains),
         *left_out,
     )
     return Table(f"Longer cascades, {summary.run.manifest['profile']}", columns, tuple(rows), notes=notes)
@@ -42,8 +43,14 @@ def _row(method: str, standing: Standing, chains: Chains) -> tuple[str, ...]:
         number(100 * standing.quality[chains.whole].estimate),
         with_interval(versus) if versus else "",
         *(with_interval(standing.minus[name]) for name in (TWO, *chains.pairs)),
-        with_interval(standing.rational),
     )
+
+
+def _rational_note(baseline: str, chains: Chains) -> list[str]:
+    if baseline not in chains.standings:
+        return []
+    gain = with_interval(chains.standings[baseline].rational)
+    return [f"Thresholds by rational tuning (arXiv 2501.09345) in place of the grid, {baseline}, first seed: {gain}."]
 
 
 def sentence(chains: Chains) -> str:
@@ -86,7 +93,10 @@ def records(chains: Chains) -> Iterator[Record]:
 
 def _of_whole(standing: Standing) -> Record:
     versus = standing.versus_baseline
-    return (interval_record("minus_baseline", versus) if versus else {}) | interval_record(RATIONAL, standing.rational)
+    found = interval_record("minus_baseline", versus) if versus else {}
+    return found | (
+        {} if math.isnan(standing.rational.estimate) else interval_record("rational_minus_grid", standing.rational)
+    )
 
 
 def curve_records(chains: Chains) -> Iterator[Record]:
