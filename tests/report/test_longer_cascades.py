@@ -4,6 +4,7 @@ import csv
 import io
 
 import numpy as np
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -24,6 +25,13 @@ N = 60
 COSTS = {"small": 1e5, "middle": 3e6, "large": 1e7}
 
 
+def logprobs(column, length, sure):
+    """Those of an answer's tokens or options, where the model is sure of it or not at all."""
+    if column == "token_logprobs":
+        return np.full(length, -0.01 if sure else -2.0)
+    return np.where(np.arange(length) == 0, -0.01, -5.0) if sure else np.full(length, -1.0)
+
+
 def answers(folder, middle_right):
     """A third of the questions is for each model; `middle_right` says which thirds the middle one gets right."""
     path = folder / "predictions.parquet"
@@ -33,10 +41,10 @@ def answers(folder, middle_right):
         own = table["model"] == model
         table.loc[own, "flops"] = COSTS[model]
         table.loc[own, "quality"] = hard[own].isin(thirds).astype(float)
-        sure = np.where(hard[own].isin(thirds), -0.01, -2.0)
         for column in ("token_logprobs", "option_logprobs"):
-            lists = [[s, *row[1:]] if len(row) else [] for s, row in zip(sure, table.loc[own, column], strict=True)]
-            table.loc[own, column] = np.array([*map(np.array, lists), None], dtype=object)[:-1]
+            old = table.loc[own, column]
+            rows = [logprobs(column, len(row), sure) for row, sure in zip(old, hard[own].isin(thirds), strict=True)]
+            table.loc[own, column] = pandas.Series(rows, index=old.index)
     columns = pyarrow.Table.from_pandas(table, preserve_index=False)
     pyarrow.parquet.write_table(columns, path)
     manifest = load.files.store.read_manifest(folder / "manifest.json")
