@@ -85,9 +85,9 @@ def line(bias: np.ndarray, variance: np.ndarray) -> Line:
 def temperature(logprobs: np.ndarray, answers: np.ndarray) -> float:
     """The temperature by which log-probabilities are divided so that the right options become likeliest.
 
-    It minimises the mean of −log softmax(logprobs / T) of the right option (Guo et al., arXiv 1706.04599). Its logarithm
-    is rounded to thousandths, far finer than labels tell it: the last digits of the minimum are those of the processor,
-    and would decide which of two nearly equal confidences is larger.
+    It minimises the mean of −log softmax(logprobs / T) of the right option (Guo et al., arXiv 1706.04599). Its
+    logarithm is rounded to thousandths, far finer than labels tell it. The last digits of the minimum are those of the
+    processor, and would decide which of two nearly equal confidences is larger.
 
     Args:
         logprobs: (n, options) float, −inf for options that an example does not have. answers: (n,) int.
