@@ -37,7 +37,12 @@ class Program:
     def specs(self) -> list:
         """(shape, dtype) of the arguments of calling it, None where a size varies with the width."""
         rows, waiting = self.rows, 2 * self.rows
-        queue = [((waiting, None), "int32"), ((waiting, None), "float32"), *[((waiting,), "int32")] * 3, ((), "int32")]
+        queue = [
+            ((waiting, None), "int32"),
+            ((waiting, None), "float32"),
+            *[((waiting,), "int32")] * 3,
+            *[((), "int32")] * 2,
+        ]
         state = [((rows, None), "float32"), *[((rows,), "int32")] * 5]
         return [queue, state, [((rows, *shape[1:]), dtype) for shape, dtype in self.model.spec]]
 
@@ -47,7 +52,8 @@ class Program:
         Args:
             queue: prompts that wait, in the order in which they join: tokens (waiting, width) int32, uniforms
                 (waiting, at least 1) float32 to draw each new token with, and of each prompt its length, the limit of
-                its answer and its number, (waiting,) int32; then how many of these rows hold a prompt, () int32.
+                its answer and its number, (waiting,) int32; then how many of these rows hold a prompt, and how many
+                more prompts wait for the next call, () int32 each.
             state: of each slot its uniforms (slots, at least 1) float32, and (slots,) int32 each: the number of its
                 prompt, −1 for a free slot; its position; how many tokens its answer has; their limit; and the token
                 to be read next.
@@ -72,8 +78,13 @@ class Program:
         return step, joined, numbers, tokens, measured, state, cache
 
     def _goes_on(self, queue, step, joined, state, outputs, cache):
-        active = ops.logical_or(ops.any(state[1] >= 0), joined < queue[-1])
-        return ops.logical_and(step < STEPS, active)
+        """Whether there is a step to take, and no slot is free that a prompt of the next call could take."""
+        *_, waiting, later = queue
+        free = ops.sum(ops.cast(state[1] < 0, "int32"))
+        all_joined = joined >= waiting
+        nothing_left = ops.logical_and(all_joined, free == self.rows)
+        for_later = ops.logical_and(all_joined, ops.logical_and(later > 0, free >= self.joining))
+        return ops.logical_and(step < STEPS, ops.logical_not(ops.logical_or(nothing_left, for_later)))
 
     def _advance(self, queue, step, joined, state, outputs, cache):
         """Lets prompts join, then makes the next token of every slot; that of a free slot means nothing."""
@@ -100,13 +111,13 @@ class Program:
 
     def _can_join(self, queue, joined, state, cache):
         """Whether as many slots are free as prompts are read together."""
-        waiting = queue[-1] - joined
+        waiting = queue[-2] - joined
         free = ops.sum(ops.cast(state[1] < 0, "int32"))
         return ops.logical_and(waiting > 0, free >= ops.minimum(waiting, self.joining))
 
     def _join(self, queue, joined, state, cache):
         """Reads the next prompts up to their last token but one, chunk by chunk, into free slots."""
-        prompts, uniforms, length, limit, number, waiting = queue
+        prompts, uniforms, length, limit, number, waiting, _ = queue
         n, places = self.joining, ops.arange(self.rows)
         free_first = ops.argsort(ops.where(state[1] < 0, places, places + self.rows))[:n]
         # Where fewer prompts wait, the first of them is read again into the same slot, which changes nothing.
@@ -132,8 +143,8 @@ class Program:
 class ContinuousBatching:
     """Continues prompts of any lengths in slots; keeps its compiled functions.
 
-    Prompts that need the narrowest cache come first. When none of them waits any more, the cache is widened and the
-    slots go on. So the slots are full until no prompt waits at all.
+    The shortest prompts come first. The cache is as wide as the tokens of the next call need, and is widened when they
+    need more. So it is narrow for long, and slots are full until no prompt waits.
 
     Args:
         model: a `CausalLM` that is `slots.supported`. ends, sampler, measures: see `Program`.
@@ -141,7 +152,7 @@ class ContinuousBatching:
         jit: whether to compile with XLA; None for where it is worth it.
 
     Attributes:
-        compilations: functions traced so far, at most one for each number of slots and width.
+        compilations: functions traced so far, with XLA at most one for each number of slots and width.
         steps, computed: forward passes of one token so far, and the rows in them, free slots included.
     """
 
@@ -154,28 +165,30 @@ class ContinuousBatching:
 
     def __call__(self, prompts, answers):
         """Extends `answers`, an `Answers`, to their ends."""
-        waiting = [i for i in range(len(prompts)) if answers.limits[i] > 0]
-        widths = cache_widths([len(prompts[i]) + int(answers.limits[i]) - 1 for i in waiting])
-        width_of = dict(zip(waiting, widths, strict=True))
-        waiting.sort(key=lambda i: (width_of[i], len(prompts[i])))
+        limits = answers.limits
+        waiting = sorted((i for i in range(len(prompts)) if limits[i] > 0), key=lambda i: len(prompts[i]))
         rows = min(self.rows, FEW) if len(waiting) <= FEW else self.rows
-        advance = self._function(rows, sum(int(answers.limits[i]) for i in waiting))
+        advance = self._function(rows, sum(int(limits[i]) for i in waiting))
+        # How many positions a prompt needs from the call on in which it joins.
+        needed = {i: len(prompts[i]) + min(STEPS, int(limits[i])) - 1 for i in waiting}
         state, cache, width = _free(rows), None, 0
         while waiting or (state[1] >= 0).any():
-            if waiting and width_of[waiting[0]] > width:
-                width = width_of[waiting[0]]
-                cache = self.model.widen(cache, width) if cache else self.model.empty(rows, width)
-            joining = [i for i in waiting[: 2 * rows] if width_of[i] == width]
-            queue = self._queue(2 * rows, width, joining, prompts, answers)
-            state[0] = np.pad(state[0], ((0, 0), (0, queue[1].shape[1] - state[0].shape[1])))
+            _, number, position, count, limit, _ = state
+            active = number >= 0
+            of_active = (position + np.minimum(STEPS, limit - count))[active]
+            at_once = [needed[i] for i in waiting[: max(rows - active.sum(), 1)]]
+            width = max(width, cache_width(int(max(*of_active, *at_once, 1))))
+            cache = self.model.widen(cache, width) if cache else self.model.empty(rows, width)
+            joining = [i for i in waiting[: 2 * rows] if needed[i] <= width]
+            queue = self._queue((2 * rows, width), joining, len(waiting) - len(joining), prompts, answers)
+            state[0] = self._uniforms(rows, width, number, answers)
             tensors = [[ops.convert_to_tensor(array) for array in arrays] for arrays in (queue, state)]
             *arrays, measured, state, cache = advance(*tensors, cache)
             steps, joined, numbers, tokens = map(ops.convert_to_numpy, arrays)
             self.steps, self.computed = self.steps + int(steps), self.computed + int(steps) * rows
             waiting = waiting[int(joined) :]
             state = [np.array(ops.convert_to_numpy(array)) for array in state]
-            measured = [ops.convert_to_numpy(array) for array in measured]
-            closed = answers.extend(numbers, tokens, measured)
+            closed = answers.extend(numbers, tokens, [ops.convert_to_numpy(array) for array in measured])
             state[1][np.isin(state[1], closed)] = -1  # a stop string ends an answer that the program would go on with
 
     def _function(self, rows: int, asked: int):
@@ -191,36 +204,28 @@ class ContinuousBatching:
             self._functions[rows, jit] = compiling.compiled(counted, program.specs, self.model.model, jit)
         return self._functions[rows, jit]
 
-    def _queue(self, capacity: int, width: int, numbers: Sequence[int], prompts, answers) -> list[np.ndarray]:
-        """The argument `queue` of `Program` with the prompts whose numbers are given."""
-        tokens = np.zeros((capacity, width), np.int32)
-        uniforms = np.zeros((capacity, 1 if self._settings[1].greedy else width), np.float32)
-        facts = np.ones((3, capacity), np.int32)
+    def _queue(self, shape: tuple[int, int], numbers: Sequence[int], later: int, prompts, answers) -> list[np.ndarray]:
+        """The argument `queue` of `Program` with the prompts whose numbers are given; `later` are left for later."""
+        tokens, facts = np.zeros(shape, np.int32), np.ones((3, shape[0]), np.int32)
         for row, i in enumerate(numbers):
             tokens[row, : len(prompts[i])] = prompts[i]
-            if not self._settings[1].greedy:
-                uniforms[row, : answers.limits[i]] = answers.uniforms[i]
             facts[:, row] = len(prompts[i]), answers.limits[i], i
-        return [tokens, uniforms, *facts, np.int32(len(numbers))]
+        return [tokens, self._uniforms(*shape, numbers, answers), *facts, np.int32(len(numbers)), np.int32(later)]
+
+    def _uniforms(self, rows: int, width: int, numbers: Sequence[int], answers) -> np.ndarray:
+        """What the tokens of answers are drawn with, (rows, width) float32; (rows, 1) where none are drawn."""
+        uniforms = np.zeros((rows, 1 if self._settings[1].greedy else width), np.float32)
+        for row, i in enumerate(numbers) if not self._settings[1].greedy else ():
+            if i >= 0:
+                of_answer = answers.uniforms[i][:width]  # an answer has fewer tokens than the cache
+                uniforms[row, : len(of_answer)] = of_answer
+        return uniforms
 
 
-def cache_widths(lengths: Sequence[int]) -> list[int]:
-    """The width of the cache that each of some numbers of tokens is given; there are few of them.
-
-    Widths are multiples of `slots.STEP` and, where they are large, of a quarter of the next power of two. One that
-    less than an eighth of the lengths need is not worth a compilation: these get the next width that is.
-    """
-    widths = []
-    for n in lengths:
-        grain = max((1 << (n - 1).bit_length()) // 4, slots.STEP)
-        widths.append(-(-n // grain) * grain)
-    kept, few = [], 0
-    for width in sorted(set(widths)):
-        few += widths.count(width)
-        if 8 * few >= len(widths) or width == max(widths):
-            kept.append(width)
-            few = 0
-    return [kept[i] for i in np.searchsorted(kept, widths)]
+def cache_width(tokens: int) -> int:
+    """The width of a cache for so many tokens, one of few: a multiple of `slots.STEP`, and of a quarter of 2^n."""
+    grain = max((1 << (tokens - 1).bit_length()) // 4, slots.STEP)
+    return -(-tokens // grain) * grain
 
 
 def _free(rows: int) -> list[np.ndarray]:

@@ -137,12 +137,18 @@ def test_each_width_is_compiled_once(model):
 
 
 def test_few_widths_are_compiled():
-    assert continuous.cache_widths([1, 64, 65, 128, 200]) == [64, 64, 128, 128, 256]
-    assert continuous.cache_widths([300, 600, 600, 1030]) == [384, 768, 768, 1536]
-    many = [10] * 50 + [100] * 2 + [190] * 50
-    assert set(continuous.cache_widths(many)) == {64, 192}  # the two of 128 go with those of 192
-    assert continuous.cache_widths([10] * 50 + [100]) == [64] * 50 + [128]
-    assert continuous.cache_widths([]) == []
+    assert [continuous.cache_width(n) for n in (1, 64, 65, 128, 200)] == [64, 64, 128, 128, 256]
+    assert [continuous.cache_width(n) for n in (300, 600, 1030)] == [384, 768, 1536]
+
+
+@pytest.mark.slow
+def test_a_cache_is_widened_as_its_answers_grow(model):
+    generator = Generator(model, [], rows=2)
+    one, other = generator([PROMPTS[0], PROMPTS[1]], [150, 90])
+    assert (len(one.tokens), len(other.tokens)) == (150, 90)
+    (rest,) = generator([PROMPTS[0] + one.tokens[:60]], 1 << 7)
+    assert rest.tokens[:90] == one.tokens[60:]
+    assert generator.compilations == 1
 
 
 @pytest.mark.slow
