@@ -31,7 +31,7 @@ class Generator:
         rows: at most so many answers at a time; bounds the memory of the cache. On a CPU 64 are used at most.
         measures: further facts to return of each token, of `MEASURES`.
         jit: whether slots are compiled with XLA, once for each width of the cache. None for always on a GPU, a TPU and
-            with JAX, and for calls that ask for 32,768 tokens or more on a CPU; below that the compilation takes
+            with JAX, and for calls that ask for 65,536 tokens or more on a CPU; below that the compilation takes
             longer than it saves.
 
     Attributes:
