@@ -68,8 +68,8 @@ def generation(work: Writers, count: int) -> tuple[pd.DataFrame, str]:
             f"Answers of {shape}: {writers.lengths(answers['ours'])}; ours compiled {generator.compilations} functions."
         )
     return pd.concat(tables), (
-        f"{len(work.prompts)} prompts of {writers.TASK}, at most {NEW} new tokens, greedy; ours with log-probabilities. "
-        "Ours and KerasHub are compiled with XLA, before they are timed."
+        f"{len(work.prompts)} prompts of {writers.TASK}, at most {NEW} new tokens, greedy; ours with "
+        "log-probabilities. Ours and KerasHub are compiled with XLA, before they are timed."
         f" Every setting once; promises are to the fastest of a library, in all rounds. {' '.join(notes)}"
     )
 

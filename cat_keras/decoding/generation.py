@@ -36,7 +36,8 @@ class Generator:
 
     Attributes:
         steps, computed: forward passes of one token so far, and the rows in them, those that nobody needs included.
-        compilations: functions traced so far; in slots at most one for each width.
+        compilations: functions traced so far; in slots at most one for each width and number of
+            slots, which is 8 for up to eight prompts and otherwise as many as `rows` allows.
     """
 
     def __init__(self, model, stop: Iterable[int | str] | Endings | None = None, sampler: Sampler = GREEDY,
