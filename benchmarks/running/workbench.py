@@ -58,8 +58,8 @@ class Workbench:
         compiled = {_compilation_key(c) for c in cells}
         self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
         needed = {"small", *teach, *map(self.plan.role, models), *(c.role for c in cells)}
-        for role in self._models.keys() - needed:
-            self._models.pop(role)
+        for role in {*self._models, *self._predictors} - needed:
+            self._models.pop(role, None)
             self._predictors.pop(role, None)
 
     @property
