@@ -452,19 +452,9 @@ def _cell(
         teacher=small_columns or teacher,
     )
     return Cell(
-        key,
-        label,
-        start,
-        role,
-        *objective,
-        scope,
-        training,
-        seed,
-        teachers,
-        start_columns,
-        small_teacher,
+        key, label, start, role, *objective, scope, training, seed, teachers, start_columns, small_teacher,
         small_columns,
-    )
+    )  # fmt: skip
 
 
 def _origin(model) -> dict:

@@ -198,11 +198,9 @@ class Workbench:
         if role not in self._models:
             with self.place.scope():
                 self._models[role] = self._new(role, 0)
-            if role != "small" and "small" in self._models:
-                models.check_same_tokenizer(self._models["small"], self._models[role])
-            elif role == "small":
-                for other in self._models.keys() - {"small"}:
-                    models.check_same_tokenizer(self._models["small"], self._models[other])
+            others = self._models.keys() - {"small"} if role == "small" else {role}
+            for other in others if "small" in self._models else ():
+                models.check_same_tokenizer(self._models["small"], self._models[other])
         return self._models[role]
 
     def _new(self, role, seed):
