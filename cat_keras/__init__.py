@@ -48,6 +48,7 @@ _PUBLIC = {
     "Guarantee": "cascades.guarantee:Guarantee",
     "Policy": "cascades.policy:Policy",
     "rejection": "cascades.rejection:",
+    "retrieval": "retrieval:",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
     "lm_eval": "harness.lm_eval:",
