@@ -35,7 +35,7 @@ class Collection:
             for name, text in texts.items():
                 if not isinstance(text, str) or not text.strip():
                     raise CatKerasError(
-                        f"Each {kind} has text. Received: {text!r:.40} in {kind} {name!r}. Leave it out, or give it text"
+                        f"Each {kind} has text. Received: {text!r:.40} in {kind} {name!r}. Leave it out"
                     )
         for name in self.queries:
             named = self.relevant.get(name) or ()

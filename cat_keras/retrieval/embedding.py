@@ -1,6 +1,6 @@
 """Vectors of texts, scores of pairs, and rankings made of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -49,43 +49,37 @@ def rank(scores: np.ndarray, depth: int) -> np.ndarray:
     return np.argsort(-np.asarray(scores), axis=1, kind="stable")[:, :depth].astype(np.int64)
 
 
-def score_pairs(ranker: Ranker, queries: Texts, documents: Texts, candidates: np.ndarray, batch_size: int = 64,
+def score_pairs(ranker: Ranker, queries: Texts, documents: Texts, pairs: np.ndarray, batch_size: int = 64,
                 progress: Callable[[int], None] | None = None, buckets: int = 6) -> dict[str, np.ndarray]:  # fmt: skip
-    """What a ranker says of each query with each of its candidates.
+    """What a ranker says of pairs of a query and a document.
 
     Args:
-        candidates: (n, depth) int, rows of documents.
+        pairs: (n, 2) int, row of the query and row of the document.
         batch_size: pairs at a time. progress: gets the number of pairs newly done. buckets: how many padded lengths.
 
     Returns:
-        scores (n, depth) float32; query (n, width), which is the same for all candidates; document (n, depth, width).
+        scores (n,), query (n, width) and document (n, width), float32. The query's vector is the same whatever document
+        stands behind it.
     """
     check_number("batch_size", batch_size, ROWS, whole=True)
+    check_number("buckets", buckets, COUNT, whole=True)
     for texts in (queries, documents):
         _check_texts(ranker.model, texts)
-    candidates = np.asarray(candidates)
-    pairs = np.stack([np.repeat(np.arange(len(candidates)), candidates.shape[1]), candidates.ravel()], axis=1)
+    pairs = np.asarray(pairs)
     lengths = queries.lengths[pairs[:, 0]] + documents.lengths[pairs[:, 1]]
-    scores = np.zeros(len(pairs), np.float32)
-    query, document = (
-        np.zeros((len(candidates), ranker.dim), np.float32),
-        np.zeros((len(pairs), ranker.dim), np.float32),
-    )
+    shapes = {"scores": (), "query": (ranker.dim,), "document": (ranker.dim,)}
+    values = {name: np.zeros((len(pairs), *shape), np.float32) for name, shape in shapes.items()}
 
     def made(rows, length):
         arrays = pad_pairs(queries, documents, pairs[rows], length, batch_size)
         return {f"pair_{name}": array for name, array in arrays.items()}
 
     for rows, arrays in _windows(lengths, batch_size, buckets, made):
-        out = {name: np.asarray(values)[: len(rows)] for name, values in ranker.predict_on_batch(arrays).items()}
-        scores[rows], document[rows], query[pairs[rows, 0]] = out["scores"], out["document"], out["query"]
+        for name, output in ranker.predict_on_batch(arrays).items():
+            values[name][rows] = np.asarray(output)[: len(rows)]
         if progress:
             progress(len(rows))
-    return {
-        "scores": scores.reshape(candidates.shape),
-        "query": query,
-        "document": document.reshape(*candidates.shape, -1),
-    }
+    return values
 
 
 def rerank(scores: np.ndarray, candidates: np.ndarray, depth: int) -> np.ndarray:
@@ -128,6 +122,3 @@ def _check_texts(model, texts: Texts):
             f"{model.name}. Encode them with models.tokenizer_of(model)"
         )
     models.check_positions(model, int(texts.lengths.max(initial=0)), "texts", "Encode with max_length={} or less")
-
-
-Rankings = Sequence[np.ndarray]

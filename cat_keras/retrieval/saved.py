@@ -12,6 +12,7 @@ from cat_keras.storage import store
 from cat_keras.storage.untrusted import read_npz
 
 FORMAT = 1
+FACTS = "retriever.json"  # not the manifest, so that a folder can also be an entry of a store
 
 
 def save(model: BiEncoder | Ranker, folder: Path):
@@ -29,7 +30,8 @@ def save(model: BiEncoder | Ranker, folder: Path):
                 arrays[name] = ops.convert_to_numpy(layer.kernel)
             facts["towers"][name] = {"dim": tower.dim, "size": getattr(tower, "size", ""), "kernel": layer is not None}
         np.savez(temporary / "kernels.npz", **arrays)
-        store.seal(temporary, facts)
+        store.write_json(temporary / FACTS, facts)
+        store.seal(temporary, {})
 
 
 def load(folder: Path) -> BiEncoder | Ranker:
@@ -41,7 +43,7 @@ def load(folder: Path) -> BiEncoder | Ranker:
     folder = Path(folder)
     if problem := store.damage(folder):
         raise CatKerasError(f"A saved retriever is a whole folder. Received: {folder}: {problem}. Save it again")
-    facts = store.read_manifest(folder / "manifest.json")
+    facts = store.read_json(folder / FACTS)
     if facts.get("format") != FORMAT:
         raise CatKerasError(f"A saved retriever has format {FORMAT}. Received: {facts.get('format')!r}. Save it again")
     kernels = read_npz(folder / "kernels.npz")

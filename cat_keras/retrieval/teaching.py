@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cat_keras.errors import TEMPERATURE, CatKerasError, check_number
+from cat_keras.retrieval.embedding import embed, score_pairs
+from cat_keras.retrieval.texts import Texts
+from cat_keras.retrieval.towers import BiEncoder, Ranker
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,12 @@ class EncoderTeaching:
     def __post_init__(self):
         check_number("temperature", self.temperature, TEMPERATURE)
         _check(self.query.ndim == 2 and self.query.shape[1:] == self.document.shape[1:], self.query, self.document)
+
+    @classmethod
+    def of(cls, teacher: BiEncoder, queries: Texts, documents: Texts, batch_size: int = 64) -> "EncoderTeaching":
+        """Computes the vectors of all queries and documents of a training."""
+        vectors = embed(teacher.query, queries, batch_size), embed(teacher.document, documents, batch_size)
+        return cls(*vectors, teacher.temperature)
 
     @property
     def fingerprint(self) -> str:
@@ -89,6 +98,21 @@ class RankerTeaching:
         expected = (*self.pair_scores.shape, self.query.shape[-1])
         _check(len(self.query) == len(self.pair_scores) and self.pair_vectors.shape == expected, self.query,
                self.pair_vectors)  # fmt: skip
+
+    @classmethod
+    def of(cls, teacher: Ranker, queries: Texts, documents: Texts, candidates: np.ndarray, batch_size: int = 64,
+           progress=None) -> "RankerTeaching":  # fmt: skip
+        """Scores the candidates of every query.
+
+        Args:
+            candidates: (n, 1 + k) rows of documents, of each query its positive and then its hard negatives.
+            batch_size, progress: see `embedding.score_pairs`.
+        """
+        n, count = candidates.shape
+        pairs = np.stack([np.repeat(np.arange(n), count), candidates.ravel()], axis=1)
+        out = score_pairs(teacher, queries, documents, pairs, batch_size, progress)
+        vectors = out["document"].reshape(n, count, -1)
+        return cls(out["query"][::count], out["scores"].reshape(n, count), vectors)
 
     @property
     def fingerprint(self) -> str:

@@ -98,9 +98,9 @@ def test_bad_batches(queries, documents, negatives, teaching):
 
 
 def test_bad_collections():
-    with pytest.raises(CatKerasError, match="at least one document. Received: none"):
+    with pytest.raises(CatKerasError, match=r"at least one document\. Received: none"):
         Collection({}, {"q": "who?"}, {"q": ("d",)})
-    with pytest.raises(CatKerasError, match="Each document has text. Received: ' ' in document 'd'"):
+    with pytest.raises(CatKerasError, match=r"Each document has text\. Received: ' ' in document 'd'"):
         Collection({"d": " "}, {"q": "who?"}, {"q": ("d",)})
     with pytest.raises(CatKerasError, match="'e', which is not in the corpus, for query 'q'"):
         Collection({"d": "He."}, {"q": "who?"}, {"q": ("e",)})

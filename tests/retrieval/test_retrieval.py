@@ -23,8 +23,7 @@ def teacher(new_model):
 
 @pytest.fixture(scope="module")
 def teaching(teacher, queries, documents):
-    vectors = (embedding.embed(teacher.query, texts, 8, buckets=1) for texts in (queries, documents))
-    return retrieval.EncoderTeaching(*vectors, teacher.temperature)
+    return retrieval.EncoderTeaching.of(teacher, queries, documents, 8)
 
 
 def test_vectors_do_not_depend_on_padding_or_company(teacher, documents):
@@ -69,13 +68,15 @@ def test_a_ranker_learns_and_reranks(new_model, queries, documents, negatives, t
     history = training.train(trainer_of(ranker), batches, training.Schedule(2e-2, 30))
     assert np.mean(history["loss"][-5:]) < 0.7 * np.mean(history["loss"][:5])
     candidates = np.concatenate([negatives, np.arange(8)[:, None]], axis=1)
-    scored = embedding.score_pairs(ranker, queries, documents, candidates, 8, buckets=1)
-    first = retrieval.rerank(scored["scores"], candidates, 3)[:, 0]
+    said = retrieval.RankerTeaching.of(ranker, queries, documents, candidates, 8)
+    first = retrieval.rerank(said.pair_scores, candidates, 3)[:, 0]
     assert (first == np.arange(8)).mean() > (candidates[:, 0] == np.arange(8)).mean() == 0
-    np.testing.assert_array_equal(retrieval.rerank(scored["scores"], candidates, 0), candidates)
+    np.testing.assert_array_equal(retrieval.rerank(said.pair_scores, candidates, 0), candidates)
     # The query's vector is the same whatever stands behind it, so that it can be matched without a document.
-    alone = embedding.score_pairs(ranker, queries, documents, candidates[:, ::-1], 8, buckets=1)
-    np.testing.assert_allclose(alone["query"], scored["query"], atol=1e-5)
+    pairs = np.stack([np.arange(8), candidates[:, 1]], axis=1)
+    second = embedding.score_pairs(ranker, queries, documents, pairs, 8)
+    np.testing.assert_allclose(second["query"], said.query, atol=1e-5)
+    np.testing.assert_allclose(second["scores"], said.pair_scores[:, 1], atol=1e-4)
     retrieval.save(ranker, tmp_path / "ranker")
     assert retrieval.load(tmp_path / "ranker").fingerprint == ranker.fingerprint
     with pytest.raises(CatKerasError, match="A ranker reads pairs"):
