@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import cat_keras as ck
-from cat_keras import errors
+from cat_keras import errors, retrieval
 from cat_keras.cascades import calibration, rejection
 from tests.faults import strange
 
@@ -42,7 +42,8 @@ def things(small, large, encoded, proto, examples):
         "result": ck.bootstrap.bootstrap_audc({"t": {"m": outcomes}}, rng, 5, threads=1),
         "batches": ck.Batches(encoded, 8), "flops": ck.costs.FlopCount(1.0, 1.0, 1.0),
         "trainer": ck.CascadeAware(small, "xent"), "scores": rng.random(n), "right": columns["quality_small"],
-        "generator": ck.Generator(small, [1]), "cascade": ck.SpeculativeCascade(small, large),
+        "generator": ck.Generator(small, [1]), "cascade": ck.SpeculativeCascade(small, large), "towers": (both := towers({"small": small})),
+        "index": retrieval.Index(np.ones((4, 16)), "abcd", both.document.fingerprint),
     }  # fmt: skip
 
 
@@ -55,6 +56,26 @@ PROMPTS = [f"What is {i}?" for i in range(12)]
 
 def router(t):
     return ck.routing.Router().fit(PROMPTS, t["right"], 1 - t["right"])
+
+
+VECTORS = np.eye(4, dtype=np.float32)
+
+
+def towers(t, **given):
+    return retrieval.BiEncoder(retrieval.Tower(t["small"]), **given)
+
+
+def texts(t, max_length=9):
+    return retrieval.Texts.encode(["Who?", "A heron.", "A vole.", "A newt."], t["tokenizer"], max_length)
+
+
+def pairs(t, **given):
+    arguments = {"batch_size": 2, "negatives": np.arange(4)[:, None]} | given
+    return retrieval.Pairs(texts(t), texts(t), np.arange(4), **arguments)
+
+
+def index(**given):
+    return retrieval.Index(VECTORS, "abcd", "", **given)
 
 
 def generator():
@@ -264,6 +285,52 @@ ARGUMENTS = {
     ck.Policy.keeps: {
         "stage": lambda t, x: ck.Policy(("a", "b"), (ck.deferral.get("random"),), (0.5,)).keeps(x, t["predictions"])
     },
+    retrieval.Texts.encode: {"max_length": texts},
+    retrieval.Tower: {
+        name: lambda t, x, name=name: retrieval.Tower(t["small"], **{name: x}) for name in ("dim", "seed")
+    },
+    retrieval.BiEncoder: {
+        name: lambda t, x, name=name: towers(t, **{name: x}) for name in ("temperature", "matched", "seed")
+    },
+    retrieval.Ranker: {"temperature": lambda t, x: retrieval.Ranker(t["small"], x)},
+    retrieval.Objective: {
+        name: lambda t, x, name=name: retrieval.Objective(**{name: x})
+        for name in ("labels", "scores", "queries", "documents")
+    },
+    retrieval.EncoderTeaching: {"temperature": lambda t, x: retrieval.EncoderTeaching(VECTORS, VECTORS, x)},
+    retrieval.EncoderTeaching.of: {
+        "batch_size": lambda t, x: retrieval.EncoderTeaching.of(towers(t), texts(t), texts(t), x)
+    },
+    retrieval.RankerTeaching.of: {
+        "batch_size": lambda t, x: retrieval.RankerTeaching.of(
+            retrieval.Ranker(t["small"]), texts(t), texts(t), np.arange(4)[:, None], x
+        )
+    },
+    retrieval.Pairs: {
+        name: lambda t, x, name=name: pairs(t, **{name: x}) for name in ("batch_size", "hard", "seed", "buckets")
+    },
+    retrieval.Pairs.batch: {"step": lambda t, x: pairs(t).batch(x)},
+    retrieval.embed: {
+        name: lambda t, x, name=name: retrieval.embed(retrieval.Tower(t["small"]), texts(t), **{name: x})
+        for name in ("batch_size", "buckets")
+    },
+    retrieval.rank: {"depth": lambda t, x: retrieval.rank(VECTORS, x)},
+    retrieval.rerank: {"depth": lambda t, x: retrieval.rerank(VECTORS, np.tile(np.arange(4), (4, 1)), x)},
+    retrieval.Index: {name: lambda t, x, name=name: index(**{name: x}) for name in ("max_length", "cells", "probes")},
+    retrieval.Index.build: {
+        name: lambda t, x, name=name: retrieval.Index.build(
+            retrieval.Tower(t["small"]), texts(t), list("abcd"), **{name: x}
+        )
+        for name in ("cells", "probes", "batch_size")
+    },
+    retrieval.Index.approximate: {
+        name: lambda t, x, name=name: index().approximate(**{"cells": 1} | {name: x}) for name in ("cells", "probes")
+    },
+    retrieval.Index.nearest: {"k": lambda t, x: index().nearest(VECTORS, x)},
+    retrieval.Index.search: {
+        name: lambda t, x, name=name: t["index"].search(t["towers"], texts(t), **{"k": 1} | {name: x})
+        for name in ("k", "batch_size")
+    },
 }  # fmt: skip
 CASES = [(where, name) for where, names in ARGUMENTS.items() for name in names]
 # Names that take None for "none of it" or "by default".
@@ -283,6 +350,8 @@ MAY_BE_NAN |= {(w, n) for w, n in CASES if n in ("cost_small", "cost_large")}
 MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
 MAY_BE_NONE |= {(ck.tune, "reject"), (ck.rejection.PluginOOD, "inside"), (ck.Cascade.calibrate, "reject")}
 MAY_BE_NONE |= {(ck.routing.Router, "margin"), (ck.models.export, "max_length")}
+MAY_BE_NONE |= {(retrieval.Tower, "dim"), (retrieval.BiEncoder, "matched")}
+MAY_BE_NONE -= {(where, "batch_size") for where in ARGUMENTS if where.__module__.startswith("cat_keras.retrieval")}
 
 
 def trained(t, **given):
@@ -327,6 +396,9 @@ INTERNAL = {
     "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
     "FittedRouter": ("bias",), "DensityRatio": ("bias", "inside"), "DensityRatio.fit": ("inside",),
     "Rejection": ("budget", "rejected", "threshold"), "Rejection.fit": ("budget",), "embeddings": ("width",),
+    "Texts": ("max_length", "cut"), "Retriever.step": ("accumulate",),
+    "EncoderTeaching.check": ("queries", "documents", "candidates"),
+    "RankerTeaching.check": ("queries", "documents", "candidates"),
 }  # fmt: skip
 
 

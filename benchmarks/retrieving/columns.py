@@ -39,7 +39,7 @@ def read(settings: Data, data: Path | None) -> dict[str, Collection]:
     if settings.collection == retrieval.SQUAD:
         whole = retrieval.squad(data)
     else:
-        most = max(settings.train, settings.test) if settings.train and settings.test else 0
+        most = {"train": settings.train, "test": settings.test}
         whole = retrieval.of_ir_datasets(settings.collection, settings.documents, most, settings.train_collection)
     kept = {part: list(whole[part].queries)[: getattr(settings, part) or None] for part in ("train", "test")}
     documents = whole["train"].documents

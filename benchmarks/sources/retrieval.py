@@ -1,5 +1,6 @@
 """Collections for retrieval: SQuAD's questions and paragraphs from a data folder, and those of ir_datasets."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.sources import folder
@@ -47,14 +48,15 @@ def squad(data: Path | None) -> dict[str, Collection]:
         ) from error
 
 
-def of_ir_datasets(name: str, documents: int = 0, queries: int = 0, train_name: str = "") -> dict[str, Collection]:
+def of_ir_datasets(name: str, documents: int = 0, queries: Mapping[str, int] | None = None,
+                   train_name: str = "") -> dict[str, Collection]:  # fmt: skip
     """Two collections of ir_datasets over one corpus; ir_datasets downloads what it does not have.
 
     Queries without a relevant document are left out. Of a corpus that is cut, the relevant documents come first.
 
     Args:
         name: of the data set to test on, or a key of `USUAL`. train_name: of the one to train on.
-        documents, queries: at most so many; 0 for all.
+        documents: at most so many. queries: part → at most so many. 0 for all.
 
     Raises:
         CatKerasError: ir_datasets is not installed or does not know the name, or a document has no text.
@@ -80,7 +82,7 @@ def of_ir_datasets(name: str, documents: int = 0, queries: int = 0, train_name: 
     return collections(sets, documents, queries)
 
 
-def collections(sets: dict, documents: int = 0, queries: int = 0) -> dict[str, Collection]:
+def collections(sets: dict, documents: int = 0, queries: Mapping[str, int] | None = None) -> dict[str, Collection]:
     """Collections over one corpus from data sets with the methods of ir_datasets.
 
     Args:
@@ -91,7 +93,7 @@ def collections(sets: dict, documents: int = 0, queries: int = 0) -> dict[str, C
     for part, source in sets.items():
         named = ((query.query_id, query.default_text()) for query in source.queries_iter())
         kept = [(name, text) for name, text in named if name in relevant[part]]
-        texts[part] = dict(kept[: queries or None])
+        texts[part] = dict(kept[: (queries or {}).get(part) or None])
     needed = {document for part, own in texts.items() for query in own for document in relevant[part][query]}
     room = max(documents - len(needed), 0) if documents else None
     corpus, source = {}, next(iter(sets.values()))

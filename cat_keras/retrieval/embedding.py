@@ -46,7 +46,9 @@ def embed(tower: Tower, texts: Texts, batch_size: int = 64, progress: Callable[[
 
 def rank(scores: np.ndarray, depth: int) -> np.ndarray:
     """(n, depth) int64: columns of (n, N) scores from the highest on; of equals the first."""
-    return np.argsort(-np.asarray(scores), axis=1, kind="stable")[:, :depth].astype(np.int64)
+    scores = np.asarray(scores)
+    check_number("depth", depth, f"[0, {scores.shape[1]}]", whole=True)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :depth].astype(np.int64)
 
 
 def score_pairs(ranker: Ranker, queries: Texts, documents: Texts, pairs: np.ndarray, batch_size: int = 64,

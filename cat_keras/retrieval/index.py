@@ -49,6 +49,7 @@ class Index:
                 f"An index has at least one document, and an id for each. Received: {len(self.vectors)} vectors, "
                 f"{len(self.ids)} ids. Embed the documents of a collection"
             )
+        check_number("max_length", self.max_length, "[0, 16777216]", whole=True)
         check_number("cells", self.cells, f"[0, {len(self.vectors)}]", whole=True)
         check_number("probes", self.probes, COUNT, whole=True)
 
@@ -61,6 +62,8 @@ class Index:
             tower: of documents. documents, ids: n of them. cells, probes: see the attributes.
             batch_size, progress: see `embed`.
         """
+        check_number("cells", cells, f"[0, {len(documents)}]", whole=True)
+        check_number("probes", probes, COUNT, whole=True)
         vectors = embed(tower, documents, batch_size, progress)
         return cls(vectors, list(ids), tower.fingerprint, tower.size, documents.max_length, cells, probes)
 
@@ -91,13 +94,17 @@ class Index:
             CatKerasError: another tower of documents, or the same at another size, made the index.
         """
         self.check(encoder.document)
+        self._check_k(k)
         return self.nearest(embed(encoder.query, queries, batch_size), k)
 
     def nearest(self, vectors: np.ndarray, k: int):
         """As `search`, of query vectors (n, dim) float32."""
-        check_number("k", k, f"[1, {len(self.vectors)}]", whole=True)
+        self._check_k(k)
         products, rows = self._searcher().search(np.ascontiguousarray(vectors, np.float32), k)
         return rows, products
+
+    def _check_k(self, k):
+        check_number("k", k, f"[1, {len(self.vectors)}]", whole=True)
 
     def _searcher(self):
         if self._faiss is None:

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from cat_keras.errors import COUNT, SEED, TEMPERATURE, CatKerasError, check_number
+from cat_keras.errors import COUNT, TEMPERATURE, CatKerasError, check_number
 from cat_keras.modeling import models
 from cat_keras.storage import store
+
+KERAS_SEED = "[0, 4294967295]"
 
 
 def mean_pool(hidden, mask):
@@ -46,7 +48,7 @@ class Tower(keras.Model):
         super().__init__(**kwargs)
         if dim is not None:
             check_number("dim", dim, COUNT, whole=True)
-        check_number("seed", seed, SEED, whole=True)
+        check_number("seed", seed, KERAS_SEED, whole=True)
         self.model, self.size = model, size
         width = model.backbone.hidden_dim
         self.dim = dim or width
@@ -91,6 +93,7 @@ class BiEncoder(keras.Model):
                  matched: int | None = None, seed: int = 0, **kwargs):  # fmt: skip
         super().__init__(**kwargs)
         self.temperature = check_number("temperature", temperature, TEMPERATURE)
+        check_number("seed", seed, KERAS_SEED, whole=True)
         document = document or query
         if query.dim != document.dim:
             raise CatKerasError(

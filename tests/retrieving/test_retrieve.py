@@ -1,5 +1,6 @@
 """The command the whole way on an invented SQuAD, collections of ir_datasets, and the numbers by hand."""
 
+import io
 import json
 import os
 import subprocess
@@ -10,9 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow
 import pytest
+from rich.console import Console
 
 from benchmarks.report.numbers import retrieval as numbers
-from benchmarks.retrieving import columns, profile
+from benchmarks.retrieving import columns, profile, run
+from benchmarks.running.progress import Progress
 from benchmarks.sources import retrieval as sources
 from cat_keras.errors import CatKerasError
 from tests.conftest import ANIMALS, NUMBERS
@@ -89,16 +92,21 @@ def test_the_whole_staircase(place):
 
 
 @pytest.mark.slow
-def test_a_short_staircase(place):
-    """The student alone, with frozen documents, and with the ranker's vectors: each kind of training once."""
+def test_one_step_of_the_staircase(place):
+    """From the texts to the folder in this process, with a training of the student alone; the others have no steps."""
     pytest.importorskip("faiss")
     pytest.importorskip("ir_measures")
-    done = retrieve(place, "--out", "short", "--seeds", "1", "--rungs", "alone,matching,ranker-matching")
-    assert done.returncode == 0, done.stdout + done.stderr
-    _check_folder(place / "short" / "tiny", 3)
-    assert "Retrieve, then rerank" in done.stdout
-    bad = retrieve(place, "--rungs", "alnoe")
-    assert bad.returncode == 2 and "did you mean alone" in bad.stderr
+    still = ("teacher.pretrain", "teacher.tune", "student.pretrain", "ranker.tune")
+    changes = {f"{training}.epochs": 0 for training in still} | {"rungs": ["matching"], "seeds": [0]}
+    shown = io.StringIO()
+    with Progress(Console(file=shown)) as progress:
+        folder, tables = run.run(
+            profile.read(str(place / "tiny.toml"), changes), place / "data", place / "short", progress
+        )
+    _check_folder(folder, 1)
+    assert "+ query matching: loss" in shown.getvalue() and len(tables) == 2
+    with pytest.raises(CatKerasError, match="did you mean matching"):
+        run.run(profile.read(str(place / "tiny.toml"), {"rungs": ["matchng"]}), None, place / "short", None)
 
 
 def _check_folder(folder: Path, students: int):
@@ -158,7 +166,7 @@ def test_ir_datasets_as_collections(tmp_path):
     found = sources.collections({"train": made, "test": made}, documents=3)["test"]
     assert list(found.queries) == ["q1", "q2"]  # the third has no relevant document
     assert found.relevant["q1"] == ("d2", "d1") and list(found.documents) == ["d1", "d2", "d3"]
-    everything = sources.collections({"train": made, "test": made}, queries=1)["test"]
+    everything = sources.collections({"train": made, "test": made}, queries={"test": 1})["test"]
     assert len(everything.documents) == 4 and list(everything.queries) == ["q1"]
     for train, test in sources.USUAL.values():  # known by name; nothing is downloaded for that
         assert ir_datasets.load(train).has_qrels() and ir_datasets.load(test).has_docs()
