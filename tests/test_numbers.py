@@ -27,7 +27,7 @@ ODD = (INF, -INF, -1, 0, 0.0, 1e-320, 1e-39, 1e39, 1e308, 2**31, 2**53, 10**30, 
 @pytest.fixture(scope="module")
 def things(small, large, encoded, proto, examples):
     """What calls are made with, each made once."""
-    n = 12
+    n, both = 12, towers({"small": small})
     rng = np.random.default_rng(0)
     columns = {name: rng.integers(0, 2, n) for name in ("quality_small", "quality_large")}
     outcomes = ck.curves.Outcomes(rng.random(n), **columns, ids=list(map(str, range(n))))
@@ -42,8 +42,8 @@ def things(small, large, encoded, proto, examples):
         "result": ck.bootstrap.bootstrap_audc({"t": {"m": outcomes}}, rng, 5, threads=1),
         "batches": ck.Batches(encoded, 8), "flops": ck.costs.FlopCount(1.0, 1.0, 1.0),
         "trainer": ck.CascadeAware(small, "xent"), "scores": rng.random(n), "right": columns["quality_small"],
-        "generator": ck.Generator(small, [1]), "cascade": ck.SpeculativeCascade(small, large), "towers": (both := towers({"small": small})),
-        "index": retrieval.Index(np.ones((4, 16)), "abcd", both.document.fingerprint),
+        "generator": ck.Generator(small, [1]), "cascade": ck.SpeculativeCascade(small, large),
+        "towers": both, "index": retrieval.Index(np.ones((4, 16)), "abcd", both.document.fingerprint),
     }  # fmt: skip
 
 

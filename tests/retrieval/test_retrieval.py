@@ -1,11 +1,13 @@
 """The real path at a tiny size: train, continue after a kill, embed, search, rerank, save."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 
 from cat_keras import retrieval, training
-from cat_keras.errors import CatKerasError, Stopped
+from cat_keras.errors import CatKerasError
 from cat_keras.retrieval import BiEncoder, Pairs, Ranker, Retriever, Tower, embedding
 from cat_keras.retrieval import index as indexes
 
@@ -43,17 +45,21 @@ def test_a_killed_training_continues_to_the_bit(new_model, teacher, teaching, qu
     def student():
         return BiEncoder(Tower(new_model("small", seed=2, dropout=0.1), dim=32), teacher.document, frozen=True)
 
-    whole = student()
-    before = teacher.document.fingerprint
-    history = training.train(trainer_of(whole, objective), batches, schedule)
+    path, killed = tmp_path / "checkpoint.npz", tmp_path / "killed.npz"
+
+    def kill(progress):
+        """Keeps the checkpoint of the third step, as a kill in the fourth would leave it."""
+        if progress.step == 4:
+            shutil.copy(path, killed)
+
+    whole, before = student(), teacher.document.fingerprint
+    history = training.train(trainer_of(whole, objective), batches, schedule, path, every_seconds=0, progress=kill)
     assert history["loss"][-1] < history["loss"][0]
     assert teacher.document.fingerprint == before
-
-    path, steps = tmp_path / "checkpoint.npz", iter([False, False, True])
-    with pytest.raises(Stopped):
-        training.train(trainer_of(student(), objective), batches, schedule, path, stop=lambda: next(steps))
-    resumed = student()
-    assert training.train(trainer_of(resumed, objective), batches, schedule, path) == history
+    resumed, steps = student(), []
+    trainer = trainer_of(resumed, objective)
+    assert training.train(trainer, batches, schedule, killed, progress=lambda p: steps.append(p.step)) == history
+    assert steps == [4, 5, 6]
     for one, other in zip(whole.query.get_weights(), resumed.query.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     other = trainer_of(student())
@@ -61,24 +67,35 @@ def test_a_killed_training_continues_to_the_bit(new_model, teacher, teaching, qu
         training.train(other, batches, schedule, path)
 
 
-@pytest.mark.slow
-def test_a_ranker_learns_and_reranks(new_model, queries, documents, negatives, tmp_path):
+def test_a_ranker_scores_pairs_and_is_saved(new_model, queries, documents, negatives, tmp_path):
+    ranker = Ranker(new_model("small", seed=3))
+    candidates = np.concatenate([negatives, np.arange(8)[:, None]], axis=1)
+    said = retrieval.RankerTeaching.of(ranker, queries, documents, candidates, 24)
+    # The query's vector is the same whatever stands behind it, so that it can be matched without a document.
+    pairs = np.stack([np.arange(8), candidates[:, 1]], axis=1)
+    second = embedding.score_pairs(ranker, queries, documents, pairs, 24)
+    np.testing.assert_allclose(second["query"], said.query, atol=1e-5)
+    np.testing.assert_allclose(second["scores"], said.pair_scores[:, 1], atol=1e-4)
+    # Before any training the score is the product of both means, and the query's mean is that of a tower.
+    products = np.sum(said.query[:, None] * said.pair_vectors, axis=-1) / 0.05
+    np.testing.assert_allclose(said.pair_scores, products, atol=1e-4)
+    np.testing.assert_allclose(said.query, embedding.embed(Tower(ranker.model), queries, 8), atol=1e-5)
+    order = retrieval.rerank(said.pair_scores, candidates, 2)
+    assert {*order[0, :2]} == {*candidates[0, :2]} and order[0, 2] == candidates[0, 2]
+    np.testing.assert_array_equal(retrieval.rerank(said.pair_scores, candidates, 0), candidates)
+    retrieval.save(ranker, tmp_path / "ranker")
+    assert retrieval.load(tmp_path / "ranker").fingerprint == ranker.fingerprint
+
+
+@pytest.mark.long
+def test_a_ranker_learns(new_model, queries, documents, negatives):
     ranker = Ranker(new_model("small", seed=3))
     batches = Pairs(queries, documents, np.arange(8), 8, negatives=negatives, hard=2, joint=True, buckets=1)
     history = training.train(trainer_of(ranker), batches, training.Schedule(2e-2, 30))
     assert np.mean(history["loss"][-5:]) < 0.7 * np.mean(history["loss"][:5])
     candidates = np.concatenate([negatives, np.arange(8)[:, None]], axis=1)
-    said = retrieval.RankerTeaching.of(ranker, queries, documents, candidates, 8)
-    first = retrieval.rerank(said.pair_scores, candidates, 3)[:, 0]
-    assert (first == np.arange(8)).mean() > (candidates[:, 0] == np.arange(8)).mean() == 0
-    np.testing.assert_array_equal(retrieval.rerank(said.pair_scores, candidates, 0), candidates)
-    # The query's vector is the same whatever stands behind it, so that it can be matched without a document.
-    pairs = np.stack([np.arange(8), candidates[:, 1]], axis=1)
-    second = embedding.score_pairs(ranker, queries, documents, pairs, 8)
-    np.testing.assert_allclose(second["query"], said.query, atol=1e-5)
-    np.testing.assert_allclose(second["scores"], said.pair_scores[:, 1], atol=1e-4)
-    retrieval.save(ranker, tmp_path / "ranker")
-    assert retrieval.load(tmp_path / "ranker").fingerprint == ranker.fingerprint
+    said = retrieval.RankerTeaching.of(ranker, queries, documents, candidates, 24)
+    assert (retrieval.rerank(said.pair_scores, candidates, 3)[:, 0] == np.arange(8)).mean() > 0.5
     with pytest.raises(CatKerasError, match="A ranker reads pairs"):
         trainer_of(BiEncoder(Tower(new_model()))).check_batches(batches)
 
