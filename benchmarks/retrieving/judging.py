@@ -11,7 +11,7 @@ from benchmarks.retrieving.models import TEACHER, Workshop
 from cat_keras.modeling import costs
 from cat_keras.retrieval import BiEncoder, Index, embedding
 
-DEPTHS = (0, 1, 2, 5, 10, 20, 50, 100, 200)  # documents that the ranker reads, up to the profile's number
+DEPTHS = (2, 5, 10, 20, 50, 100, 200)  # documents that the ranker reads, up to the profile's number
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +44,18 @@ def ranked(shop: Workshop, model: str, seed: int, entry: Path) -> Ranked:
 
 def index_of(shop: Workshop, encoder: BiEncoder) -> Index:
     """An index of the corpus by the encoder's tower of documents, made once per tower."""
-    documents = encoder.document
-    key = shop.key("index", tower=documents.fingerprint)
-    if key not in shop._loaded:
+    name = encoder.document.fingerprint
+    if name not in shop.indexes:
         ids = list(shop.tokens.collections["test"].documents)
-        shop._loaded[key] = Index.build(documents, shop.tokens.documents, ids)
-    return shop._loaded[key]
+        shop.indexes[name] = Index.build(encoder.document, shop.tokens.documents, ids)
+    return shop.indexes[name]
 
 
-def ranker_scores(shop: Workshop, retrieved: Sequence[Ranked]) -> tuple[list[np.ndarray], np.ndarray]:
-    """The ranker's scores of the first documents of several retrievers' rankings; a pair that two share is read once.
+def ranker_scores(shop: Workshop, retrieved: Sequence[Ranked]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What the ranker says of the first documents of several retrievers' rankings; a pair that two share is read once.
 
     Returns:
-        for each retriever (n, rerank) float32; and (n, N) float64, FLOPs to read each query with each document.
+        for each retriever the scores, (n, rerank) float32, and the FLOPs to read each of these pairs, (n, rerank).
     """
     most = min(shop.profile.rerank, retrieved[0].rows.shape[1])
     n, documents = len(shop.tokens.test), len(shop.tokens.documents)
@@ -72,9 +71,10 @@ def ranker_scores(shop: Workshop, retrieved: Sequence[Ranked]) -> tuple[list[np.
 
     parts = {"ranker": entry.name, "pairs": hashlib.sha256(pairs.tobytes()).hexdigest()}
     values = shop.arrays("rerank", parts, build, (len(pairs), "pairs"))["scores"]
-    found = [values[np.searchsorted(pairs, np.arange(n)[:, None] * documents + head)] for head in heads]
-    lengths = shop.tokens.test.lengths[:, None] + shop.tokens.documents.lengths[None]
-    return found, costs.count(shop.loaded(entry).model).forward(lengths, 0, 0)
+    scores = [values[np.searchsorted(pairs, np.arange(n)[:, None] * documents + head)] for head in heads]
+    lengths = [shop.tokens.test.lengths[:, None] + shop.tokens.documents.lengths[head] for head in heads]
+    price = costs.count(shop.loaded(entry).model)
+    return [(own, price.forward(tokens, 0, 0)) for own, tokens in zip(scores, lengths, strict=True)]
 
 
 def entries(shop: Workshop, names: Sequence[str]) -> list[tuple[str, int, Path]]:

@@ -66,12 +66,14 @@ class Workshop:
 
     Attributes:
         profile: what to build. tokens: from what. kept: the store. progress: as `running.progress.Progress`.
+        indexes: of the corpus, by the fingerprint of the tower that made the vectors.
     """
 
     profile: Profile
     tokens: Tokens
     kept: store.Store
     progress: object
+    indexes: dict[str, retrieval.Index] = field(default_factory=dict, repr=False)
     _loaded: dict = field(default_factory=dict, repr=False)
 
     @property

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -94,7 +94,6 @@ class Profile(Section):
     ranker: Ranker
     generator: Generator | None = None
     distil: Distillation = Distillation()
-    unit: Literal["queries"] = "queries"  # that intervals are over
 
     @model_validator(mode="after")
     def _check(self):

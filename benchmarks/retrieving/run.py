@@ -82,12 +82,11 @@ def _rows(shop: Workshop, ranked: Sequence[judging.Ranked]) -> list[dict]:
 
 def _reranked_rows(shop: Workshop, ranked: Sequence[judging.Ranked]) -> list[dict]:
     """One row per retriever, number of documents reranked, and test query."""
-    scores, prices = judging.ranker_scores(shop, ranked)
     rows = []
-    for one, own in zip(ranked, scores, strict=True):
-        for depth in (d for d in judging.DEPTHS if 1 < d <= own.shape[1]):
-            read = np.take_along_axis(prices, one.rows[:, :depth], axis=1).sum(axis=1)
-            rows += _judged(shop, one, retrieval.rerank(own, one.rows, depth), depth, one.flops + read)
+    for one, (scores, flops) in zip(ranked, judging.ranker_scores(shop, ranked), strict=True):
+        for depth in (d for d in judging.DEPTHS if d <= scores.shape[1]):
+            price = one.flops + flops[:, :depth].sum(axis=1)
+            rows += _judged(shop, one, retrieval.rerank(scores, one.rows, depth), depth, price)
     return rows
 
 
