@@ -28,7 +28,8 @@ def _staircase(axes, standings: Standings, facts: dict):
                   ha="right", va="bottom", fontsize=8)  # fmt: skip
     axes.set_yticks(range(len(names)), [facts["labels"][model] for model in reversed(names)])
     axes.grid(False, axis="y")
-    axes.set(xlabel="MRR@10 × 100", title="Students")
+    axes.set(xlabel="MRR@10 × 100")
+    axes.set_title("Students", pad=14)
 
 
 def _curves(axes, standings: Standings, facts: dict):

@@ -30,9 +30,7 @@ def _staircase(standings: Standings, facts: dict) -> Table:
             )
         )
     seeds = max(standing.seeds for standing in standings.values())
-    before = ", ".join(
-        f"{facts['labels'][one]} against {facts['labels'][other]}" for one, other in facts["before"].items()
-    )
+    scores = ["The one before the ranker's scores is the student alone."] * ("ranker-scores" in facts["before"])
     return Table(
         f"Students of {facts['queries']['train']:,} training queries, on {facts['queries']['test']:,} others; "
         f"{facts['documents']:,} documents",
@@ -44,7 +42,7 @@ def _staircase(standings: Standings, facts: dict) -> Table:
             f"All measures × 100. In brackets: 95 % intervals of a paired bootstrap over test queries, of means over "
             f"{seeds} seed{'s' * (seeds > 1)} of the students. FLOPs are of the query and of an exact search; "
             "documents are embedded once.",
-            f"The one before: {before}." if before else "There is one student.",
+            *scores,
         ),
     )  # fmt: skip
 
