@@ -30,8 +30,8 @@ def contrastive(scores, labels):
 def score_distillation(scores, teacher_scores, labels):
     """KL(p_T ‖ p_S) between softmaxes of the scores over in-batch and hard negatives, per query.
 
-    Equation as shared by descriptions of EmbedDistill: a softmax over the documents of a query, and the divergence
-    between teacher and student. That documents count that the labels count, and no others, is our choice.
+    The score distillation that EmbedDistill (arXiv 2301.12005) begins with. That the same documents count as for the
+    labels is our choice, and so is that both softmaxes have the temperature of their scores.
 
     Args:
         scores: (B, C) of the student. teacher_scores: (B, C); NaN where the teacher did not score, which leaves the

@@ -33,8 +33,8 @@ def unit(vectors):
 class Tower(keras.Model):
     """Embeds texts: the mean of the backbone's last hidden states over the tokens of a text, as a vector of length 1.
 
-    Mean over real tokens is what the issue of retrieval asks of a backbone; that vectors have length 1 is our choice,
-    since a model of a million parameters learns little with products that are not bounded.
+    Both are our choice: the mean, since a decoder has no token that stands for its text, and length 1, which bounds the
+    scores.
 
     Args:
         model: a `CausalLM`.
@@ -42,6 +42,9 @@ class Tower(keras.Model):
             the documents of a larger one has the width of those.
         size: name of the size, where the model is a part of an elastic one; an index remembers it.
         seed: of the matrix.
+
+    Raises:
+        CatKerasError: dim or seed outside its range.
     """
 
     def __init__(self, model, dim: int | None = None, size: str = "", seed: int = 0, **kwargs):
