@@ -20,7 +20,8 @@ KERAS_SEED = "[0, 4294967295]"
 
 def mean_pool(hidden, mask):
     """Mean of hidden states (rows, length, width) over the positions where mask (rows, length) is 1: (rows, width)."""
-    mask = ops.cast(mask, hidden.dtype)[:, :, None]
+    hidden = ops.cast(hidden, "float32")  # a sum over a long text would lose its last terms in bfloat16
+    mask = ops.cast(mask, "float32")[:, :, None]
     return ops.sum(hidden * mask, axis=1) / ops.sum(mask, axis=1)
 
 
