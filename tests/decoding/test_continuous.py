@@ -3,6 +3,7 @@
 import keras_hub
 import numpy as np
 import pytest
+from keras import ops
 
 from cat_keras.decoding import continuous, slots
 from cat_keras.decoding.endings import Endings
@@ -75,7 +76,8 @@ def generated(model, prompts, new) -> list[list[int]]:
     width = max(map(len, prompts)) + new
     tokens = np.array([p + [0] * (width - len(p)) for p in prompts], np.int32)
     mask = np.arange(width) < np.array([[len(p)] for p in prompts])
-    out = model.generate({"token_ids": tokens, "padding_mask": mask}, stop_token_ids=(END,))["token_ids"]
+    inputs = {"token_ids": ops.convert_to_tensor(tokens), "padding_mask": ops.convert_to_tensor(mask)}
+    out = np.asarray(model.make_generate_function()(inputs, stop_token_ids=[END])["token_ids"])
     answers = [row[len(p) : len(p) + new].tolist() for row, p in zip(out, prompts, strict=True)]
     return [a[: a.index(END) + 1] if END in a else a for a in answers]
 
