@@ -45,9 +45,10 @@ def mistral():
 
 
 def qwen2():
+    """Without sliding windows, with which its own `generate` fails."""
     backbone = keras_hub.models.QwenBackbone(
         vocabulary_size=VOCABULARY, num_layers=2, num_query_heads=4, num_key_value_heads=2, hidden_dim=16,
-        intermediate_dim=32, use_sliding_window_attention=True, sliding_window_size=4,
+        intermediate_dim=32,
     )  # fmt: skip
     return keras_hub.models.QwenCausalLM(backbone=backbone)
 
