@@ -1,7 +1,6 @@
 """Knobs that keep a latency budget, the rate at which a policy breaks it, and what another one costs in quality."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from cat_keras.evaluation.bootstrap import Interval
 from cat_keras.serving.dial import Dial
 from cat_keras.serving.policies import Family, Policy
 from cat_keras.serving.simulation import Served, simulate
-from cat_keras.serving.streams import scaled
+from cat_keras.serving.streams import RATE, scaled
 
 TAIL = 0.99  # the share of the requests that a budget is for
 MARGIN = 0.9  # of the budget is what knobs may use where they are fitted, as other streams are somewhat different
@@ -51,6 +50,7 @@ def fit(family: Family, dial: Dial, arrivals: np.ndarray, rate: float, budget: f
         None where no policy of the family keeps the promise of the dial.
     """
     check_number("budget", budget, "(0, inf)")
+    check_number("rate", rate, RATE)
     tried = []
     for policy in family.candidates(dial, budget):
         runs = [simulate(dial.service, scaled(arrivals, rate * load), policy, dial.rows, seed) for load in family.loads]
@@ -130,20 +130,17 @@ def quality_difference(served: Served, reference: Served, blocks: int = 20, resa
     shape = (example.max() + 1, blocks)
     difference = served.quality - reference.quality
     sums, counts = (np.bincount(cells, weights, np.prod(shape)).reshape(shape) for weights in (difference, None))
-    values = [_mean(*parts) for parts in _resampled(rng, sums, counts, resamples)]
+    values = np.concatenate(
+        [
+            _resampled(rng, sums, counts, len(part))
+            for part in np.array_split(np.arange(resamples), 1 + resamples * shape[0] // 1_000_000)
+        ]
+    )  # some megabytes at a time
     return Interval(float(difference.mean()), *map(float, np.quantile(values, [0.025, 0.975])))
 
 
-def _mean(total: float, count: float) -> float:
-    return total / count
-
-
-def _resampled(rng, sums: np.ndarray, counts: np.ndarray, resamples: int) -> Sequence[tuple[float, float]]:
-    """Sum and count of each resample; one that holds no request is drawn again."""
-    pairs = []
-    while len(pairs) < resamples:
-        of_examples, of_blocks = (rng.multinomial(k, np.full(k, 1 / k)) for k in sums.shape)
-        count = of_examples @ counts @ of_blocks
-        if count:
-            pairs.append((of_examples @ sums @ of_blocks, count))
-    return pairs
+def _resampled(rng, sums: np.ndarray, counts: np.ndarray, resamples: int) -> np.ndarray:
+    """Means of resamples; one that happens to hold no request is left out."""
+    of_examples, of_blocks = (rng.multinomial(k, np.full(k, 1 / k), size=resamples) for k in sums.shape)
+    total, count = (((of_examples @ cells) * of_blocks).sum(1) for cells in (sums, counts))
+    return total[count > 0] / count[count > 0]

@@ -49,7 +49,8 @@ class Latency:
             raise CatKerasError(f"A batch size has at least one measurement. Received: none of {empty[0]}")
         ranks = min(RANKS, max(map(len, samples.values())))
         places = (np.arange(ranks) + 0.5) / ranks
-        quantiles = np.array([np.quantile(seconds, places) for seconds in samples.values()])
+        # Hazen's quantiles of n samples at the middles of n equal parts are the samples; others would cut their tail.
+        quantiles = np.array([np.quantile(seconds, places, method="hazen") for seconds in samples.values()])
         sizes = np.arange(1, max(samples) + 1)
         return cls(np.array([np.interp(sizes, list(samples), column) for column in quantiles.T]).T)
 
