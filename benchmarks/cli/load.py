@@ -104,17 +104,17 @@ def _show(result, setup, folder: Path, title: str):
     """Writes the table and the figure beside the run's report, and prints a screen of it."""
     from benchmarks.report.plots import load as plots
     from benchmarks.report.tables import load_table, render
-    from benchmarks.serving import trial
+    from benchmarks.serving import records, trial
     from cat_keras.storage import store
 
-    rows, name = trial.records(result), f"load-{title}"
+    rows, name = records.of(result, title), f"load-{title}"
     promise = ""
     if result.guarantee:
         promise = (
             f"Every policy loses at most {result.guarantee.alpha:g} of the large model's quality on the answers it "
             f"gives, but for a chance of {result.guarantee.delta:g} over the draw of the examples."
         )
-    contents = {f"{name}.csv": render.csv_bytes(rows), **plots.figure(rows, name, title)}
+    contents = {records.FILE: records.beside(folder / records.FILE, rows), **plots.figure(rows, name, title)}
     for file, content in contents.items():
         store.write_bytes(folder / file, content)
     render.print_table(load_table.table(rows, title, trial.REFERENCE, promise), console())
@@ -126,7 +126,7 @@ def _show(result, setup, folder: Path, title: str):
     typer.echo(
         f"Simulated: {' → '.join(server.name for server in service.servers)}, {service.machines} "
         f"machine{'s' * (service.machines > 1)}, batches of up to {service.batch}, latencies from {setup.source}. "
-        f"All rates: {folder / name}.csv, drawn: {folder / name}.png"
+        f"All rates: {folder / records.FILE}, drawn: {folder / name}.png"
     )
 
 

@@ -1,1 +1,1 @@
-"""A run's models as a service under load: `latencies` → `staging` → `trial`; `models` has the real ones."""
+"""A run's models as a service under load: `latencies` → `staging` → `trial` → `records`; `models` has the real ones."""

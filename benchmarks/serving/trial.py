@@ -205,15 +205,3 @@ def sentences(trial: Trial) -> Iterator[str]:
             )
             + "."
         )
-
-
-def records(trial: Trial) -> list[dict]:
-    """One row per policy and rate."""
-    return [
-        {
-            "policy": p.policy, "knobs": p.knobs, "times": p.times, "rate": p.rate, "quality": p.quality, "p50": p.p50,
-            "p99": p.p99, "in_time": p.in_time, "answered": p.answered, "large": p.large, "holds": int(p.holds),
-            "minus": p.minus.estimate, "minus_low": p.minus.low, "minus_high": p.minus.high, "budget": trial.budget,
-        }
-        for p in trial.points.values()
-    ]  # fmt: skip

@@ -1,7 +1,7 @@
 """What a service may do with a request, and how well and how fast that is: the positions of its dial."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -42,7 +42,7 @@ class Dial:
     """
 
     service: Service
-    rows: np.ndarray
+    rows: np.ndarray = field(repr=False)
     guarantee: Guarantee | None = None
     levels: int = LEVELS
 

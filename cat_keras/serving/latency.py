@@ -1,7 +1,7 @@
 """How long a model takes for a batch, from measurements."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Latency:
     (0.2, 0.3, 3)
     """
 
-    table: np.ndarray
+    table: np.ndarray = field(repr=False)
 
     @classmethod
     def of(cls, measured: Mapping[int, Sequence[float]]) -> "Latency":

@@ -1,6 +1,6 @@
 """What answers the requests: models, with what each would answer and how long it takes, on machines they share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,8 +21,8 @@ class Server:
 
     name: str
     latency: Latency
-    quality: np.ndarray
-    score: np.ndarray | None = None
+    quality: np.ndarray = field(repr=False)
+    score: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self):
         check_numbers(f"The quality of {self.name}", self.quality, "[0, 1]")

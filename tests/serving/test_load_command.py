@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.report.reading import load
-from benchmarks.serving import latencies, staging, trial
+from benchmarks.serving import latencies, records, staging, trial
 from benchmarks.tuning.stages import Asked
 from cat_keras.errors import CatKerasError
 from cat_keras.serving import Latency, streams
@@ -70,7 +70,7 @@ def test_what_a_trial_says_follows_from_its_points(setup):
     assert f"At twice that rate {best.policy} " in text and f"{100 * best.quality:.1f}" in text
     assert "not by cascade" in text
     again = trial.run(setup, fit_on, judged, 0.3, names=names)
-    assert trial.records(again) == trial.records(result)
+    assert again.points == result.points
 
 
 def test_a_budget_that_cannot_be_met_names_the_nearest(setup):
@@ -132,7 +132,7 @@ def test_committed_results_under_a_trace(tmp_path):
     file = measurements(tmp_path / "latency.csv")
     words = (kept, "--trace", trace, "--latency", file, "--floor", "0.1,0.1", "--budget", 300)
     output = command(*words, "--policies", "small,cascade,threshold,elastic-cascade", "--models", "cat-xent,large")
-    rows = list(csv.DictReader((kept / "load-day.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((kept / records.FILE).read_text().splitlines()))
     assert {row["policy"] for row in rows} == {"cascade", "threshold", "elastic-cascade"}
     assert "Left out, since they cannot keep the promise: small." in output
     assert "The fixed cascade (threshold" in output and "At twice that rate" in output
