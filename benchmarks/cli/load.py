@@ -47,6 +47,7 @@ def load(
 ):  # fmt: skip
     """Replay a stream of requests against a run's models, simulated from measured latencies, under several policies."""
     from benchmarks.report.reading import load as reading
+    from benchmarks.running.progress import Progress
     from benchmarks.serving import staging, trial
     from benchmarks.tuning.stages import Asked
     from cat_keras.cascades.guarantee import Guarantee
@@ -72,7 +73,10 @@ def load(
     if real:
         _real(loaded, out, setup, fitting, judging, limit, rate, chosen or REAL, promise, real)
         return
-    result = trial.run(setup, fitting, judging, limit, rate, chosen, promise, seed)
+    with Progress(console()) as progress:
+        progress.start(f"policies under {title}", 2 * len(chosen or families.names()), "")
+        result = trial.run(setup, fitting, judging, limit, rate, chosen, promise, seed, progress.advance)
+        progress.done(f"fitted on {len(fitting):,} requests, judged on {len(judging):,} others")
     _show(result, setup, folder, title)
 
 

@@ -1,6 +1,6 @@
 """Policies on a stream of requests: knobs are fitted on one stream and its examples, and judged on another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ REFERENCE = "cascade"  # the fixed policy that others are compared with
 MULTIPLES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # of the rate at which the reference breaks
 TWICE = 2.0
 BUDGET = 5.0  # by default as many times what the last model takes for one request alone
+Progress = Callable[[int, str], None]
 ANSWERED = 0.99  # who answers fewer of the requests keeps a budget by leaving them out
 
 
@@ -87,6 +88,7 @@ def knobs(
     names: Sequence[str] = (),
     guarantee: Guarantee | None = None,
     seed: int = 0,
+    progress: Progress = lambda n, text: None,
 ) -> tuple[dict[str, Fitted], tuple[str, ...], float]:
     """Policies with knobs fitted on a stream, names of those that cannot keep the promise, and the base rate.
 
@@ -97,6 +99,7 @@ def knobs(
         setup: the service. stream: arrivals. budget: seconds. base: requests a second; by default the largest rate at
             which the last model alone keeps the budget, or the first where the last never does.
         names: of policies; by default all. guarantee: a promise that every policy keeps. seed: of durations.
+        progress: called with 1 and the name of a policy that is fitted or, by `run`, judged.
 
     Raises:
         CatKerasError: no policy keeps the budget at the base rate; the message has the nearest that one does.
@@ -113,6 +116,7 @@ def knobs(
     chosen = {REFERENCE: reference}
     for name in dict.fromkeys(names or policies.names()):
         family = policies.get(name)
+        progress(1, f"fitting {name}")
         if name != REFERENCE:
             chosen[name] = fit(family, dial, stream, breaks if len(family.loads) > 1 else base, budget, seed)
     left_out = tuple(name for name, each in chosen.items() if each is None)
@@ -129,9 +133,10 @@ def knobs(
 
 
 def run(setup: Setup, fit_on: np.ndarray, stream: np.ndarray, budget: float, base: float = 0.0,
-        names: Sequence[str] = (), guarantee: Guarantee | None = None, seed: int = 0) -> Trial:  # fmt: skip
+        names: Sequence[str] = (), guarantee: Guarantee | None = None, seed: int = 0,
+        progress: Progress = lambda n, text: None) -> Trial:  # fmt: skip
     """Fits policies on one stream and judges them on another, at several rates; arguments as in `knobs`."""
-    fitted, left_out, base = knobs(setup, fit_on, budget, base, names, guarantee, seed)
+    fitted, left_out, base = knobs(setup, fit_on, budget, base, names, guarantee, seed, progress)
     dial = Dial(setup.service, setup.fitting, guarantee)
     breaks = breaking_rate(dial, fitted[REFERENCE].policy, stream, budget, setup.judging, seed)
 
@@ -141,6 +146,7 @@ def run(setup: Setup, fit_on: np.ndarray, stream: np.ndarray, budget: float, bas
 
     reference, points, last = served(REFERENCE, 1.0), {}, len(setup.service.servers) - 1
     for name in fitted:
+        progress(1, f"judging {name}")
         for times in MULTIPLES:
             result = reference if (name, times) == (REFERENCE, 1.0) else served(name, times)
             points[name, times] = _point(fitted[name], times, breaks * times, result, reference, budget, last)

@@ -26,9 +26,10 @@ def draw(source: Source):
 
 FIGURE = Figure(
     name="load",
-    caption="Quality of all requests (× 100; who got no answer counts as 0) under load, by the rate of the requests and "
-    "by the 99th percentile of their latency, simulated from measured latencies. A ring marks where the 99th percentile "
-    "is above the budget, the dotted line. Knobs were fitted on another stream and on other examples. One seed.",
+    caption="Quality of all requests (× 100; who got no answer counts as 0) under load, by the rate of the requests "
+    "and by the 99th percentile of their latency, simulated from measured latencies. A ring marks where the 99th "
+    "percentile is above the budget, the dotted line. Knobs were fitted on another stream and on other examples. One "
+    "seed.",
     pick=alone(files=(records.FILE,)),
     draw=draw,
     wants="policies under load: `python -m benchmarks load RUN --trace FILE`",

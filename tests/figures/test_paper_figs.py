@@ -256,6 +256,7 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
         "regimes",
         "sizes",
         "token_level",
+        "load",
         "teacher_bits",
         "alignment",
     }

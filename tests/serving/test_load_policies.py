@@ -1,6 +1,7 @@
 """What policies do at which load, by hand; knobs that keep a budget; and what a promise leaves of a dial."""
 
 import math
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -197,6 +198,16 @@ def test_families_are_plugins(monkeypatch):
         policies.register(Family("idle", "never", lambda dial, budget: [], ()))
     with pytest.raises(CatKerasError, match="did you mean elastic"):
         policies.get("elastik")
+
+
+def test_installed_packages_add_families(monkeypatch):
+    """An entry point names a module, whose import registers; one that fails says which package to mend."""
+    works, fails = (EntryPoint(name, name, policies.GROUP) for name in ("json", "nowhere_to_be_found"))
+    monkeypatch.setattr(policies, "_entry_points", lambda: (works,))
+    assert policies.names() == list(policies.FAMILIES)
+    monkeypatch.setattr(policies, "_entry_points", lambda: (fails,))
+    with pytest.raises(CatKerasError, match="Entry point nowhere_to_be_found .* uninstall its package"):
+        policies.names()
 
 
 def test_services_that_cannot_be():
