@@ -160,7 +160,7 @@ def test_what_cannot_be_simulated(tmp_path, words, message):
     from shutil import copytree
 
     kept = copytree("results/embedded", tmp_path / "embedded", ignore=lambda *_: ["latency.csv"])
-    assert message in command(kept, *words, status=2)
+    assert message in command(kept, "--out", tmp_path, *words, status=2)
     assert not list(kept.glob("load-*"))
 
 

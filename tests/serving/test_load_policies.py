@@ -206,7 +206,7 @@ def test_installed_packages_add_families(monkeypatch):
     monkeypatch.setattr(policies, "_entry_points", lambda: (works,))
     assert policies.names() == list(policies.FAMILIES)
     monkeypatch.setattr(policies, "_entry_points", lambda: (fails,))
-    with pytest.raises(CatKerasError, match="Entry point nowhere_to_be_found .* uninstall its package"):
+    with pytest.raises(CatKerasError, match=r"Entry point nowhere_to_be_found .* uninstall its package"):
         policies.names()
 
 
