@@ -13,6 +13,8 @@ from cat_keras.errors import CatKerasError, check_number, unknown_name
 
 REAL = ("small", "cascade", "elastic-cascade")  # policies that are run in real time by default
 
+LEAST = 20  # requests in real time
+
 
 def load(
     run: RunArgument = "embedded",
@@ -67,7 +69,7 @@ def load(
     asked = Asked(rule, seed, tasks=tuple(part for part in tasks.split(",") if part))
     names = tuple(part for part in models.split(",") if part)
     if measure:
-        _measure(loaded, out, names, seed, tasks)
+        _measure(loaded, out, names, asked)
     setup = staging.setup(loaded, names, asked, latency, batch, machines)
     limit = budget / 1000 or trial.default_budget(setup)
     if real:
@@ -134,7 +136,7 @@ def _show(result, setup, folder: Path, title: str):
     )
 
 
-def _measure(run, out: Path, names, seed: int, tasks: str):
+def _measure(run, out: Path, names, asked):
     """Writes `latency.csv` into the run folder."""
     from benchmarks.cli.run import framework_noise_to
     from benchmarks.running.progress import Progress
@@ -142,13 +144,13 @@ def _measure(run, out: Path, names, seed: int, tasks: str):
     from benchmarks.tuning.stages import large_name
     from cat_keras.storage import store
 
-    names = names or (staging.best(run, seed), large_name(run))
-    asked = [e for task in run.covered for e in run.examples[task]]
+    names = names or (staging.best(run, asked.seed), large_name(run))
+    examples = [e for name in asked.tasks or run.covered for e in run.examples[name]]
     with framework_noise_to(out / "log.txt"), Progress(console()) as progress:
-        answerers = models.predictors(run, out / "cache", names, seed)
+        answerers = models.predictors(run, out / "cache", names, asked.seed)
         batches = len(names) * (models.WARMUP + models.REPEATS) * len(models.SIZES)
         progress.start("measure latencies", batches, "batches")
-        rows = models.measure(answerers, models.roles(run, names), asked, progress=progress.advance)
+        rows = models.measure(answerers, models.roles(run, names), examples, progress=progress.advance)
         progress.done(f"batches of {', '.join(map(str, models.SIZES))}")
     path = run.folder / latencies.FILE
     store.write_bytes(path, latencies.to_csv(rows, *models.machine()).encode())
@@ -167,6 +169,11 @@ def _real(run, out: Path, setup, fitting, judging, budget, rate, chosen, promise
     fitted, _, base = trial.knobs(setup, fitting, budget, rate, chosen, promise)
     stretch = streams.scaled(judging, base)
     stretch = stretch[stretch <= seconds]
+    if len(stretch) < LEAST:
+        raise CatKerasError(
+            f"Percentiles are of {LEAST} requests or more. Received: {len(stretch)} in {seconds:g} s at {base:.3g} "
+            "requests a second. Give --real more seconds, or a higher --rate"
+        )
     rows = []
     with framework_noise_to(out / "log.txt"), Progress(console()) as progress:
         names = [server.name for server in setup.service.servers]

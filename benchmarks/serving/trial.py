@@ -1,5 +1,6 @@
 """Policies on a stream of requests: knobs are fitted on one stream and its examples, and judged on another."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from benchmarks.serving.staging import Setup
 from cat_keras.cascades.guarantee import Guarantee
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.bootstrap import Interval
-from cat_keras.serving import Dial, Fitted, Served, breaking_rate, fit, policies, quality_difference, simulate
+from cat_keras.serving import Dial, Fitted, Policy, Served, breaking_rate, fit, policies, quality_difference, simulate
 from cat_keras.serving.fitting import TAIL
 from cat_keras.serving.streams import scaled
 
@@ -112,7 +113,7 @@ def knobs(
             f"A quality that is promised is one that a cascade keeps. Received: a loss of at most {guarantee.alpha:g} "
             f"with {len(setup.fitting):,} examples to certify it. Allow a larger loss, or give more examples"
         )
-    breaks = breaking_rate(dial, reference.policy, stream, budget, seed=seed) if reference.holds else base
+    breaks = _breaks(dial, reference.policy, stream, budget, setup.fitting, seed) if reference.holds else base
     chosen = {REFERENCE: reference}
     for name in dict.fromkeys(names or policies.names()):
         family = policies.get(name)
@@ -138,7 +139,7 @@ def run(setup: Setup, fit_on: np.ndarray, stream: np.ndarray, budget: float, bas
     """Fits policies on one stream and judges them on another, at several rates; arguments as in `knobs`."""
     fitted, left_out, base = knobs(setup, fit_on, budget, base, names, guarantee, seed, progress)
     dial = Dial(setup.service, setup.fitting, guarantee)
-    breaks = breaking_rate(dial, fitted[REFERENCE].policy, stream, budget, setup.judging, seed)
+    breaks = _breaks(dial, fitted[REFERENCE].policy, stream, budget, setup.judging, seed)
 
     def served(name, times):
         policy = fitted[name].policy
@@ -156,11 +157,22 @@ def run(setup: Setup, fit_on: np.ndarray, stream: np.ndarray, budget: float, bas
 def _base(dial: Dial, stream, budget: float, seed: int) -> float:
     large, small = dial.best, dial.alone(0)
     try:
-        return breaking_rate(dial, policies.Fixed(large), stream, budget, seed=seed)
+        return _breaks(dial, policies.Fixed(large), stream, budget, dial.rows, seed)
     except CatKerasError:
         if small is None:
             raise
-        return breaking_rate(dial, policies.Fixed(small), stream, budget, seed=seed)
+        return _breaks(dial, policies.Fixed(small), stream, budget, dial.rows, seed)
+
+
+def _breaks(dial: Dial, policy: Policy, stream, budget: float, rows: np.ndarray, seed: int) -> float:
+    rate = breaking_rate(dial, policy, stream, budget, rows, seed)
+    if math.isinf(rate):
+        raise CatKerasError(
+            f"A stream is long enough for a queue to break the budget. Received: {len(stream):,} requests, which are "
+            f"all answered within {1000 * budget:.4g} ms even when they come at once. Take more requests, or a smaller "
+            "budget"
+        )
+    return rate
 
 
 def _point(fitted: Fitted, times: float, rate: float, served: Served, reference: Served, budget: float,
@@ -191,7 +203,7 @@ def sentences(trial: Trial) -> Iterator[str]:
         )
         return
     best = max(holding, key=lambda point: point.quality)
-    minus = " to ".join(f"{100 * value:+.1f}" for value in best.minus[1:])
+    minus = ", ".join(f"{100 * value:+.1f}" for value in best.minus[1:])
     yield (
         f"At twice that rate {best.policy} ({best.knobs or 'no knobs'}) keeps the budget with the best quality: "
         f"{100 * best.quality:.1f}, which is {100 * best.minus.estimate:+.1f} [{minus}] points against the cascade "

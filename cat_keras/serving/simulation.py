@@ -18,7 +18,7 @@ import numpy as np
 import simpy
 import simpy.rt
 
-from cat_keras.errors import SEED, CatKerasError, check_number, check_numbers
+from cat_keras.errors import COUNT, SEED, CatKerasError, check_number, check_numbers
 from cat_keras.serving.policies import Policy
 from cat_keras.serving.service import Service
 
@@ -129,6 +129,8 @@ class _Queue:
         check_numbers("examples", examples, f"[0, {service.examples - 1}]", whole=True)
         if not len(examples):
             raise CatKerasError("Requests are served with examples. Received: none")
+        if policy.limit is not None:
+            check_number("limit of a policy", policy.limit, COUNT, whole=True)
         n = len(arrivals)
         self.service, self.policy, self.duration = service, policy, duration
         self.times, self.example = arrivals.tolist(), np.resize(examples, n).tolist()

@@ -77,6 +77,8 @@ def test_a_budget_that_cannot_be_met_names_the_nearest(setup):
     arrivals = streams.poisson(1.0, 300)
     with pytest.raises(CatKerasError, match=r"Received: 5 ms.* Allow more than 1\d(\.\d+)? ms"):
         trial.knobs(setup, arrivals, 0.005)
+    with pytest.raises(CatKerasError, match=r"300 requests, which are all answered within 1e.06 ms"):
+        trial.knobs(setup, arrivals, 1000.0)
     with pytest.raises(CatKerasError, match=r"at 5000 requests a second. The nearest is \d+(\.\d+)? ms, by shed"):
         trial.knobs(setup, arrivals, 0.06, base=5000.0, names=("small", "shed"))
 

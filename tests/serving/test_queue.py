@@ -155,6 +155,11 @@ def test_bad_requests(arrivals, examples, message):
         simulate(pair(), np.array(arrivals), Fixed(FIRST), examples)
 
 
+def test_a_queue_has_a_place():
+    with pytest.raises(CatKerasError, match="limit of a policy is a whole number"):
+        simulate(pair(), np.array([0.0]), Fixed(FIRST, limit=0))
+
+
 @pytest.mark.long
 def test_a_million_requests_take_a_minute_and_a_gibibyte(tmp_path):
     import subprocess
