@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from benchmarks.report.plots import canvas
 from benchmarks.report.plots.palette import GREY, nth_look
 
-SLOWEST = 20.0  # times the budget: the axes of latency end there, as queues of an overloaded service have no end
+SLOWEST = 5.0  # times the budget: the axes of latency end there, as queues of an overloaded service have no end
 
 
 def figure(records: Sequence[dict], name: str, title: str) -> dict[str, bytes]:
@@ -55,7 +55,7 @@ def by_latency(axes: Axes, records: Sequence[dict], column: str):
         axes.plot([1000 * r[column] for r in kept], [_quality(r) for r in kept], **look)
     axes.axvline(budget, color=GREY, linewidth=1, linestyle=":")
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     what = {"p50": "median", "p99": "99th percentile"}[column]
