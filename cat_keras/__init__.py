@@ -50,6 +50,7 @@ _PUBLIC = {
     "rejection": "cascades.rejection:",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
+    "serving": "serving:",
     "lm_eval": "harness.lm_eval:",
 }
 

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "python -m benchmarks keep study": "the run of hours is not there; embedded is kept here",
     "python -m benchmarks keep nano": "the run of hours is not there; embedded is kept here",
     "python -m benchmarks keep embedded_noise60": "the run is not there; embedded is kept here",
+    "python -m benchmarks load": "needs latencies and more examples; test_load_command.py has both",
     "python -m benchmarks reject": "needs more questions than the runs here; test_rejecting.py mixes a tiny run",
     "python -m benchmarks illustrate study": "the run of hours is not there; embedded is illustrated here",
     "python -m benchmarks compare nano": "the run of hours is not there; embedded is compared here",
