@@ -9,11 +9,11 @@ from keras import ops
 
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.endings import Endings
-from cat_keras.decoding.sampling import GREEDY, Sampler, confidence
+from cat_keras.decoding.sampling import GREEDY, Sampler, confidence, without_token
 from cat_keras.errors import ROWS, CatKerasError, check_list, check_number, check_numbers
-from cat_keras.modeling import models
+from cat_keras.modeling import models, tokenizers
 
-MEASURES = ("entropy", "margin", "hidden")
+MEASURES = ("entropy", "margin", "hidden", "defer")
 
 # Prompts that are up to so many tokens longer join a batch together with the shortest one; their last tokens are then
 # fed one by one. That costs a few rows, but less than joining later, as every joining copies the cache of the batch.
@@ -32,6 +32,8 @@ class Generated:
         text: of the tokens, up to a stop string; only where the generator has stop strings.
         computed: tokens that were computed: more than `tokens` where a stop string was cut off.
         hidden: (width,) float32, mean over the tokens of the last hidden state that predicted each; None unless asked.
+        defer: log-probability (nats) of the defer token at the first token; None unless asked. All other measures are
+            then of the distribution without it.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -39,6 +41,7 @@ class Generated:
     entropy: list[float] = field(default_factory=list)
     margin: list[float] = field(default_factory=list)
     hidden: np.ndarray | None = None
+    defer: float | None = None
     text: str = ""
     computed: int = 0
 
@@ -61,7 +64,8 @@ class Generator:
             stops. Texts need the model's tokenizer.
         sampler: see `sampling.Sampler`.
         rows: at most so many answers at a time; bounds the memory of the cache.
-        measures: further facts to return of each token, of `MEASURES`.
+        measures: further facts to return of each token, of `MEASURES`. With "defer", answers are without the token of
+            `tokenizers.defer_id`, and its probability is one of the facts.
 
     Attributes:
         steps, computed: forward passes of one token so far, and the rows in them, filled-up ones included.
@@ -75,6 +79,7 @@ class Generator:
         self.cached = model if isinstance(model, CachedModel) else CachedModel(model, tight=True)
         self.endings = _endings(self.cached.model, stop)
         self.sampler, self.limit, self.measures = sampler, rows, tuple(measures)
+        self._defer_id = tokenizers.defer_id(models.tokenizer_of(self.cached.model)) if "defer" in measures else None
         self.steps = self.computed = 0
         specs = ((None,), "int32"), ((None,), "float32"), ((), "int32")
         self._step = self.cached.function(self._next, *specs)
@@ -83,8 +88,11 @@ class Generator:
         """The next token of each row, what is measured of it, and the cache; this is what is compiled."""
         logits, hidden, cache = self.cached.read(tokens[:, None], cache, position)
         logits = ops.cast(logits[:, 0], "float32")
+        asks = None
+        if self._defer_id is not None:
+            logits, asks = without_token(logits, self._defer_id)
         chosen = self.sampler.choose(logits, uniforms)
-        measured = confidence(logits, chosen)
+        measured = confidence(logits, chosen) | {"defer": asks}
         if "hidden" in self.measures:
             measured["hidden"] = ops.cast(hidden[:, 0], "float32")
         return chosen, {name: measured[name] for name in ("logprob", *self.measures)}, cache
@@ -160,6 +168,8 @@ class Generator:
             if name in measured:
                 getattr(answer, name).append(float(measured[name][slot]))
         answer.computed += 1
+        if "defer" in measured and answer.defer is None:
+            answer.defer = float(measured["defer"][slot])
         if "hidden" in measured:
             answer.hidden = answer.hidden or []  # of each token, until it is known which are kept
             answer.hidden.append(np.array(measured["hidden"][slot]))

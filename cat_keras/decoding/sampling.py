@@ -78,6 +78,19 @@ def draw(probs, uniforms):
     return ops.minimum(ops.sum(below, axis=-1), probs.shape[-1] - 1)
 
 
+def without_token(logits, token: int):
+    """Logits that make a token impossible, so that the others' probabilities sum to 1, and what its own was.
+
+    Args:
+        logits: (..., vocabulary) float32. token: its id.
+
+    Returns:
+        logits, and (...) float32, the log-probability of the token (nats).
+    """
+    logprob = logits[..., token] - ops.logsumexp(logits, axis=-1)
+    return ops.where(ops.arange(logits.shape[-1]) == token, -np.inf, logits), logprob
+
+
 def confidence(logits, tokens) -> dict:
     """How sure the model was, under its own distribution (temperature 1), per row.
 
