@@ -15,7 +15,7 @@ from cat_keras.storage import store
 
 LOGS = ("csv", "tensorboard")
 # Columns that are stored only where a prediction of the model has them.
-OPTIONAL_MEASURES = ("token_entropies", "token_margins", "embedding", "option_scores", "defer_logprob")
+OPTIONAL_MEASURES = ("token_entropies", "token_margins", "embedding", "option_scores")
 
 
 def run(
@@ -220,7 +220,7 @@ def _predict(todo, cache, bench, model):
     def build(folder):
         predictions = bench.predict("large" if model == plan.LARGE else "small", todo.last(model), todo.label(model))
         metric_of = {t.name: metrics.of(t) for t in todo.tasks}
-        absent = [name for name in OPTIONAL_MEASURES if all(getattr(p, name) in ((), None) for p in predictions)]
+        absent = [name for name in OPTIONAL_MEASURES if not any(getattr(p, name) for p in predictions)]
         rows = []
         for example, prediction in zip(todo.test, predictions, strict=True):
             row = {k: v for k, v in prediction.asdict().items() if k not in absent}

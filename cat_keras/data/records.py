@@ -127,4 +127,8 @@ class Prediction:
     defer_logprob: float | None = None
 
     def asdict(self) -> dict:
-        return asdict(self)
+        """The fields by name. `defer_logprob` is left out where it is None: files of most models have no such column."""
+        fields = asdict(self)
+        if self.defer_logprob is None:
+            del fields["defer_logprob"]
+        return fields

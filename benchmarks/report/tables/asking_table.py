@@ -28,16 +28,17 @@ def table(summary: Summary) -> Table | None:
         )
         for name, kind in summary.rules.items()
         for (rule, method, other_rule, other), lead in kind.leads.items()
+        if other_rule in (summary.run.rule, "max-probability")
     ]
     if not rows:
         return None
     notes = (
         f"{', '.join(deferral.ASKING)}: rules that read the token which asks for help. The first minus "
         "the second, each by its own rule, on the same examples and the seeds that both have; 95 % paired bootstrap "
-        f"interval, {RESAMPLES:,} resamples, uncorrected. Learned rules are fitted to answers of both models to the "
-        "task, which the others do without.",
+        f"interval, {RESAMPLES:,} resamples, uncorrected. `asking.csv` has the learned rules too, which are fitted to "
+        "answers of both models to the task.",
     )
-    over_all_tasks = len(summary.rules["all tasks"].leads)
+    over_all_tasks = sum(row[2] == "all tasks" for row in rows)
     columns = ("method", "against", "tasks", *(title for title, _ in COLUMNS.values()))
     return Table("A token that asks for help", columns, tuple(rows), len(rows) - over_all_tasks, notes)
 
