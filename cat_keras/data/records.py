@@ -127,7 +127,7 @@ class Prediction:
     defer_logprob: float | None = None
 
     def asdict(self) -> dict:
-        """The fields by name. `defer_logprob` is left out where it is None: files of most models have no such column."""
+        """The fields by name; without `defer_logprob` where it is None, as most models have no such column."""
         fields = asdict(self)
         if self.defer_logprob is None:
             del fields["defer_logprob"]
