@@ -169,7 +169,7 @@ class Batches(keras.utils.PyDataset):
         labels, weights = arrays.pop("labels"), arrays.pop("weights")
         if self.teacher is not None:
             arrays |= self.teacher.batch(rows, weights, self._teacher_columns, labels)
-        if self.start is not None:
+        if self.start is not None and self._defers is None:
             arrays["start_right"] = self.start.batch(rows, weights, ["teacher_right"])["teacher_right"]
         if self._defers is not None:
             arrays["defer"] = np.zeros(labels.shape, np.int32)
