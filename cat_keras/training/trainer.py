@@ -38,6 +38,11 @@ class CascadeAware(keras.Model):
         self.objective = losses.get(loss)
         if isinstance(self.objective, losses.DeferToken):
             tokenizers.check_defer_id(models.tokenizer_of(model), self.objective.token)
+            if teacher is not None:
+                raise CatKerasError(
+                    "DeferToken reads where models are right on whole examples, which caches say. Received: a teacher "
+                    "to run in every step. Give Batches its TeacherCache as teacher=, and that of the start as start="
+                )
         if chunk is not None:
             check_number("chunk", chunk, COUNT, whole=True)
         self.chunk = chunk

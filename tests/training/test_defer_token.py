@@ -109,11 +109,13 @@ def test_both_models_are_needed(given, message):
         Batches(data, 2, loss="defer-token", **caches)
 
 
-def test_the_token_is_the_padding_token_of_the_model(small, tokenizer):
+def test_the_token_is_the_padding_token_of_the_model(small, large, tokenizer):
     assert tokenizers.defer_id(tokenizer) == models.special_id(tokenizer, "pad") == 0
     assert CascadeAware(small, "defer-token").objective.token == 0
     with pytest.raises(CatKerasError, match=r"token=5, where it is 0"):
         CascadeAware(small, losses.get("defer-token", token=5))
+    with pytest.raises(CatKerasError, match="whole examples, which caches say"):
+        CascadeAware(small, "defer-token", teacher=large)
 
 
 def test_a_padding_token_with_another_meaning_is_refused():
