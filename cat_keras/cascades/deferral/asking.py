@@ -17,8 +17,8 @@ from cat_keras.errors import CatKerasError
 class DeferToken(Rule):
     """`−log p(⊥)` (nats), ⊥ the defer token at the first token of the answer: who asks most for help is deferred first.
 
-    It is for `losses.DeferToken(helps="gain")`, whose p(⊥) estimates that the large model is right and the small one
-    wrong.
+    It is for `losses.DeferToken(helps="gain")`, where p(⊥) grows with the probability that the large model is right and
+    the small one was wrong. That it is the score by itself is our choice.
     """
 
     name = "defer-token"
