@@ -169,7 +169,7 @@ class Predictor:
                 token_entropies=tuple(a.entropy),
                 token_margins=tuple(a.margin),
                 embedding=() if a.hidden is None else tuple(map(float, a.hidden)),
-                defer_logprob=a.defer,
+                defer_logprob=a.defer[0] if a.defer else None,
             )
             for e, p, a, f, s in zip(examples, prompts, answers, flops, shares, strict=True)
         ]
