@@ -97,8 +97,8 @@ class Program:
         hidden, cache = self.model.read(token[:, None], position[:, None], cache)
         logits = ops.cast(self.model.logits(hidden)[:, 0], "float32")
         last = ops.minimum(count, ops.shape(uniforms)[1] - 1)
-        drawn_with = ops.take_along_axis(uniforms, last[:, None], axis=1)[:, 0]
-        token, measured = next_tokens(self.sampler, logits, drawn_with, self.defer)
+        share = ops.take_along_axis(uniforms, last[:, None], axis=1)[:, 0]
+        token, measured = next_tokens(self.sampler, logits, share, self.defer)
         measured["hidden"] = ops.cast(hidden[:, 0], "float32")
         values = [number, token, *(measured[name] for name in self.measures)]
         outputs = [
