@@ -106,7 +106,7 @@ def next_tokens(sampler: Sampler, logits, uniforms, defer: int | None = None):
             chosen; None for a model without one.
 
     Returns:
-        tokens (rows,) int32, and what `confidence` gives of them; with `defer` also "defer" (rows,), its log-probability.
+        tokens (rows,) int32; what `confidence` gives of them, and "defer" (rows,), the log-probability of that token.
     """
     asks = {}
     if defer is not None:
