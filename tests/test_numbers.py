@@ -216,6 +216,9 @@ ARGUMENTS = {
         name: lambda t, x, name=name: ck.losses.get("salt", **{"steps": 1, name: x})
         for name in ("steps", "omega", "temperature")
     },
+    ck.losses.DeferToken: {
+        name: lambda t, x, name=name: ck.losses.get("defer-token", **{name: x}) for name in ("token", "weight")
+    },
     ck.losses.Gatekeeper: {"alpha": lambda t, x: ck.losses.get("gatekeeper", alpha=x)},
     ck.distribution.make_deterministic: {"seed": lambda t, x: deterministic(x)},
     ck.models.train_tokenizer: {"vocabulary_size": lambda t, x: ck.models.train_tokenizer(["a few words"] * 9, x)},

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import metrics
 from benchmarks.planning.examples import Examples, Lengths
 from benchmarks.planning.findings import BadInput, Finding
-from benchmarks.planning.methods import OBJECTIVES
+from benchmarks.planning.methods import ASKING, OBJECTIVES
 from benchmarks.planning.profile import Profile, Training
 from benchmarks.tasks import embedded, loading, task
 from cat_keras.data.overlap import Overlap
@@ -109,7 +109,12 @@ class Plan:
             **({"compare": data.compare} if data.compare != "sum" else {}),
             **_chat(self.profile),
             **_experts(getattr(self.profile, "large" if model_key == self.large_key else "small")),
+            **({"measures": ["defer"]} if self._asks(model_key) else {}),
         )
+
+    def _asks(self, model_key: str) -> bool:
+        """Whether a model has learned a token that asks for help, which its answers are then without."""
+        return any(cell.key == model_key and cell.objective == ASKING for cell in self.small.values())
 
     @functools.cached_property
     def overlap(self) -> dict[str, Overlap]:
@@ -344,7 +349,7 @@ def _method_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
     start = _start_cell(profile, "small", seed, encoded, origin)
     objective, arguments = profile.objective_of(method)
     start_columns = ""
-    if arguments.get("mask") == "start":
+    if arguments.get("mask") == "start" or (objective == ASKING and arguments.get("helps", "gain") == "gain"):
         model = start.key if start else [origin, seed]
         start_columns = _key("teacher", large=model, encoded=encoded, precision=profile.precision, distribution="none")
     return _cell(

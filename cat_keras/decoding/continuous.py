@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 
 from cat_keras.decoding import compiling, slots
-from cat_keras.decoding.sampling import Sampler, confidence
+from cat_keras.decoding.sampling import Sampler, next_tokens
+from cat_keras.modeling import models, tokenizers
 
 SLOTS = 64  # more do not pay on a CPU, where they only read a larger cache
 FEW = 8  # slots of a call with at most so many prompts
@@ -32,6 +33,7 @@ class Program:
         self.model, self.sampler, self.measures, self.rows = model, sampler, ("logprob", *measures), rows
         self.ends = np.array(sorted(ends), np.int32)
         self.joining = max(rows // JOINING, 1)
+        self.defer = tokenizers.defer_id(models.tokenizer_of(model.model)) if "defer" in measures else None
 
     @property
     def specs(self) -> list:
@@ -95,8 +97,9 @@ class Program:
         hidden, cache = self.model.read(token[:, None], position[:, None], cache)
         logits = ops.cast(self.model.logits(hidden)[:, 0], "float32")
         last = ops.minimum(count, ops.shape(uniforms)[1] - 1)
-        token = self.sampler.choose(logits, ops.take_along_axis(uniforms, last[:, None], axis=1)[:, 0])
-        measured = confidence(logits, token) | {"hidden": ops.cast(hidden[:, 0], "float32")}
+        share = ops.take_along_axis(uniforms, last[:, None], axis=1)[:, 0]
+        token, measured = next_tokens(self.sampler, logits, share, self.defer)
+        measured["hidden"] = ops.cast(hidden[:, 0], "float32")
         values = [number, token, *(measured[name] for name in self.measures)]
         outputs = [
             ops.slice_update(all_steps, (step,) + (0,) * len(value.shape), value[None])

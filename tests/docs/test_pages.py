@@ -78,6 +78,7 @@ LONG = {
     "python -m benchmarks run study": "test_run.py",
     "python -m benchmarks run --tasks": "test_run.py",
     "python -m benchmarks run --seeds": "test_run.py",
+    "python -m benchmarks run defer_token": "test_run.py",
     "python -m benchmarks run full --source samples": "test_full.py",
     "python -m benchmarks list --here": "test_listing.py",
     "python -m benchmarks token-level": "test_token_level.py",
