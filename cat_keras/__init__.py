@@ -27,6 +27,7 @@ _PUBLIC = {
     "Schedule": "training.loop:Schedule",
     "train": "training.loop:train",
     "TeacherCache": "training.teacher:TeacherCache",
+    "AnyTeacher": "training.teachers:AnyTeacher",
     "CsvLog": "training.log:CsvLog",
     "TensorBoardLog": "training.log:TensorBoardLog",
     "bands": "evaluation.bands:",

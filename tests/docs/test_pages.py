@@ -54,6 +54,8 @@ ELSEWHERE = {
     "python -m benchmarks report results/nano": "draws again what is committed; embedded is reported here",
     "python -m paper_figs --check": "CI checks the figures",
     "vllm serve": "a server of its own; test_export_peer.py compares with transformers",
+    "python -m benchmarks tune embedded_three": "the run is not there; test_chain_run.py tunes one",
+    "python -m benchmarks export embedded_three": "the run is not there; test_chain_run.py exports of one",
     "python ask.py": "transformers is not installed in CI; test_export_peer.py compares with it",
 }
 # How a command begins → why it is planned here (--dry-run) and not run.
@@ -65,6 +67,7 @@ PLANNED = dict.fromkeys(
     ),
     "made the committed results in up to hours; runs of the same kind are in the guides",
 ) | {
+    "python -m benchmarks run embedded_three": "test_chain_run.py trains three models",
     "python -m benchmarks run salt_ds": "test_salt_run.py trains with chosen sequences",
     "python -m benchmarks run embedded --set large.tune": "a run of the same kind is in the guides",
 }
