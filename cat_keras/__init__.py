@@ -27,6 +27,7 @@ _PUBLIC = {
     "Schedule": "training.loop:Schedule",
     "train": "training.loop:train",
     "TeacherCache": "training.teacher:TeacherCache",
+    "AnyTeacher": "training.teachers:AnyTeacher",
     "CsvLog": "training.log:CsvLog",
     "TensorBoardLog": "training.log:TensorBoardLog",
     "bands": "evaluation.bands:",
@@ -51,6 +52,7 @@ _PUBLIC = {
     "retrieval": "retrieval:",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
+    "serving": "serving:",
     "lm_eval": "harness.lm_eval:",
 }
 

@@ -82,8 +82,59 @@ def generator():
     return np.random.default_rng(0)
 
 
+@functools.cache
+def service():
+    """Two servers under a dial, a stream of 20 requests, and the same simulated."""
+    score = np.arange(8) / 8
+    servers = (
+        ck.serving.Server("small", ck.serving.Latency.of({1: [0.1], 2: [0.2]}), np.ones(8), score),
+        ck.serving.Server("large", ck.serving.Latency.of({1: [1.0], 2: [1.5]}), np.ones(8)),
+    )
+    dial = ck.serving.Dial(ck.serving.Service(servers, batch=2), np.arange(8))
+    policy, stream = ck.serving.policies.Fixed(dial.best), ck.serving.streams.poisson(0.5, 20)
+    return servers, dial, policy, stream, ck.serving.simulate(dial.service, stream, policy)
+
+
+def served_by(function, **given):
+    """A call of a function of `ck.serving` with all that it needs."""
+    servers, dial, policy, stream, served = service()
+    if function is ck.serving.fit:
+        family = ck.serving.policies.get("large")
+        return function(family, dial, stream, **{"rate": 0.5, "budget": 9.0} | given)
+    if function is ck.serving.breaking_rate:
+        return function(dial, policy, stream, **{"budget": 9.0} | given)
+    if function is ck.serving.simulate:
+        return function(dial.service, stream, policy, **given)
+    if function is ck.serving.quality_difference:
+        return function(served, served, **{"resamples": 5} | given)
+    if function is ck.serving.Dial:
+        return function(dial.service, np.arange(8), **given).all
+    return function(servers, **{"batch": 2} | given)
+
+
 # Where (the object whose signature has them) → its numeric arguments → a call of `things` and the value.
 ARGUMENTS = {
+    **{
+        where: {name: lambda t, x, where=where, name=name: served_by(where, **{name: x}) for name in names}
+        for where, names in {
+            ck.serving.fit: ("rate", "budget", "seed"), ck.serving.breaking_rate: ("budget", "seed"),
+            ck.serving.simulate: ("seed",), ck.serving.quality_difference: ("blocks", "resamples", "seed"),
+            ck.serving.Dial: ("levels",), ck.serving.Service: ("batch", "machines"),
+        }.items()
+    },
+    ck.serving.Latency.mean: {"batch": lambda t, x: service()[0][0].latency.mean(x)},
+    ck.serving.Dial.alone: {"server": lambda t, x: service()[1].alone(x)},
+    ck.serving.Dial.cascade: {"server": lambda t, x: service()[1].cascade(x)},
+    ck.serving.Served.percentile: {"share": lambda t, x: service()[4].percentile(x)},
+    ck.serving.Served.in_time: {"budget": lambda t, x: service()[4].in_time(x)},
+    **{
+        make: {
+            name: lambda t, x, make=make, name=name: make(**{"rate": 1.0, "requests": 20, name: x})
+            for name in ("rate", "requests", "seed")
+        }
+        for make in ck.serving.streams.STREAMS.values()
+    },
+    ck.serving.streams.scaled: {"rate": lambda t, x: ck.serving.streams.scaled(service()[3], x)},
     ck.Sampler: {
         name: lambda t, x, name=name: ck.Sampler(**{name: x}) for name in ("temperature", "top_k", "top_p", "seed")
     },
@@ -185,6 +236,9 @@ ARGUMENTS = {
     ck.losses.Salt: {
         name: lambda t, x, name=name: ck.losses.get("salt", **{"steps": 1, name: x})
         for name in ("steps", "omega", "temperature")
+    },
+    ck.losses.DeferToken: {
+        name: lambda t, x, name=name: ck.losses.get("defer-token", **{name: x}) for name in ("token", "weight")
     },
     ck.losses.Gatekeeper: {"alpha": lambda t, x: ck.losses.get("gatekeeper", alpha=x)},
     ck.distribution.make_deterministic: {"seed": lambda t, x: deterministic(x)},
@@ -395,7 +449,9 @@ INTERNAL = {
     "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
     "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
     "FittedRouter": ("bias",), "DensityRatio": ("bias", "inside"), "DensityRatio.fit": ("inside",),
-    "Rejection": ("budget", "rejected", "threshold"), "Rejection.fit": ("budget",), "embeddings": ("width",),
+    "Action": ("server", "threshold", "deferral", "quality"), "Policy.__call__": ("waiting", "age"),
+    "Served": ("batches",), "Rejection": ("budget", "rejected", "threshold"),
+    "Rejection.fit": ("budget",), "embeddings": ("width",),
     "Texts": ("max_length", "cut"), "Retriever.step": ("accumulate",),
     "EncoderTeaching.check": ("queries", "documents", "candidates"),
     "RankerTeaching.check": ("queries", "documents", "candidates"),
