@@ -49,8 +49,10 @@ _PUBLIC = {
     "Guarantee": "cascades.guarantee:Guarantee",
     "Policy": "cascades.policy:Policy",
     "rejection": "cascades.rejection:",
+    "retrieval": "retrieval:",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
+    "serving": "serving:",
     "lm_eval": "harness.lm_eval:",
 }
 

@@ -23,7 +23,7 @@ from benchmarks.report.reading import histories, load, routes
 from benchmarks.report.reading.columns import Columns, open_file
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, REMEDY, SCORES
 from benchmarks.report.reading.load import Run
-from benchmarks.report.reading.schema import GIVEN
+from benchmarks.report.reading.schema import ASKED, GIVEN
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.grid import on_grid
@@ -206,7 +206,7 @@ def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str]) -
     for column in (*LISTS, *(name for name in SCORES if name in answers)):
         rows[column] = _log_probabilities(answers[column].values, answers[column].offsets)
     rows |= {column: answers[column].astype(np.int32) for column in COUNTS if column in answers}
-    rows |= {column: answers[column] for column in GIVEN if column in answers}
+    rows |= {column: answers[column] for column in (*GIVEN, *ASKED) if column in answers}
     rows |= {column: answers[column] for column in ("flops", "seconds", "quality")}
     statistics = cells.statistics(run, name, answers)
     return pyarrow.table(rows | {"statistics": pyarrow.array(statistics, pyarrow.list_(pyarrow.float64()))})

@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from benchmarks.planning.profile import Data
 from benchmarks.report.reading import histories
+from benchmarks.report.reading.schema import ASKED
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
@@ -69,7 +70,12 @@ def _merged(old: pyarrow.Table, new: pyarrow.Table | None) -> pyarrow.Table:
     there = set(_models(new))
     stays = [model not in there for model in _models(old)]
     # Lists of numbers are kept in double precision where one of them needs it.
-    return pyarrow.concat_tables([old.filter(pyarrow.array(stays, pyarrow.bool_())), new], promote_options="permissive")
+    old = old.filter(pyarrow.array(stays, pyarrow.bool_()))
+    merged = pyarrow.concat_tables([old, new], promote_options="permissive")
+    for name in (name for name in ASKED if name in merged.column_names):
+        values = merged[name].fill_null(float("nan"))
+        merged = merged.set_column(merged.column_names.index(name), name, values)
+    return merged
 
 
 def _models(table: pyarrow.Table) -> list[tuple[str, str, int]]:

@@ -18,7 +18,7 @@ from benchmarks import metrics
 from benchmarks.planning import chains, sizes
 from benchmarks.planning.examples import Examples, Lengths
 from benchmarks.planning.findings import BadInput, Finding
-from benchmarks.planning.methods import OBJECTIVES
+from benchmarks.planning.methods import ASKING, OBJECTIVES
 from benchmarks.planning.profile import Profile, Training
 from benchmarks.tasks import embedded, loading, task
 from cat_keras.data.overlap import Overlap
@@ -138,6 +138,13 @@ class Plan:
             **({"compare": data.compare} if data.compare != "sum" else {}),
             **_chat(self.profile),
             **_experts(self.profile.model_of(role)),
+            **({"measures": ["defer"]} if self._asks(model_key) else {}),
+        )
+
+    def _asks(self, model_key: str) -> bool:
+        """Whether a model has learned a token that asks for help, which its answers are then without."""
+        return any(
+            cell.key == model_key and cell.objective == ASKING for cell in (*self.middle.values(), *self.small.values())
         )
 
     @functools.cached_property
@@ -405,7 +412,7 @@ def _method_cell(profile, role, method, seed, encoded, origin, teachers: tuple[C
     start = _start_cell(profile, role, seed, encoded, origin)
     objective, arguments = profile.objective_of(method)
     start_columns = ""
-    if arguments.get("mask") == "start":
+    if arguments.get("mask") == "start" or (objective == ASKING and arguments.get("helps", "gain") == "gain"):
         model = start.key if start else [origin, seed]
         start_columns = _key("teacher", large=model, encoded=encoded, precision=profile.precision, distribution="none")
     return _cell(

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from benchmarks.planning import chains
-from benchmarks.planning.methods import OBJECTIVES, SEPARATOR, VARIANTS
+from benchmarks.planning.methods import ASKING, OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras.cascades import deferral
 from cat_keras.data.chat import Chat as DataChat
 from cat_keras.decoding.endpoints.endpoint import Endpoint
@@ -311,6 +311,12 @@ class Profile(Section):
             except ValidationError as error:
                 raise _readable(self.name, error, f"tuned.{method}.") from error
         deferral.get(self.rule)
+        unasked = [m for m in self.methods if self.objective_of(m)[0] != ASKING]
+        if self.rule in deferral.ASKING and unasked:
+            raise CatKerasError(
+                f"rule is one that all methods have. Received: {self.rule}, which reads a token that {unasked[0]} does "
+                "not learn. Leave rule out: the report compares each method by its own rule too"
+            )
         chains.check(self)
         self._check_endpoints()
         self._check_salt()

@@ -10,6 +10,7 @@ from benchmarks.planning import plan
 from cat_keras.storage import processes, store
 
 PREDICTIONS = "predictions.parquet"
+ASKS = "defer_logprob"
 TRAINING_FACTS = ("steps", "loss", "live", "padding", "seconds")
 
 
@@ -82,7 +83,10 @@ def _predictions(todo: plan.Plan, entries: dict[plan.Model, Path]):
         for name, value in {"model": todo.role(model), "method": method}.items():
             table = table.append_column(name, pyarrow.array([value] * len(table)))
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
-    return pyarrow.concat_tables(tables, promote_options="permissive")
+    table = pyarrow.concat_tables(tables, promote_options="permissive")
+    if ASKS in table.column_names:  # which only some of the models have
+        table = table.set_column(table.column_names.index(ASKS), ASKS, table[ASKS].fill_null(float("nan")))
+    return table
 
 
 def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Path], seconds: float) -> dict:

@@ -15,11 +15,12 @@ import keras
 import numpy as np
 
 import cat_keras as ck
+from benchmarks.planning.methods import ASKING
 from benchmarks.planning.plan import Cell, Columns, Model, Plan
 from cat_keras import training
 from cat_keras.data.chat import turn_of
 from cat_keras.errors import CatKerasError
-from cat_keras.modeling import models
+from cat_keras.modeling import models, tokenizers
 from cat_keras.storage import store
 from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses, selection
@@ -58,9 +59,8 @@ class Workbench:
         compiled = {_compilation_key(c) for c in cells}
         self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
         needed = {"small", *teach, *map(self.plan.role, models), *(c.role for c in cells)}
-        for role in {*self._models, *self._predictors} - needed:
-            self._models.pop(role, None)
-            self._predictors.pop(role, None)
+        self._models = {role: model for role, model in self._models.items() if role in needed}
+        self._predictors = {key: predictor for key, predictor in self._predictors.items() if key[0] in needed}
 
     @property
     def chat(self) -> ck.Chat | None:
@@ -297,7 +297,8 @@ class Workbench:
         jit = compiles(steps)
         key = _compilation_key(cell), jit
         if key not in self._trainers:
-            model, loss = self.model(cell.role), _objective(cell, steps)
+            model = self.model(cell.role)
+            loss = _objective(cell, steps, models.tokenizer_of(model))
             with self.place.scope():
                 trainer = ck.CascadeAware(model, loss)
                 optimizer = keras.optimizers.AdamW(
@@ -351,22 +352,22 @@ class Workbench:
             remote, answers=self.store.root / "answers" / f"{store.identity(**remote.identity())[:16]}.jsonl"
         )
 
-    def predictor(self, role: str):
-        """What answers as the model of a role: a `Predictor`, or that of an endpoint."""
-        if role not in self._predictors:
+    def predictor(self, role: str, measures: tuple[str, ...] = ()):
+        """What answers as the model of a role: a `Predictor` with these measures, or that of an endpoint."""
+        if (role, measures) not in self._predictors:
             data, remote = self.profile.data, self.remote(role)
             arguments = {"max_new_tokens": data.max_new_tokens, "stop": data.stop, "compare": data.compare,
                          "chat": self.chat}  # fmt: skip
-            self._predictors[role] = (
+            self._predictors[role, measures] = (
                 remote.predictor(("token_logprobs",) if remote.logprobs else (), **arguments)
                 if remote
-                else ck.Predictor(self.model(role), max_length=data.max_length, **arguments)
+                else ck.Predictor(self.model(role), max_length=data.max_length, measures=measures, **arguments)
             )
-        return self._predictors[role]
+        return self._predictors[role, measures]
 
     def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
         """Answers of one trained model to every test example."""
-        predictor = self.predictor(role)
+        predictor = self.predictor(role, ("defer",) if cell and cell.objective == ASKING else ())
         if not self.remote(role):
             self.set_weights(role, self.weights(role, cell))
         before = predictor.truncated, predictor.overlong, predictor.control_words
@@ -391,10 +392,11 @@ def _words(count: int) -> str:
     return f"; {count:,} hold the word of a control token, which is read as text" if count else ""
 
 
-def _objective(cell: Cell, steps: int) -> losses.CascadeLoss:
-    """The objective of a training of so many steps."""
+def _objective(cell: Cell, steps: int, tokenizer) -> losses.CascadeLoss:
+    """The objective of a training of so many steps, of a model with this tokenizer."""
     if not cell.small_columns:
-        return losses.get(cell.objective, **cell.arguments)
+        token = {"token": tokenizers.defer_id(tokenizer)} if cell.objective == ASKING else {}
+        return losses.get(cell.objective, **token | cell.arguments)
     share, omega, temperature = (cell.arguments[name] for name in ("share", "omega", "temperature"))
     return losses.get("salt", steps=round(share * steps), omega=omega, temperature=temperature)
 

@@ -47,7 +47,9 @@ ELSEWHERE = {
     "python -m benchmarks keep study": "the run of hours is not there; embedded is kept here",
     "python -m benchmarks keep nano": "the run of hours is not there; embedded is kept here",
     "python -m benchmarks keep embedded_noise60": "the run is not there; embedded is kept here",
+    "python -m benchmarks load": "needs latencies and more examples; test_load_command.py has both",
     "python -m benchmarks reject": "needs more questions than the runs here; test_rejecting.py mixes a tiny run",
+    "python -m benchmarks retrieve": "trains for minutes; test_retrieve.py has the whole way at a tiny size",
     "python -m benchmarks illustrate study": "the run of hours is not there; embedded is illustrated here",
     "python -m benchmarks compare nano": "the run of hours is not there; embedded is compared here",
     "python -m benchmarks report results/nano": "draws again what is committed; embedded is reported here",
@@ -71,7 +73,12 @@ PLANNED = dict.fromkeys(
     "python -m benchmarks run embedded --set large.tune": "a run of the same kind is in the guides",
 }
 # Page → the package of an extra that its Python blocks need, and without which they are skipped.
-NEEDED = {"docs/lm-eval.md": "lm_eval", "docs/endpoints.md": "openai", "docs/export.md": "safetensors"}
+NEEDED = {
+    "docs/lm-eval.md": "lm_eval",
+    "docs/endpoints.md": "openai",
+    "docs/export.md": "safetensors",
+    "docs/retrieval.md": "faiss",
+}
 # How a command begins → the quicker test that CI runs instead; -m "" runs both.
 LONG = {
     "pytest benchmarks -k boolq": "CI runs one task of each kind",
@@ -80,6 +87,7 @@ LONG = {
     "python -m benchmarks run study": "test_run.py",
     "python -m benchmarks run --tasks": "test_run.py",
     "python -m benchmarks run --seeds": "test_run.py",
+    "python -m benchmarks run defer_token": "test_run.py",
     "python -m benchmarks run full --source samples": "test_full.py",
     "python -m benchmarks list --here": "test_listing.py",
     "python -m benchmarks token-level": "test_token_level.py",

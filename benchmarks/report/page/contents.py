@@ -14,6 +14,7 @@ from benchmarks.report.page.html import data
 from benchmarks.report.reading.load import Run
 from benchmarks.report.tables import (
     alignment_table,
+    asking_table,
     breakdown_tables,
     chain_tables,
     change_tables,
@@ -71,6 +72,7 @@ class Contents:
             main_tables.official_table(numbers, self.rows),
             *breakdown_tables.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers)),
             *rule_tables.every_table(numbers),
+            asking_table.table(numbers),
             main_tables.strata_table(numbers),
             alignment_table.table(self.aligned),
         ]
@@ -103,6 +105,7 @@ class Contents:
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
             **self._chains_csv(),
             **self._routing_csv(),
+            **self._asking_csv(),
             **plots,
             "table.md": self._markdown(images),
         }
@@ -116,6 +119,10 @@ class Contents:
     def _routing_csv(self) -> dict[str, bytes]:
         rows = routing_tables.records(self.numbers, self.routing)
         return {"routing.csv": self._csv(rows)} if rows else {}
+
+    def _asking_csv(self) -> dict[str, bytes]:
+        rows = list(asking_table.records(self.numbers))
+        return {"asking.csv": self._csv(rows)} if rows else {}
 
     def _csv(self, records) -> bytes:
         return render.csv_bytes([wording.record(each) for each in records] if self.run.imported else records)

@@ -104,7 +104,7 @@ def predictions(
         between: names of the models between the small and the large one.
     """
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
-    optional = (*COUNTS, *SCORES, *schema.GIVEN)
+    optional = (*COUNTS, *SCORES, *schema.GIVEN, *schema.ASKED)
     table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=optional, later=file.wide)
     table = columns.dictionary_encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
