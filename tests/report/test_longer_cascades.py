@@ -14,7 +14,7 @@ from benchmarks.keeping import compare, keep, verify
 from benchmarks.report.numbers import chains, summary
 from benchmarks.report.page.contents import Contents
 from benchmarks.report.reading import load
-from benchmarks.report.tables import chain_tables, render
+from benchmarks.report.tables import chain_tables, main_tables, render
 from cat_keras.cascades import routing
 from cat_keras.cascades.frontier import frontier
 from cat_keras.errors import CatKerasError
@@ -167,8 +167,9 @@ def test_too_few_examples_are_said(tmp_path):
 
 def test_a_run_of_two_models_has_none_of_it(tmp_path):
     run = load.load(runs.full(tmp_path / "two", ("sst2",), n=60, seeds=(0,)))
-    contents = Contents(run)
-    assert contents.chains is None and "chains.csv" not in contents.files(drawn=False)
+    numbers = summary.summarize(run)
+    assert chains.compare(numbers) is None and chain_tables.table(numbers, None) is None
+    assert not main_tables.main_table(numbers, detail=True).notes[0].startswith("Cascades of the small and the large")
 
 
 def test_compare_refuses(pays):
