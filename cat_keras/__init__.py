@@ -27,6 +27,7 @@ _PUBLIC = {
     "Schedule": "training.loop:Schedule",
     "train": "training.loop:train",
     "TeacherCache": "training.teacher:TeacherCache",
+    "AnyTeacher": "training.teachers:AnyTeacher",
     "CsvLog": "training.log:CsvLog",
     "TensorBoardLog": "training.log:TensorBoardLog",
     "bands": "evaluation.bands:",
@@ -48,8 +49,10 @@ _PUBLIC = {
     "Guarantee": "cascades.guarantee:Guarantee",
     "Policy": "cascades.policy:Policy",
     "rejection": "cascades.rejection:",
+    "retrieval": "retrieval:",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
+    "serving": "serving:",
     "lm_eval": "harness.lm_eval:",
 }
 

@@ -193,7 +193,8 @@ def _predictions(run: Run) -> list[pyarrow.Table]:
 
 def _of_task(run: Run, name: str) -> pyarrow.Table:
     models = {("large", "", -1): run.large[name]} if name in run.large else {}
-    models |= {("small", m, s): cell for (m, s, t), cell in sorted(run.small.items()) if t == name}
+    for role, cells_of_role in (*reversed(run.middle.items()), ("small", run.small)):
+        models |= {(role, m, s): cell for (m, s, t), cell in sorted(cells_of_role.items()) if t == name}
     ids = _ids(run.examples[name].ids)
     return pyarrow.concat_tables(_cell(run, name, model, cell, ids) for model, cell in models.items())
 

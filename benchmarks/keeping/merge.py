@@ -78,9 +78,9 @@ def _merged(old: pyarrow.Table, new: pyarrow.Table | None) -> pyarrow.Table:
     return merged
 
 
-def _models(table: pyarrow.Table) -> list[tuple[str, int]]:
-    """Method and seed of each row, ("", -1) for the large model."""
-    return list(zip(table["method"].to_pylist(), table["seed"].to_pylist(), strict=True))
+def _models(table: pyarrow.Table) -> list[tuple[str, str, int]]:
+    """Model, method and seed of each row, ("large", "", -1) for the large model."""
+    return list(zip(*(table[column].to_pylist() for column in ("model", "method", "seed")), strict=True))
 
 
 def _manifest(before: dict, new: dict, tables: list[pyarrow.Table]) -> dict:
@@ -103,11 +103,15 @@ def _manifest(before: dict, new: dict, tables: list[pyarrow.Table]) -> dict:
 
 def _missing(manifest: dict, tables: list[pyarrow.Table]) -> list[str]:
     """Cells without answers, as a run names them."""
-    wanted = [("large", -1), *((m, s) for m in manifest["methods"] for s in manifest["seeds"])]
+    roles = ("small", *manifest.get("middle", ()))
+    trained = [(role, m, s) for role in roles for m in manifest["methods"] for s in manifest["seeds"]]
     there = {
-        (method or "large", seed, name)
-        for name, table in zip(manifest["tasks"], tables, strict=True)
-        for method, seed in set(_models(table))
+        (model, name) for name, table in zip(manifest["tasks"], tables, strict=True) for model in set(_models(table))
     }
-    absent = [(m, s, name) for m, s in wanted for name in manifest["tasks"] if (m, s, name) not in there]
-    return [f"{m}/{name}" if m == "large" else f"{m}/{s}/{name}" for m, s, name in absent]
+    expected = [(("large", "", -1), "large"), *((model, _name(*model)) for model in trained)]
+    return [f"{label}/{name}" for model, label in expected for name in manifest["tasks"] if (model, name) not in there]
+
+
+def _name(role: str, method: str, seed: int) -> str:
+    """What a manifest calls a model."""
+    return f"{method}/{seed}" if role == "small" else f"{role}/{method}/{seed}"

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from benchmarks.planning import chains
 from benchmarks.planning.methods import ASKING, OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras.cascades import deferral
 from cat_keras.data.chat import Chat as DataChat
@@ -240,17 +241,25 @@ class Teacher(Section):
     k: Rows = 32
 
 
+Later = Literal["next", "any", "last"]  # of the models after one, those whose columns its objective reads
+
+
 class Variant(Section):
-    """A method with a name of its own: one of the objectives with other arguments."""
+    """A method with a name of its own: one of the objectives with other arguments, or for other later models."""
 
     objective: str
     arguments: Arguments = {}
+    later: Later | None = None  # where it is not that of the profile
 
     @model_validator(mode="after")
     def _check_objective(self):
         if self.objective not in OBJECTIVES:
             raise unknown_name("objective", self.objective, OBJECTIVES)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler):
+        return _without(handler(self), later=None)
 
 
 class Profile(Section):
@@ -264,6 +273,8 @@ class Profile(Section):
     data: Data
     large: Model
     small: Model
+    middle: dict[str, Model] = {}  # name → a model between them, each larger than the one before; see `chains`
+    later: Later = "next"  # with such models: what each smaller one is trained for
     objective: Training
     teacher: Teacher = Teacher()
     methods: Annotated[tuple[str, ...], AfterValidator(each_once)] = (
@@ -306,6 +317,7 @@ class Profile(Section):
                 f"rule is one that all methods have. Received: {self.rule}, which reads a token that {unasked[0]} does "
                 "not learn. Leave rule out: the report compares each method by its own rule too"
             )
+        chains.check(self)
         self._check_endpoints()
         self._check_salt()
         if math.prod(map(len, self.grid.values())) > POINTS:
@@ -356,6 +368,24 @@ class Profile(Section):
                 f'teacher.k={k}. Set teacher.distribution="topk"' + (f" and teacher.k={least}" if least > 1 else "")
             )
 
+    @model_serializer(mode="wrap")
+    def _without_middle(self, handler):
+        """What stands in manifests: a profile of two models is written as before there were others."""
+        return _without(handler(self), middle={}, later="next")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Names of the models, in the order in which a cascade asks them."""
+        return ("small", *self.middle, "large")
+
+    def model_of(self, role: str) -> Model:
+        """The model of a role."""
+        return self.middle[role] if role in self.middle else getattr(self, role)
+
+    def later_of(self, method: str) -> Later:
+        """Of which later models a method reads the columns."""
+        return (method in self.variants and self.variants[method].later) or self.later
+
     def objective_of(self, method: str) -> tuple[str, dict]:
         """The objective behind a method, by name, and its arguments."""
         if method in self.variants:
@@ -367,6 +397,11 @@ class Profile(Section):
     def training_of(self, method: str) -> Training:
         """How this method trains in the phase in which methods differ."""
         return Training.model_validate(self.objective.model_dump() | self.tuned.get(method, {}))
+
+
+def _without(values: dict, **defaults) -> dict:
+    """Values without keys that are younger than manifests and are not set."""
+    return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
 
 def names() -> list[str]:
@@ -414,12 +449,13 @@ def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
     base = values.pop("base", None)
+    models = chains.roles_of(values)
     if base is None:
-        return values
+        return values | models
     base_path = path.with_name(f"{plain_name('profile', base)}.toml")
     if not base_path.exists():  # a user's own profile may have one of `profiles/` as its base
         base_path = FOLDER / base_path.name
-    return _merge(_toml(base_path, base, (*above, name)), values)
+    return _merge(_toml(base_path, base, (*above, name)), values) | models
 
 
 def _merge(base: dict, values: dict) -> dict:
@@ -442,6 +478,8 @@ def _expand_grid(profile: Profile) -> dict:
             name = method + SEPARATOR + ",".join(f"{key}={value:g}" for key, value in changes.items())
             values["methods"].append(name)
             values["variants"][name] = {"objective": objective, "arguments": arguments}
+            if profile.middle:
+                values["variants"][name]["later"] = profile.later_of(method)
             values["tuned"][name] = profile.tuned.get(method, {}) | changes
     return values
 

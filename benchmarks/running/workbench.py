@@ -16,7 +16,7 @@ import numpy as np
 
 import cat_keras as ck
 from benchmarks.planning.methods import ASKING
-from benchmarks.planning.plan import LARGE, Cell, Model, Plan
+from benchmarks.planning.plan import Cell, Columns, Model, Plan
 from cat_keras import training
 from cat_keras.data.chat import turn_of
 from cat_keras.errors import CatKerasError
@@ -43,24 +43,24 @@ class Workbench:
         self.plan, self.profile, self.store, self.progress = plan, plan.profile, store, progress
         self.place, self.logs = place or distribution.choose("none"), logs
         self._models, self._trainers, self._predictors = {}, {}, {}
-        self._encoded = self._teacher = None
+        self._encoded, self._columns = None, {}
         self.left_out: frozenset[tuple[str, str]] = frozenset()  # (task, id) of training rows without a token
         distribution.make_deterministic(0)
         distribution.set_precision(self.profile.precision)
 
     def keep(self, models: list[Model]):
-        """Frees the memory of everything that none of these models needs: compiled functions, and the large model.
+        """Frees the memory of everything that none of these models needs: compiled functions, and larger models.
 
         Args:
             models: all models that are still to be made.
         """
         cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
-        teaches = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
+        teach = {s.role for s in self.plan.columns(cells) if not self.store.path("teacher", s.key).exists()}
         compiled = {_compilation_key(c) for c in cells}
         self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
-        if not (teaches or LARGE in models or any(c.role == "large" for c in cells)):
-            self._models.pop("large", None)
-            self._predictors.pop(("large", ()), None)
+        needed = {"small", *teach, *map(self.plan.role, models), *(c.role for c in cells)}
+        self._models = {role: model for role, model in self._models.items() if role in needed}
+        self._predictors = {key: predictor for key, predictor in self._predictors.items() if key[0] in needed}
 
     @property
     def chat(self) -> ck.Chat | None:
@@ -117,22 +117,31 @@ class Workbench:
 
     def teacher(self) -> ck.TeacherCache:
         """The columns of the large model over the training data."""
+        return self.columns(Columns(self.plan.teacher, "large", self.plan.large))
+
+    def columns(self, source: Columns) -> ck.TeacherCache:
+        """The columns of a model that teaches smaller ones."""
+        label = "teacher cache" if source.role == "large" else f"columns of {source.cell.label}"
 
         def build(folder):
-            weights = self.weights("large", self.plan.large)
-            cache = self._build_columns(folder, self.plan.teacher, "large", weights, "teacher cache")
+            weights = self.weights(source.role, source.cell)
+            cache = self._build_columns(folder, source.key, source.role, weights, label)
             right = float(np.asarray(cache.right).mean())
             bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
             self.progress.done(
-                f"large model right on {right:.1%} of target tokens; {bits:.0f} bit per token for the "
+                f"{source.role} model right on {right:.1%} of target tokens; {bits:.0f} bit per token for the "
                 f"mask, {total:.0f} bytes with {self.profile.teacher.distribution} probabilities"
             )
             return {"right": right, "bytes_per_token": cache.bytes_per_token}
 
-        if self._teacher is None:
-            self.model("large")  # made by all workers; `build` runs on the chief alone
-            self._teacher = ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
-        return self._teacher
+        if source.key not in self._columns:
+            if source.role != "large":
+                self.trained(source.cell)  # by all workers, as the model is made; `build` runs on the chief alone
+            self.model(source.role)
+            # Of the models between, each teaches one training: their columns need not stay.
+            self._columns = {k: v for k, v in self._columns.items() if k == self.plan.teacher}
+            self._columns[source.key] = ck.TeacherCache.load(self.store.get("teacher", source.key, build) / "cache")
+        return self._columns[source.key]
 
     def _build_columns(self, folder, key, role, weights, label, temperature=1.0) -> ck.TeacherCache:
         """The columns of a model with some weights over the training data, written to the folder of an entry."""
@@ -189,13 +198,14 @@ class Workbench:
         if role not in self._models:
             with self.place.scope():
                 self._models[role] = self._new(role, 0)
-            if len(self._models) == 2:
-                models.check_same_tokenizer(self._models["small"], self._models["large"])
+            others = self._models.keys() - {"small"} if role == "small" else {role}
+            for other in others if "small" in self._models else ():
+                models.check_same_tokenizer(self._models["small"], self._models[other])
         return self._models[role]
 
     def _new(self, role, seed):
         """A model of a role as it is before any training."""
-        spec = getattr(self.profile, role)
+        spec = self.profile.model_of(role)
         if spec.preset:
             model, length = models.load(spec.preset), self.profile.data.max_length
             models.check_positions(model, length, f"data.max_length={length}", "Set data.max_length={} or less")
@@ -205,9 +215,10 @@ class Workbench:
 
     def _vocabulary(self) -> bytes:
         """SentencePiece proto of a model that is built here: that of the preset beside it, or one trained for it."""
-        preset = self.profile.small.preset or self.profile.large.preset
-        if not preset:
+        presets = [spec.preset for role in self.profile.roles if (spec := self.profile.model_of(role)).preset]
+        if not presets:
             return self.tokenizer()
+        preset = presets[0]
         tokenizer = models.tokenizer_of(models.load(preset))
         if not getattr(tokenizer, "proto", None):
             raise CatKerasError(
@@ -264,7 +275,8 @@ class Workbench:
         }
         data = self.encoded()
         steps = max(round(cell.training.epochs * ck.Batches(data, **layout).steps_per_epoch), 1)
-        columns, first_rows = self.teacher() if cell.needs_teacher else None, None
+        caches = [self.columns(source) for source in cell.teachers]
+        columns, first_rows = ck.AnyTeacher(caches) if len(caches) > 1 else caches[0] if caches else None, None
         if cell.small_columns:
             columns = self.small_columns(cell)
             if "kept" in cell.arguments:
@@ -299,7 +311,7 @@ class Workbench:
     def make(self, model: Model):
         """Trains a model as far as that is not done yet. All workers call it; predictions are then the chief's work."""
         gc.collect()  # models and their functions refer to each other
-        role = "large" if model == LARGE else "small"
+        role = self.plan.role(model)
         if not self.remote(role):
             self.model(role)
         if cell := self.plan.last(model):
@@ -322,8 +334,9 @@ class Workbench:
                 self.start_columns(cell)
             if cell.small_columns in keys:
                 self.small_columns(cell)
-        if plan.teacher in keys:
-            self.teacher()
+        for source in plan.columns(plan.cells()):
+            if source.key in keys:
+                self.columns(source)
 
     # -- predictions ---------------------------------------------------------------------------------------------
 
@@ -332,7 +345,7 @@ class Workbench:
 
         The file is no entry of the store: what was paid for stays, whatever else of the run changes.
         """
-        remote = getattr(self.profile, role).remote()
+        remote = self.profile.model_of(role).remote()
         if remote is None:
             return None
         return replace(

@@ -106,7 +106,7 @@ class Program:
             for all_steps, value in zip(outputs, values, strict=True)
         ]
         count = count + 1
-        ended = ops.logical_or(ops.any(token[:, None] == self.ends, axis=1), count >= limit)
+        ended = ops.logical_or(ops.any(ops.equal(token[:, None], self.ends), axis=1), count >= limit)
         number = ops.where(ended, -1, number)
         # A free slot stays at position 0, which the prompt that joins there overwrites.
         position = ops.where(number >= 0, position + 1, 0)
@@ -122,10 +122,10 @@ class Program:
         """Reads the next prompts up to their last token but one, chunk by chunk, into free slots."""
         prompts, uniforms, length, limit, number, waiting, _ = queue
         n, places = self.joining, ops.arange(self.rows)
-        free_first = ops.argsort(ops.where(state[1] < 0, places, places + self.rows))[:n]
+        free_slots = ops.argsort(ops.where(state[1] < 0, places, places + self.rows))[:n]
         # Where fewer prompts wait, the first of them is read again into the same slot, which changes nothing.
         order = ops.where(joined + ops.arange(n) < waiting, ops.arange(n), 0)
-        into, rows = ops.take(ops.cast(free_first, "int32"), order), joined + order
+        into, rows = ops.take(ops.cast(free_slots, "int32"), order), joined + order
         tokens, lengths = ops.take(prompts, rows, axis=0), ops.take(length, rows)
         steps = ops.arange(CHUNK)[None]
 

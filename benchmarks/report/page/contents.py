@@ -7,7 +7,7 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import alignment, cautions, costs, per_task, routing, scopes, summary, training
+from benchmarks.report.numbers import alignment, cautions, chains, costs, per_task, routing, scopes, summary, training
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -16,6 +16,7 @@ from benchmarks.report.tables import (
     alignment_table,
     asking_table,
     breakdown_tables,
+    chain_tables,
     change_tables,
     grid_table,
     main_tables,
@@ -49,6 +50,7 @@ class Contents:
         self.training = training.live(run)
         self.aligned = alignment.by_method(run)
         self.routing = routing.compare(self.numbers)
+        self.chains = chains.compare(self.numbers)
 
     # The tables.
 
@@ -63,6 +65,7 @@ class Contents:
         numbers = self.numbers
         tables = [
             grid_table.table(numbers),
+            chain_tables.table(numbers, self.chains),
             *routing_tables.every_table(numbers, self.routing),
             *change_tables.every_table(self.changes),
             main_tables.task_table(numbers, self.rows),
@@ -90,7 +93,7 @@ class Contents:
         if drawn:
             from benchmarks.report.plots import drawing  # late: it brings matplotlib, which the tables do without
 
-            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
+            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training, self.chains)
             pictures = [name for name in plots if name.endswith(".png")]
             images = {name: drawing.TITLES[name.removesuffix(".png")] for name in pictures}
             plots["report.html"] = self.page()
@@ -100,11 +103,18 @@ class Contents:
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
+            **self._chains_csv(),
             **self._routing_csv(),
             **self._asking_csv(),
             **plots,
             "table.md": self._markdown(images),
         }
+
+    def _chains_csv(self) -> dict[str, bytes]:
+        if self.chains is None or not self.chains.standings:
+            return {}
+        rows = {"chains": chain_tables.records(self.chains), "chain_curves": chain_tables.curve_records(self.chains)}
+        return {f"{name}.csv": self._csv(records) for name, records in rows.items()}
 
     def _routing_csv(self) -> dict[str, bytes]:
         rows = routing_tables.records(self.numbers, self.routing)
@@ -165,9 +175,13 @@ class Contents:
         """
         main = self._worded(main_tables.main_table(self.numbers, detail=False))
         screen = replace(main, notes=()).fitted(console.width)[:1]  # what does not fit beside it is in the report
+        longer = chain_tables.table(self.numbers, self.chains)
+        if longer:  # of a longer cascade the main table shows two models alone
+            screen = replace(longer, notes=()).fitted(console.width)
         for table in [main, *self.further] if verbose else screen:
             render.print_table(table, console)
-        for line in (*verdict.sentences(self.changes), routing_tables.sentence(self.numbers, self.routing)):
+        lines = [*verdict.sentences(self.changes), routing_tables.sentence(self.numbers, self.routing)]
+        for line in [chain_tables.sentence(self.chains)] if self.chains else lines:
             console.print(Text(line))
         warnings = self.warnings if verbose else self.warnings[:1]
         for line in warnings:

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.cells import ORACLE, RANDOM
+from benchmarks.report.numbers.chains import Chains
 from benchmarks.report.numbers.scopes import Curves, Scope
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.plots import canvas, chance
+from benchmarks.report.plots import canvas, chains, chance
 from benchmarks.report.plots.canvas import STYLE
 from benchmarks.report.plots.palette import COLOURS, GREY, MARKERS, looks
 from cat_keras.evaluation.bands import GRID
@@ -30,16 +31,24 @@ TITLES = {
     "differences": "Quality minus that of the baseline",
     "costs": "Quality by other costs",
     "training": "Live tokens during training",
+    "chains": "Longer cascades by cost",
 }
 Training = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Scope], training: Training):
+def files(
+    summary: Summary,
+    curves: Curves,
+    scopes: list[Scope],
+    tasks: list[Scope],
+    training: Training,
+    longer: Chains | None = None,
+):
     """File name → content of every plot.
 
     Args:
         summary, curves: numbers of the run. scopes: averages, that over all tasks first, then suites and clusters.
-        tasks: each task alone. training: method → (steps, share of live tokens).
+        tasks: each task alone. training: method → (steps, share of live tokens). longer: the cascades of all models.
     """
     with canvas.style():
         figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
@@ -55,6 +64,8 @@ def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Sco
             figures["costs"] = by_cost(summary, curves, scopes[0], other_costs)
         if training:
             figures["training"] = live(summary, training)
+        if longer and longer.standings:
+            figures["chains"] = chains.figure(summary, longer)
         return canvas.rendered(figures, vector=("quality_cost", "tasks"))
 
 

@@ -119,6 +119,7 @@ class Manifest(Part):
     overlap: dict[str, Shared] = {}  # by task, those that have any
     predictions: dict[str, str] | None = None  # method/seed → key
     cells: dict[str, dict] | None = None  # trainings by label
+    middle: list[str] = []  # models between the small and the large one, in the order in which a cascade asks them
     packages: dict[str, str] | None = None  # versions
     hardware: str | None = None
     task_identities: dict[str, dict] | None = None
