@@ -6,10 +6,8 @@ import pytest
 from keras import ops
 
 from cat_keras.decoding import continuous, slots
-from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import Generator
 from cat_keras.decoding.sampling import Sampler, most_probable
-from tests.decoding import families
 from tests.decoding.test_generation import (
     END,
     PROMPTS,
@@ -103,20 +101,6 @@ def test_greedy_answers_are_those_of_generate(family, jit):
     for prompt, answer in zip(PROMPTS[:3], answers, strict=False):
         expected = log_probabilities(model, prompt, answer.tokens)
         np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("family", [families.gemma3, families.llama3, families.qwen3, families.gpt2])
-def test_models_with_their_tokenizers_answer_as_generate_does(family):
-    model = family()
-    texts = ["The heron", "Say nought, one or two", "Say"]
-    theirs = model.generate(texts, max_length=48, strip_prompt=True)
-    prompts = [np.asarray(model.preprocessor.generate_preprocess([t], 48)["token_ids"])[0] for t in texts]
-    masks = [np.asarray(model.preprocessor.generate_preprocess([t], 48)["padding_mask"])[0] for t in texts]
-    prompts = [p[m.astype(bool)].tolist() for p, m in zip(prompts, masks, strict=True)]
-    answers = Generator(model)(prompts, [48 - len(p) for p in prompts])
-    endings = Endings.of(model)
-    assert [endings.text(a.tokens) for a in answers] == theirs
 
 
 # -- slots -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`python -m benchmarks load`: committed predictions under invented latencies, and a tiny run with its real models."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.report.reading import load
-from benchmarks.serving import latencies, records, staging, trial
+from benchmarks.serving import latencies, models, records, staging, trial
 from benchmarks.tuning.stages import Asked
 from cat_keras.errors import CatKerasError
-from cat_keras.serving import Latency, streams
+from cat_keras.serving import Dial, Latency, streams
+from cat_keras.serving.policies import Fixed
 from tests import runs, tiny
 
 SIZES = (1, 4, 16)
@@ -164,6 +166,34 @@ def test_what_cannot_be_simulated(tmp_path, words, message):
     kept = copytree("results/embedded", tmp_path / "embedded", ignore=lambda *_: ["latency.csv"])
     assert message in command(kept, "--out", tmp_path, *words, status=2)
     assert not list(kept.glob("load-*"))
+
+
+def test_answers_in_real_time_are_compared_with_stored_ones(folder, setup):
+    """Stand-ins for predictors that know what the run stored, one of which answers something else."""
+    run = load.load(folder)
+    texts = [
+        {(name, e.id): text for name in run.covered for e, text in zip(run.examples[name], cells[name], strict=True)}
+        for cells in (
+            {name: run.small["xent", 0, name]["text"] for name in run.covered},
+            {name: run.large[name]["text"] for name in run.covered},
+        )
+    ]
+
+    def stand_in(known):
+        return lambda batch: [SimpleNamespace(text=known[e.task, e.id]) for e in batch]
+
+    answerers, policy = [stand_in(known) for known in texts], Fixed(Dial(setup.service, setup.fitting).cascade()[10])
+    stream = streams.poisson(200.0, 40)
+    found = models.compare(setup, run, answerers, "cascade", policy, stream)
+    assert found.as_stored == 1 and found.requests == 40 and found.real_quality == found.simulated_quality
+    assert 0 < found.real_p50 <= found.real_p99 and found.rate == pytest.approx(streams.mean_rate(stream))
+    wrong = models.compare(setup, run, [answerers[0], lambda batch: answerers[0](batch)], "cascade", policy, stream)
+    assert wrong.as_stored < 1
+    rows = models.measure(answerers, models.roles(run, ("xent", "large")), list(run.examples["sst2"]), (1, 4), 3)
+    assert [row[:2] for row in rows] == [
+        (name, size) for name in ("small", "large") for _ in range(3) for size in (1, 4)
+    ]
+    assert all(seconds > 0 for *_, seconds in rows)
 
 
 @pytest.mark.long
