@@ -26,6 +26,7 @@ _PUBLIC = {
     "CascadeAware": "training.trainer:CascadeAware",
     "Schedule": "training.loop:Schedule",
     "train": "training.loop:train",
+    "elastic": "training.elastic:",
     "TeacherCache": "training.teacher:TeacherCache",
     "CsvLog": "training.log:CsvLog",
     "TensorBoardLog": "training.log:TensorBoardLog",
