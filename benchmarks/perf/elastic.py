@@ -33,9 +33,9 @@ def measure(rounds: int = 5):
     """
     rows = [_row(name, rounds) for name in LADDERS]
     note = (
-        f"1M parameters, batches of {BATCH} x {LENGTH} tokens, the last {TARGET} of each example being its target; XLA. "
-        f"Medians of {rounds} rounds of {STEPS} steps, ratios of the same round. Memory: growth of a process from before "
-        "the model to its peak, compiler included."
+        f"1M parameters, batches of {BATCH} x {LENGTH} tokens, the last {TARGET} of each example its target; XLA. "
+        f"Medians of {rounds} rounds of {STEPS} steps, ratios of the same round. Memory: growth of a process from "
+        "before the model to its peak, compiler included."
     )
     paired.keep("elastic", pd.DataFrame(rows), note)
 

@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from benchmarks.planning.methods import OBJECTIVES, SEPARATOR, VARIANTS
+from benchmarks.planning import ladder
+from benchmarks.planning.methods import ELASTIC, OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras.cascades import deferral
 from cat_keras.data.chat import Chat as DataChat
 from cat_keras.decoding.endpoints.endpoint import Endpoint
@@ -253,6 +254,31 @@ class Variant(Section):
         return self
 
 
+class Size(Section):
+    """A size of an elastic small model, see `cat_keras.modeling.elastic`; what is left out is that of the whole."""
+
+    layers: Positive | None = None
+    width: Positive | None = None
+    heads: Positive | None = None
+    feedforward: Positive | None = None
+
+
+class Elastic(Section):
+    """Sizes of the small model, for the methods of `planning.ladder`; these names mean it at every size.
+
+    The start is reordered by importance first, for the shared sizes and for those trained alone.
+    """
+
+    sizes: dict[str, Size]
+    distil: Share = 0.5  # weight of the whole model's distribution in the loss of the smaller sizes
+    importance: Count = 8  # batches that the importance of heads and units is computed on; 0 keeps their order
+
+    @property
+    def ladder(self) -> dict[str, dict]:
+        """Name → the numbers that are given."""
+        return {name: size.model_dump(exclude_none=True) for name, size in self.sizes.items()}
+
+
 class Profile(Section):
     """Everything about one run.
 
@@ -274,6 +300,7 @@ class Profile(Section):
     grid: dict[
         str, tuple[Number, ...]
     ] = {}  # key of the `objective` phase → values: every method with all combinations
+    elastic: Elastic | None = None
     variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
     seeds: Annotated[tuple[Count, ...], AfterValidator(each_once)] = (0,)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -282,7 +309,7 @@ class Profile(Section):
 
     @model_validator(mode="after")
     def _check_names(self):
-        methods = [*OBJECTIVES, *VARIANTS, *self.variants]
+        methods = [*OBJECTIVES, *VARIANTS, *self.variants, *((*ELASTIC, *self.elastic_methods) if self.elastic else ())]
         for name in self.variants:
             plain_name("method", name)
         if plain_name("run", self.name).lower() in BESIDE:
@@ -302,6 +329,8 @@ class Profile(Section):
         deferral.get(self.rule)
         self._check_endpoints()
         self._check_salt()
+        if self.elastic:
+            ladder.check(self.elastic.ladder, self.small, [*OBJECTIVES, *VARIANTS, *self.variants])
         if math.prod(map(len, self.grid.values())) > POINTS:
             raise CatKerasError(f"A grid has at most {POINTS:,} points. Received: {self.grid!r:.80}")
         return self
@@ -350,8 +379,22 @@ class Profile(Section):
                 f'teacher.k={k}. Set teacher.distribution="topk"' + (f" and teacher.k={least}" if least > 1 else "")
             )
 
+    @property
+    def elastic_methods(self) -> dict[str, ladder.Trained]:
+        """Method at a size → what it means; {} without `elastic`."""
+        return ladder.names(self.elastic.ladder) if self.elastic else {}
+
+    @model_serializer(mode="wrap")
+    def _without_elastic(self, handler):
+        """What stands in manifests: a profile without elastic methods is written as before there were any."""
+        return {k: v for k, v in handler(self).items() if k != "elastic" or v is not None}
+
     def objective_of(self, method: str) -> tuple[str, dict]:
         """The objective behind a method, by name, and its arguments."""
+        if method in ELASTIC:
+            return ELASTIC[method][0], {}
+        if method in (at_size := self.elastic_methods):
+            return at_size[method].objective, {}
         if method in self.variants:
             return self.variants[method].objective, self.variants[method].arguments
         if method in VARIANTS:
@@ -360,6 +403,8 @@ class Profile(Section):
 
     def training_of(self, method: str) -> Training:
         """How this method trains in the phase in which methods differ."""
+        if method in (at_size := self.elastic_methods):
+            method = at_size[method].kind  # all sizes of a kind train alike
         return Training.model_validate(self.objective.model_dump() | self.tuned.get(method, {}))
 
 
@@ -388,6 +433,8 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
     try:
         if values.get("grid"):
             values = _expand_grid(Profile.model_validate(values))
+        if values.get("elastic"):
+            values = _expand_sizes(Profile.model_validate(values))
         return Profile.model_validate(values)
     except ValidationError as error:
         raise _readable(path.stem, error) from error
@@ -438,6 +485,16 @@ def _expand_grid(profile: Profile) -> dict:
             values["variants"][name] = {"objective": objective, "arguments": arguments}
             values["tuned"][name] = profile.tuned.get(method, {}) | changes
     return values
+
+
+def _expand_sizes(profile: Profile) -> dict:
+    """The values of a profile that has, in place of each elastic kind of method, that kind at every size."""
+    at_size = profile.elastic_methods
+    expanded = [
+        [name for name, meaning in at_size.items() if meaning.kind == method] if method in ELASTIC else [method]
+        for method in profile.methods
+    ]
+    return profile.model_dump() | {"methods": list(itertools.chain.from_iterable(expanded))}
 
 
 def _replace_model(values: dict, role: str, model: str):

@@ -174,7 +174,7 @@ def test_sizes_come_in_ascending_order_with_all_numbers():
 
 
 def test_heads_of_llama_shrink_with_the_width():
-    with pytest.raises(CatKerasError, match="width=32, heads=2. Give width=16"):
+    with pytest.raises(CatKerasError, match=r"width=32, heads=2\. Give width=16"):
         sizes.nested([{"heads": 2}], WHOLE, 4, tied_head=8)
 
 
@@ -187,7 +187,7 @@ def test_a_size_that_was_not_named_is_an_error(model):
 
 def test_other_models_and_parts_are_refused(model):
     gpt2 = keras_hub.models.GPT2Backbone(20, 1, 1, 8, 8, max_sequence_length=8)
-    with pytest.raises(CatKerasError, match="of Gemma, Gemma3, Llama3. Received: GPT2Backbone"):
+    with pytest.raises(CatKerasError, match=r"of Gemma, Gemma3, Llama3\. Received: GPT2Backbone"):
         Elastic(keras_hub.models.GPT2CausalLM(gpt2, preprocessor=None), LADDER)
     with pytest.raises(CatKerasError, match="sizes of an elastic model are trained together"):
         CascadeAware(Elastic(model, LADDER[:1]).at(0), "xent")
@@ -219,5 +219,5 @@ def test_reordering_changes_no_output_of_the_whole(make):
 
 
 def test_importance_of_another_model_is_refused(model):
-    with pytest.raises(CatKerasError, match="3 x 2 and 20. Received: 2 layers"):
+    with pytest.raises(CatKerasError, match=r"3 x 2 and 20\. Received: 2 layers"):
         reorder(model, drawn_importance(model)[:2])

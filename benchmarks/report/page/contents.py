@@ -7,7 +7,7 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import alignment, cautions, costs, per_task, routing, scopes, summary, training
+from benchmarks.report.numbers import alignment, cautions, costs, elastic, per_task, routing, scopes, summary, training
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -16,6 +16,7 @@ from benchmarks.report.tables import (
     alignment_table,
     breakdown_tables,
     change_tables,
+    elastic_table,
     grid_table,
     main_tables,
     render,
@@ -47,6 +48,7 @@ class Contents:
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
         self.aligned = alignment.by_method(run)
+        self.dial = elastic.dial(self.numbers)
         self.routing = routing.compare(self.numbers)
 
     # The tables.
@@ -62,6 +64,7 @@ class Contents:
         numbers = self.numbers
         tables = [
             grid_table.table(numbers),
+            elastic_table.table(self.dial),
             *routing_tables.every_table(numbers, self.routing),
             *change_tables.every_table(self.changes),
             main_tables.task_table(numbers, self.rows),
@@ -88,7 +91,7 @@ class Contents:
         if drawn:
             from benchmarks.report.plots import drawing  # late: it brings matplotlib, which the tables do without
 
-            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training)
+            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training, self.dial)
             pictures = [name for name in plots if name.endswith(".png")]
             images = {name: drawing.TITLES[name.removesuffix(".png")] for name in pictures}
             plots["report.html"] = self.page()
@@ -98,6 +101,7 @@ class Contents:
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
+            **({"elastic.csv": self._csv(elastic_table.records(self.dial))} if self.dial else {}),
             **self._routing_csv(),
             **plots,
             "table.md": self._markdown(images),

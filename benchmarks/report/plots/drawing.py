@@ -10,7 +10,7 @@ from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.cells import ORACLE, RANDOM
 from benchmarks.report.numbers.scopes import Curves, Scope
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.plots import canvas, chance
+from benchmarks.report.plots import canvas, chance, elastic
 from benchmarks.report.plots.canvas import STYLE
 from benchmarks.report.plots.palette import COLOURS, GREY, MARKERS, looks
 from cat_keras.evaluation.bands import GRID
@@ -30,16 +30,17 @@ TITLES = {
     "differences": "Quality minus that of the baseline",
     "costs": "Quality by other costs",
     "training": "Live tokens during training",
+    "elastic": "Sizes of the elastic small model",
 }
 Training = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Scope], training: Training):
+def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Scope], training: Training, dial=None):
     """File name → content of every plot.
 
     Args:
         summary, curves: numbers of the run. scopes: averages, that over all tasks first, then suites and clusters.
-        tasks: each task alone. training: method → (steps, share of live tokens).
+        tasks: each task alone. training: method → (steps, share of live tokens). dial: see `numbers.elastic`.
     """
     with canvas.style():
         figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
@@ -55,6 +56,8 @@ def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Sco
             figures["costs"] = by_cost(summary, curves, scopes[0], other_costs)
         if training:
             figures["training"] = live(summary, training)
+        if dial:
+            figures["elastic"] = elastic.figure(dial)
         return canvas.rendered(figures, vector=("quality_cost", "tasks"))
 
 

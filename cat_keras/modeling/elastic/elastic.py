@@ -101,11 +101,8 @@ class Elastic:
 
     @property
     def trunks(self) -> list[sizes.Size]:
-        """The sizes whose `trunk` computes all others, the whole first."""
-        deepest = {}
-        for size in reversed(self.sizes):
-            deepest.setdefault((size.width, size.heads, size.feedforward), size)
-        return list(deepest.values())
+        """The sizes whose passes compute all sizes, the whole first; see `trunk`."""
+        return sizes.trunks(self.sizes)
 
     def _new(self, size):
         """A model of a size with weights of its own."""

@@ -96,6 +96,17 @@ def within(smaller: Size, larger: Size) -> bool:
     return all(a <= b for a, b in zip(smaller.numbers, larger.numbers, strict=True))
 
 
+def trunks(ordered: Iterable[Size]) -> list[Size]:
+    """Of ascending sizes those that no other one contains with more layers and all else equal, the whole first.
+
+    One pass through each of them computes all sizes that have fewer of its layers.
+    """
+    deepest = {}
+    for size in reversed(tuple(ordered)):
+        deepest.setdefault((size.width, size.heads, size.feedforward), size)
+    return list(deepest.values())
+
+
 def _compare(one: Size, other: Size) -> int:
     return within(other, one) - within(one, other)
 
