@@ -72,7 +72,7 @@ def test_other_runs_have_no_such_table(tmp_path):
     assert elastic.dial(SimpleNamespace(run=plain, cells={})) is None and elastic_table.table(None) is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_plot_is_drawn(dial):
     from benchmarks.report.plots import canvas
     from benchmarks.report.plots.elastic import figure

@@ -63,7 +63,7 @@ def assert_close(ours, theirs, tolerance=2e-6):
 # -- the mean over sizes ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("objective", ["xent", "cat-xent"])
+@pytest.mark.parametrize("objective", [pytest.param("xent", marks=pytest.mark.long), "cat-xent"])
 def test_a_step_is_the_mean_of_a_pass_for_every_size(new_trainer, encoded, cache, objective):
     batches, trainer = batches_of(encoded, cache, objective), new_trainer(objective, distil=0.3)
     x, y, w = batches.batch(0)
@@ -113,10 +113,10 @@ def plain():
 @pytest.mark.parametrize(
     "how",
     [
-        {"accumulate": 3},
+        pytest.param({"accumulate": 3}, marks=pytest.mark.long),
         {"chunk": 50},
         pytest.param({"place": 2}, marks=pytest.mark.slow),
-        pytest.param({"jit": True}, marks=pytest.mark.slow),
+        pytest.param({"jit": True}, marks=pytest.mark.long),
         pytest.param({"place": 2, "accumulate": 2, "chunk": 50}, marks=pytest.mark.long),
     ],
     ids=str,
@@ -131,7 +131,7 @@ def test_devices_slices_chunks_and_compilation_change_no_gradient(new_trainer, e
     assert_close(stepped(trainer, batches, accumulate, batches.capacity), plain[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fit_takes_the_same_step(new_trainer, encoded, cache):
     batches = batches_of(encoded, cache)
     trainer = new_trainer()
@@ -140,6 +140,7 @@ def test_fit_takes_the_same_step(new_trainer, encoded, cache):
     assert_close((logs["loss"], logs["live"], weights(trainer)), stepped(new_trainer(), batches))
 
 
+@pytest.mark.long
 def test_a_mask_over_whole_examples_needs_all_logits(new_trainer, encoded, cache):
     batches, objective = batches_of(encoded, cache, "cat-xent"), losses.get("cat-xent", mask="sequence")
     assert_close(
@@ -192,7 +193,7 @@ def test_sizes_and_distillation_are_part_of_a_training(new_trainer, new_model, e
     assert elastic.Loss.from_config(one.objective.get_config()).get_config() == one.objective.get_config()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_lowers_the_loss_of_every_size(new_trainer, encoded):
     batches = Batches(encoded, 20, seed=1, buckets=1)
 
