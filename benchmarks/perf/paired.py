@@ -16,21 +16,25 @@ from cat_keras.storage import store
 RESULTS = Path(__file__).parents[2] / "results" / "perf"
 
 
-def rounds(candidates: dict[str, Callable[[], object]], count: int) -> pd.DataFrame:
-    """Seconds of every candidate in every round, after one round that is not counted.
+def rounds(candidates: dict[str, Callable[[], object]], count: int, warm: bool = False) -> pd.DataFrame:
+    """Seconds of every candidate in every round, each of which is printed when it ends.
 
     Args:
         candidates: name → a function that does the work once and waits for its end.
+        count: how many rounds. warm: whether the candidates ran before; otherwise one more round, which compiles what
+            they need, comes first and is not counted.
 
     Returns:
         a frame with a column per candidate and a row per round.
     """
     rows = []
-    for number in range(count + 1):
+    for number in range(int(warm), count + 1):
         order = list(candidates) if number % 2 else list(candidates)[::-1]
         row = {name: _seconds(candidates[name]) for name in order}
         rows.append({name: row[name] for name in candidates})
-    return pd.DataFrame(rows[1:])
+        times = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in rows[-1].items())
+        print(f"round {number} of {count}: {times}" if number else f"first, not counted: {times}", flush=True)
+    return pd.DataFrame(rows[not warm :])
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -25,6 +25,7 @@ from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses, selection
 
 EDITS = ("reorder", "cut")  # objectives that train nothing, see `plan`
+LONG_TRAINING = 100  # steps; XLA takes several seconds to compile each length of batches
 
 
 class Workbench:
@@ -56,7 +57,7 @@ class Workbench:
         cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
         teaches = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
         compiled = {_compilation_key(c) for c in cells}
-        self._trainers = {k: v for k, v in self._trainers.items() if k in compiled}
+        self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
         if not (teaches or LARGE in models or any(c.role == "large" for c in cells)):
             self._models.pop("large", None)
             self._predictors.pop("large", None)
@@ -318,7 +319,8 @@ class Workbench:
         return trainer, batches, schedule
 
     def _trainer(self, cell, steps) -> ck.CascadeAware:
-        key = _compilation_key(cell)
+        jit = compiles(steps)
+        key = _compilation_key(cell), jit
         if key not in self._trainers:
             model, loss = self.model(cell.role, cell.size), _objective(cell, steps)
             with self.place.scope():
@@ -326,7 +328,7 @@ class Workbench:
                 optimizer = keras.optimizers.AdamW(
                     learning_rate=1e-3, weight_decay=cell.training.weight_decay, beta_2=0.98, global_clipnorm=1.0
                 )
-                trainer.compile(optimizer=optimizer, jit_compile=keras.config.backend() != "torch")
+                trainer.compile(optimizer=optimizer, jit_compile=jit)
             self._trainers[key] = trainer
         return self._trainers[key]
 
@@ -434,6 +436,14 @@ def _objective(cell: Cell, steps: int) -> losses.CascadeLoss:
         return losses.get(cell.objective, **cell.arguments)
     share, omega, temperature = (cell.arguments[name] for name in ("share", "omega", "temperature"))
     return losses.get("salt", steps=round(share * steps), omega=omega, temperature=temperature)
+
+
+def compiles(steps: int) -> bool:
+    """Whether XLA compiles a training: TensorFlow ends a short one sooner without it, and JAX is slow without it.
+
+    It follows from the plan, so that a training that was stopped goes on as it began.
+    """
+    return {"tensorflow": steps >= LONG_TRAINING, "jax": True, "torch": False}[keras.config.backend()]
 
 
 def _compilation_key(cell: Cell) -> tuple:

@@ -17,12 +17,12 @@ from cat_keras.data import overlap
 from cat_keras.data.records import Example, Prediction
 from cat_keras.errors import SHARE, CatKerasError, check_number, unknown_name
 from cat_keras.evaluation import vectors
+from cat_keras.evaluation.vectors import ROUNDING
 
 FITTING = 0.5  # share of the examples that a learned rule is fitted on
 PLANNING = 0.2  # share of the other examples, which only decide the thresholds that a guarantee tests, and their order
 LEVELS = 200  # steps between those thresholds; the planning examples could not tell finer ones apart
 METHODS = ("grid", "rational")  # of choosing thresholds
-ROUNDING = 1e-9  # relative: two orders of averaging a column differ by far less
 
 
 @dataclass(frozen=True, slots=True)

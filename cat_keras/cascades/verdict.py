@@ -14,11 +14,11 @@ from cat_keras.cascades.playback import Stages
 from cat_keras.evaluation.bootstrap import Interval
 from cat_keras.evaluation.resampling import Streams
 from cat_keras.evaluation.significance import two_sided
+from cat_keras.evaluation.vectors import ROUNDING
 
 RESAMPLES = 2000
 LEVEL = 0.95
 SIGNIFICANT = 0.05
-ROUNDING = 1e-9  # relative; sums of one column in two orders differ by far less
 
 
 @dataclass(frozen=True)

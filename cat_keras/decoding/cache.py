@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cat_keras.decoding import attention
+from cat_keras.decoding import attention, compiling
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 
@@ -48,7 +48,7 @@ class CachedModel:
                 f"{type(model).__name__}, which has none. Its own generate works: ck.Predictor uses it"
             )
         self.model = model
-        self.static = _needs_static_shapes() if static is None else static
+        self.static = compiling.needs_static_shapes() if static is None else static
         self.tight = tight and bool(self._attentions) and not self.static
         self._template, self._leaves = template, attention.leaves(model, self.tight) if self._attentions else leaves
         self.context = models.positions(model) or 1 << 30  # rotary positions have no end
@@ -147,7 +147,7 @@ class CachedModel:
             self.compilations += 1
             return body(*arguments)
 
-        return _compile(counted, [*specs, self.spec], self.model, self.static)
+        return compiling.compiled(counted, [*specs, self.spec], self.model, self.static)
 
     def prefix(self, prompts: Sequence[Sequence[int]], width: int) -> list:
         """The cache after prompts of one length: a row for each, then the rows that `rows` adds.
@@ -197,45 +197,3 @@ def _probe(model):
         axes = [change.index(c) if change.count(c) == 1 else None for c in ((1, 2), (2, 4))]
         leaves.append((tuple(a.shape), keras.backend.standardize_dtype(a.dtype), *axes))
     return keras.tree.map_structure(lambda leaf: 0, one), leaves
-
-
-def _needs_static_shapes() -> bool:
-    if keras.config.backend() == "jax":
-        return True
-    if keras.config.backend() == "torch":
-        return False
-    import tensorflow as tf
-
-    return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
-
-
-def _compile(body, specs, model, static):
-    """The compiled form of a function on the current backend."""
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        if static:
-            return tf.function(body, jit_compile=True)
-        signature = [
-            [tf.TensorSpec(*leaf) for leaf in spec] if isinstance(spec, list) else tf.TensorSpec(*spec)
-            for spec in specs
-        ]
-        return tf.function(body, input_signature=signature)
-    if backend == "jax":
-        return _stateless(body, model)
-    import torch
-
-    return torch.no_grad()(body)
-
-
-def _stateless(body, model):
-    """A jitted function that takes the weights anew at every call; JAX would otherwise keep those of the first call."""
-    import jax
-
-    def pure(weights, *arguments):
-        with keras.StatelessScope(state_mapping=zip(model.variables, weights, strict=True)):
-            return body(*arguments)
-
-    jitted = jax.jit(pure)
-    return lambda *arguments: jitted([v.value for v in model.variables], *arguments)

@@ -50,6 +50,8 @@ class Endings:
     def reached(self, tokens: Sequence[int], start: int) -> int | None:
         """The number of tokens with which an answer ends, looking at those from `start` on; None if it goes on."""
         lengths = range(start + 1, len(tokens) + 1)
+        if not self.strings:
+            return next((n for n in lengths if tokens[n - 1] in self.ids), None)
         ended = self.finished([tokens[:n] for n in lengths]) if lengths else ()
         return next((n for n, end in zip(lengths, ended, strict=True) if end), None)
 

@@ -46,13 +46,13 @@ class Sampler:
     def choose(self, logits, uniforms):
         """Token ids (rows,) int32 from logits (rows, vocabulary) float32 and uniforms (rows,)."""
         if self.greedy:
-            return ops.cast(ops.argmax(logits, axis=-1), "int32")
+            return most_probable(logits)
         return draw(self.probabilities(logits), uniforms)
 
     def probabilities(self, logits):
         """The distribution that tokens are drawn from: (..., vocabulary) float32, zero outside top_k and top_p."""
         if self.greedy:
-            return ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1])
+            return ops.one_hot(most_probable(logits), logits.shape[-1])
         probs = ops.softmax(logits / self.temperature, axis=-1)
         if not self.top_k and self.top_p == 1:
             return probs
@@ -68,6 +68,13 @@ class Sampler:
 
 
 GREEDY = Sampler()
+
+
+def most_probable(logits):
+    """The first id with the largest logit, (...) int32 from (..., vocabulary): an argmax of twice the speed on CPUs."""
+    count = logits.shape[-1]
+    largest = logits >= ops.max(logits, axis=-1, keepdims=True)
+    return ops.min(ops.where(largest, ops.arange(count, dtype="int32"), count - 1), axis=-1)
 
 
 def draw(probs, uniforms):
@@ -92,7 +99,7 @@ def confidence(logits, tokens) -> dict:
     probs = ops.exp(logits - total[:, None])
     first = ops.max(logits, axis=-1)
     # The second largest is the maximum with the largest masked out, as top_k is slow under XLA on CPU.
-    rest = ops.where(ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype="bool"), -np.inf, logits)
+    rest = ops.where(ops.one_hot(most_probable(logits), logits.shape[-1], dtype="bool"), -np.inf, logits)
     chosen = ops.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
     # An impossible token adds nothing to the entropy, but 0 · −∞ would be NaN.
     parts = ops.where(probs > 0, probs * logits, 0.0)

@@ -85,7 +85,9 @@ def line(bias: np.ndarray, variance: np.ndarray) -> Line:
 def temperature(logprobs: np.ndarray, answers: np.ndarray) -> float:
     """The temperature by which log-probabilities are divided so that the right options become likeliest.
 
-    It minimises the mean of −log softmax(logprobs / T) of the right option (Guo et al., arXiv 1706.04599).
+    It minimises the mean of −log softmax(logprobs / T) of the right option (Guo et al., arXiv 1706.04599). Its
+    logarithm is rounded to thousandths, far finer than labels tell it. The last digits of the minimum are those of the
+    processor, and would decide which of two nearly equal confidences is larger.
 
     Args:
         logprobs: (n, options) float, −inf for options that an example does not have. answers: (n,) int.
@@ -95,9 +97,8 @@ def temperature(logprobs: np.ndarray, answers: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return float(-np.log(np.maximum(tempered(logprobs, np.exp(log_temperature))[rows, answers], 1e-300)).mean())
 
-    return float(
-        np.exp(scipy.optimize.minimize_scalar(loss, bounds=TEMPERATURES, method="bounded", options={"xatol": 0.01}).x)
-    )
+    minimum = scipy.optimize.minimize_scalar(loss, bounds=TEMPERATURES, method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(round(minimum.x, 3)))
 
 
 def tempered(logprobs: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -9,9 +9,9 @@ from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers, 
 from cat_keras.evaluation import resampling
 from cat_keras.evaluation.bootstrap import draw_seeds, seed_columns
 from cat_keras.evaluation.curves import Outcomes, tie_groups
+from cat_keras.evaluation.vectors import ROUNDING
 
 GRID = np.linspace(0, 1, 101)
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,14 +191,14 @@ def _half_width(size: np.ndarray, spread: np.ndarray, level: float) -> np.ndarra
     deviation over all rates, in units of the spread. Where the resamples agree with one another but not with the
     estimate (a single resample does), there is no spread, and the half width is their distance from the estimate.
     """
-    varies = spread > _ROUNDING
+    varies = spread > ROUNDING
     largest = np.where(varies, size / np.where(varies, spread, 1), 0.0).max(axis=-1)
-    fixed_elsewhere = ~varies & (size.max(axis=0) > _ROUNDING)
+    fixed_elsewhere = ~varies & (size.max(axis=0) > ROUNDING)
     return np.where(fixed_elsewhere, size.max(axis=0), np.quantile(largest, level) * spread)
 
 
 def _largest_deviation(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Largest deviation over the grid in units of its spread; a rate without spread counts as 0 or infinity."""
     size = np.abs(deviation)
-    fixed = np.where(size > _ROUNDING, np.inf, 0.0)
-    return np.where(spread > _ROUNDING, size / np.where(spread > _ROUNDING, spread, 1), fixed).max(axis=-1)
+    fixed = np.where(size > ROUNDING, np.inf, 0.0)
+    return np.where(spread > ROUNDING, size / np.where(spread > ROUNDING, spread, 1), fixed).max(axis=-1)

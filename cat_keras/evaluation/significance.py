@@ -4,8 +4,7 @@ import numpy as np
 
 from cat_keras.errors import COUNT, CatKerasError, check_number
 from cat_keras.evaluation import vectors
-
-_ROUNDING = 1e-9
+from cat_keras.evaluation.vectors import ROUNDING
 
 
 def two_sided(samples, scale: float = 1.0, examples: int | None = None) -> float:
@@ -24,7 +23,7 @@ def two_sided(samples, scale: float = 1.0, examples: int | None = None) -> float
     check_number("scale", scale, "(-inf, inf)")
     if examples is not None:
         check_number("examples", examples, COUNT, whole=True)
-    rounding = _ROUNDING * abs(scale)
+    rounding = ROUNDING * abs(scale)
     below, above = np.sum(samples <= rounding), np.sum(samples >= -rounding)
     least = 0.0 if examples is None else 2.0 ** (1 - min(examples, 1000))
     return float(min(1.0, max(least, 2 * (1 + min(below, above)) / (1 + len(samples)))))

@@ -7,8 +7,8 @@ import numpy as np
 
 from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers
 from cat_keras.evaluation import vectors
+from cat_keras.evaluation.vectors import ROUNDING
 
-ROUNDING = 1e-9  # relative: two orders of summing a column differ by far less, real differences are far larger
 NAN = float("nan")
 
 

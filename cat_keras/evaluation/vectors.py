@@ -6,6 +6,9 @@ from cat_keras.errors import CatKerasError, shown
 
 LARGEST = 1e100  # of numbers that are added up or multiplied, so that no result leaves the range of a float
 
+ROUNDING = 1e-9
+"""A relative difference that counts as none: two orders of summing a column differ by far less."""
+
 
 def finite(name: str, values, n: int | None = None) -> np.ndarray:
     """`values` as a vector of finite numbers.

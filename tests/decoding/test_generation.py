@@ -6,9 +6,11 @@ import pytest
 from keras import ops
 from scipy import stats
 
+from cat_keras.decoding import aligned
+from cat_keras.decoding.aligned import SPREAD
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.endings import Endings
-from cat_keras.decoding.generation import MEASURES, SPREAD, Generator
+from cat_keras.decoding.generation import MEASURES, Generator
 from cat_keras.decoding.options import OptionScorer
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.decoding.sampling import Sampler, confidence, draw
@@ -95,29 +97,48 @@ def next_distribution(model):
 # -- greedy ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", [gemma, gemma3,
-                                    *(pytest.param(f, marks=pytest.mark.long) for f in (gpt2, llama, qwen, gemma2))]
-)  # fmt: skip
+@pytest.fixture
+def at_one_position(monkeypatch):
+    """Generators of all families put rows at one position, as those without slots do."""
+    monkeypatch.setattr("cat_keras.decoding.slots.supported", lambda model: False)
+
+
+@pytest.mark.parametrize("family", [gemma, pytest.param(gemma3, marks=pytest.mark.long)])
 def test_greedy_answers_are_those_of_keras_hub(family):
     model = sharpened(family())
-    assert supported(model)
-    found = Generator(model, [END])(PROMPTS, 7)
+    answers = Generator(model, [END])(PROMPTS, 7)
     expected = WholeGenerator(model, Endings([END]), WholeScorer(model, 16), batch_size=16)(PROMPTS, 7)
-    assert [a.tokens for a in found] == [a.tokens for a in expected]
-    assert len({t for a in found for t in a.tokens}) > 5
-    for a, b in zip(found, expected, strict=True):
+    assert [a.tokens for a in answers] == [a.tokens for a in expected]
+    assert len({t for a in answers for t in a.tokens}) > 5
+    for a, b in zip(answers, expected, strict=True):
         np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
 
 
-@pytest.mark.parametrize("limit", [2, 256])
+@pytest.mark.parametrize(
+    "family", [gemma, *(pytest.param(f, marks=pytest.mark.long) for f in (gemma3, gpt2, llama, qwen, gemma2))]
+)
+def test_both_ways_of_batching_answer_alike(family, monkeypatch):
+    model = sharpened(family())
+    expected = Generator(model, [END], rows=9, measures=MEASURES)(PROMPTS, 6)
+    monkeypatch.setattr("cat_keras.decoding.slots.supported", lambda model: False)
+    assert supported(model)
+    generator = Generator(model, [END], measures=MEASURES)
+    assert isinstance(generator._batching, aligned.AlignedBatching)
+    for a, b in zip(generator(PROMPTS, 6), expected, strict=True):
+        assert a.tokens == b.tokens
+        for name in ("logprobs", "entropy", "margin", "hidden"):
+            np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-4)
+
+
+@pytest.mark.parametrize("limit", [2, pytest.param(256, marks=pytest.mark.long)])
 @pytest.mark.parametrize("static", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_answers_do_not_depend_on_company(model, static, limit):
+def test_answers_do_not_depend_on_company(model, static, limit, at_one_position):
     expected = Generator(model, [END])(PROMPTS, 6)
     found = Generator(CachedModel(model, static=static), [END], rows=limit)(PROMPTS, 6)
     assert [a.tokens for a in found] == [a.tokens for a in expected]
 
 
-def test_each_row_stops_by_itself_and_none_is_computed_in_vain(model):
+def test_each_row_stops_by_itself_and_none_is_computed_in_vain(model, at_one_position):
     free = Generator(model, [])(PROMPTS, 9)
     stop = free[2].tokens[3]
     generator = Generator(model, [stop], rows=64)
@@ -132,15 +153,15 @@ def test_each_row_stops_by_itself_and_none_is_computed_in_vain(model):
     assert [a.tokens for a in generator(PROMPTS, each)] == [a.tokens[:n] for a, n in zip(found, each, strict=True)]
 
 
-def test_one_compilation_serves_all_lengths_and_numbers_of_rows(model):
+def test_one_compilation_serves_all_lengths_and_numbers_of_rows(model, at_one_position):
     generator = Generator(model, [END])
     for count, new in ((1, 3), (9, 5), (4, 12)):
         generator(PROMPTS[:count], new)
-    assert generator.cached.compilations == 2  # one reads prompts, one makes tokens
+    assert generator.compilations == 2  # one reads prompts, one makes tokens
 
 
 @pytest.mark.slow
-def test_static_shapes_are_few(model):
+def test_static_shapes_are_few(model, at_one_position):
     cached = CachedModel(model, static=True)
     Generator(cached, [END], rows=4)(PROMPTS, 12)
     assert cached.compilations <= 2 * 3  # 1, 2 and 4 rows, of one width
@@ -199,7 +220,7 @@ def test_no_draw_leaves_the_support():
 
 
 @pytest.mark.slow
-def test_samples_of_a_prompt_depend_on_the_seed_and_its_number_alone(model):
+def test_samples_of_a_prompt_depend_on_the_seed_and_its_number_alone(model, at_one_position):
     sampler = Sampler(1.0, seed=3)
     together = Generator(model, [END], sampler)(PROMPTS, 8)
     apart = Generator(model, [END], sampler, rows=2)(PROMPTS, 8)

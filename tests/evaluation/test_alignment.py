@@ -49,6 +49,14 @@ def test_a_temperature_undoes_what_confidence_was_multiplied_by():
     assert alignment.tempered(np.array([[0.0, 0.0, -np.inf]])).tolist() == [[0.5, 0.5, 0.0]]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_temperature_does_not_depend_on_the_last_digits_of_a_processor(seed):
+    rng = np.random.default_rng(seed)
+    logits, answers = rng.normal(size=(80, 4)), rng.integers(4, size=80)
+    noisy = logits * (1 + 1e-14 * rng.normal(size=logits.shape))
+    assert alignment.temperature(noisy, answers) == alignment.temperature(logits, answers)
+
+
 @pytest.mark.parametrize(
     ("probabilities", "answers", "message"),
     [

@@ -119,6 +119,7 @@ def test_a_tiny_run_is_mixed_and_kept(tmp_path):
     kept = tmp_path / "runs" / "tiny"
     found = pandas.read_csv(kept / "rejection.csv")
     assert set(found["elsewhere"]) == {"scrambled", "embedded_translate"} and len(found) == 12
-    assert found[["area_low", "area", "area_high", "auroc", "augrc"]].notna().all(axis=None)
-    assert (found["area_low"] <= found["area_high"]).all() and (kept / "rejection.png").read_bytes()[:4] == b"\x89PNG"
+    assert found[["joint_risk_low", "joint_risk", "joint_risk_high", "auroc", "augrc"]].notna().all(axis=None)
+    assert (found["joint_risk_low"] <= found["joint_risk_high"]).all()
+    assert (kept / "rejection.png").read_bytes()[:4] == b"\x89PNG"
     assert load.load(kept).methods == ("cat-dist",)  # the run is still whole

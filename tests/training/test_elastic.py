@@ -114,7 +114,7 @@ def plain():
     "how",
     [
         pytest.param({"accumulate": 3}, marks=pytest.mark.long),
-        {"chunk": 50},
+        pytest.param({"chunk": 50}, marks=pytest.mark.long),
         pytest.param({"place": 2}, marks=pytest.mark.slow),
         pytest.param({"jit": True}, marks=pytest.mark.long),
         pytest.param({"place": 2, "accumulate": 2, "chunk": 50}, marks=pytest.mark.long),
@@ -155,7 +155,7 @@ class Killed(BaseException):
     """Like a KeyboardInterrupt: no `except Exception` may swallow it."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_resumed_training_ends_with_the_same_bits_dropout_included(new_trainer, encoded, cache, tmp_path):
     batches, checkpoint, schedule = batches_of(encoded, cache), tmp_path / "state.npz", Schedule(1e-2, 5, 1)
 
@@ -178,6 +178,7 @@ def test_a_resumed_training_ends_with_the_same_bits_dropout_included(new_trainer
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 def test_sizes_and_distillation_are_part_of_a_training(new_trainer, new_model, encoded, cache):
     batches, schedule = batches_of(encoded, cache), Schedule(1e-2, 2)
 
@@ -225,6 +226,7 @@ def test_what_cannot_be_trained_is_an_error(new_model, build, message):
 # -- importance ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_importance_is_the_derivative_by_a_mask(new_model, encoded):
     """The mask of one unit, and of one head, multiplies the rows of the kernel through which it adds."""
     model, batches = new_model("small", seed=3), Batches(encoded, 40, buckets=1)

@@ -13,7 +13,8 @@ from cat_keras.evaluation.bootstrap import draw_seeds
 from cat_keras.evaluation.curves import Outcomes
 from cat_keras.evaluation.steps import Steps, at_rates, curves
 from cat_keras.evaluation.sweep import Sweep, weighted_sums
-from cat_keras.evaluation.tradeoff import ROUNDING, DeferralCurve
+from cat_keras.evaluation.tradeoff import DeferralCurve
+from cat_keras.evaluation.vectors import ROUNDING
 
 RESAMPLES = 1000
 MOST = 401  # points of a curve; if its kinks are more, it is straight between so many evenly spaced points

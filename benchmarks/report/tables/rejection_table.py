@@ -55,8 +55,9 @@ def records(standings: Standings) -> list[dict]:
     """One row per mixture, method and rule."""
     return [
         {"elsewhere": place, "method": method, "rule": rule}
-        | {f"{name}{end}": getattr(value, part) for name, value in (("area", s.area), ("difference", s.difference),
-           ("at_budget", s.at_budget)) for end, part in (("", "estimate"), ("_low", "low"), ("_high", "high"))}
+        | {f"{name}{end}": getattr(value, part) for name, value in (("joint_risk", s.area),
+           ("joint_risk_minus_max_probability", s.difference), ("joint_risk_at_budget", s.at_budget))
+           for end, part in (("", "estimate"), ("_low", "low"), ("_high", "high"))}
         | {"auroc": s.auroc, "augrc": s.augrc}
         for (place, method, rule), s in standings.items()
     ]  # fmt: skip
