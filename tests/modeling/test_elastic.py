@@ -80,7 +80,7 @@ def test_a_size_counts_as_the_model_of_its_shape(model, proto):
         pytest.param(lambda: gemma(2), LADDER[:2], marks=pytest.mark.long),
         pytest.param(gemma3, LADDER[:2], marks=pytest.mark.long),
         pytest.param(
-            llama3, [{"layers": 2}, {"layers": 1, "feedforward": 10, "heads": 2, "width": 16}], marks=pytest.mark.slow
+            llama3, [{"layers": 2}, {"layers": 1, "feedforward": 10, "heads": 2, "width": 16}], marks=pytest.mark.long
         ),
     ],
 )
