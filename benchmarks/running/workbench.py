@@ -276,7 +276,7 @@ class Workbench:
             else:
                 model = ck.elastic.Elastic(model, [cell.size]).extract(cell.size)
             models.save(model, folder / "preset")
-            facts = {"steps": 0, "loss": float("nan"), "live": 1.0, "padding": 0.0}
+            facts = {"steps": 0, "loss": 0.0, "live": 1.0, "padding": 0.0}
             history = {"loss": [], "live": []}
             if start:
                 history = store.read_json(start.parent / "history.json")
@@ -286,8 +286,9 @@ class Workbench:
             self.progress.done(f"{model.count_params():,} parameters")
             return facts | {"label": cell.label}
 
-        if cell.start:
-            self.trained(cell.start)  # by all workers; `build` runs on the chief alone
+        if cell.start:  # what `build` needs is made by all workers; it runs on the chief alone
+            self.trained(cell.start)
+        self.encoded()
         return self.store.get("train", cell.key, build) / "preset"
 
     def session(self, cell: Cell) -> tuple[ck.CascadeAware, ck.Batches, training.Schedule]:

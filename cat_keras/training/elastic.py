@@ -214,10 +214,10 @@ def importance(model, batches, steps: int = 8) -> list[dict[str, np.ndarray]]:
         gradients = tape.gradient(loss, variables)
         return [tf.reduce_sum(w * g, axis=range(1, len(w.shape))) for w, g in zip(variables, gradients, strict=True)]
 
-    sums = 0.0
+    sums = [0.0] * len(variables)
     for step in range(steps):
         x, y, weights = batches.batch(step)
         values = derivatives({k: tf.constant(v) for k, v in x.items()}, y, weights, np.float32(max(weights.sum(), 1)))
-        sums = [np.abs(np.asarray(v, np.float64)) + s for v, s in zip(values, sums or [0.0] * len(values), strict=True)]
+        sums = [s + np.abs(np.asarray(v, np.float64)) for s, v in zip(sums, values, strict=True)]
     shares = [v / v.sum() if v.sum() else np.full(len(v), 1 / len(v)) for v in sums]
     return [{"heads": h, "units": u} for h, u in zip(shares[::2], shares[1::2], strict=True)]
