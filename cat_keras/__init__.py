@@ -28,6 +28,7 @@ _PUBLIC = {
     "train": "training.loop:train",
     "elastic": "training.elastic:",
     "TeacherCache": "training.teacher:TeacherCache",
+    "AnyTeacher": "training.teachers:AnyTeacher",
     "CsvLog": "training.log:CsvLog",
     "TensorBoardLog": "training.log:TensorBoardLog",
     "bands": "evaluation.bands:",
@@ -49,8 +50,10 @@ _PUBLIC = {
     "Guarantee": "cascades.guarantee:Guarantee",
     "Policy": "cascades.policy:Policy",
     "rejection": "cascades.rejection:",
+    "retrieval": "retrieval:",
     "routing": "cascades.routing:",
     "tune": "cascades.tuning:tune",
+    "serving": "serving:",
     "lm_eval": "harness.lm_eval:",
 }
 

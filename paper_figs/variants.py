@@ -15,6 +15,7 @@ DEFAULTS = {
     "cat-dist": {"mask": "either", "w": 0.5},
     "gatekeeper": {},
     "rho-1": {"mask": "excess", "w": 1.0},
+    "defer-token": {"helps": "gain"},
 }
 NAMES = ("name", "methods", "objectives", "variants", "arguments")  # settings that say what methods there are
 

@@ -52,24 +52,27 @@ def predicted(asked: Example, skill: float, flops: float, rng) -> dict:
     return found.asdict() | {"quality": metrics.of(task.get(asked.task)).per_example(text, asked)}
 
 
-def full(folder, tasks=TASKS, methods=METHODS, seeds=(0, 1), n=24, better=0.0, seed=0, ids="test", **facts):
+def full(folder, tasks=TASKS, methods=METHODS, seeds=(0, 1), n=24, better=0.0, seed=0, ids="test", middle=(), **facts):
     """Writes the folder.
 
     Args:
         n: examples per task, an even number. better: what the small models are better by than by default.
-        seed: of the answers. ids: the first word of every id. facts: for the manifest.
+        seed: of the answers. ids: the first word of every id. middle: names of models between the small and the large
+            one. facts: for the manifest.
     """
     folder.mkdir(parents=True, exist_ok=True)
     asked = [example(name, i, np.random.default_rng([i, len(name)])) for name in tasks for i in range(n)]
     asked = [Example(**(e.asdict() | {"id": e.id.replace("test", ids)})) for e in asked]
     rng, rows = np.random.default_rng(seed), []
-    for method, number in [("", -1), *((m, s) for m in methods for s in seeds)]:
-        skill, flops, model = (0.5 + better, 1e6, "small") if method else (0.8, 1e7, "large")
+    trained = [(model, m, s) for model in ("small", *middle) for m in methods for s in seeds]
+    abilities = {"small": (0.5 + better, 1e6), "large": (0.8, 1e7)}
+    for model, method, number in [("large", "", -1), *trained]:
+        skill, flops = abilities.get(model, (0.7, 3e6))
         label = {"model": model, "method": method, "seed": number}
         rows += [predicted(e, skill, flops, rng) | label for e in asked]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([e.asdict() for e in asked]), folder / "examples.parquet")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "predictions.parquet")
-    models = ["large/-1", *(f"{m}/{s}" for m in methods for s in seeds)]
+    models = ["large/-1", *(f"{m}/{s}" if model == "small" else f"{model}/{m}/{s}" for model, m, s in trained)]
     keys = {m: hashlib.sha256(f"{m}{better}{seed}{n}{ids}{tasks}".encode()).hexdigest()[:16] for m in models}
     manifest = {
         "scheme": store.HASH_SCHEME, "profile": "invented", "rule": "chow-average", "methods": list(methods),
@@ -77,7 +80,7 @@ def full(folder, tasks=TASKS, methods=METHODS, seeds=(0, 1), n=24, better=0.0, s
         "task_identities": {name: task.get(name).identity() for name in tasks},
         "files": {p.name: store.sha256_file(p) for p in sorted(folder.glob("*.parquet"))},
     }  # fmt: skip
-    store.write_json(folder / "manifest.json", manifest | facts)
+    store.write_json(folder / "manifest.json", manifest | ({"middle": list(middle)} if middle else {}) | facts)
     return folder
 
 

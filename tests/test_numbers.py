@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import cat_keras as ck
-from cat_keras import errors
+from cat_keras import errors, retrieval
 from cat_keras.cascades import calibration, rejection
 from tests.faults import strange
 
@@ -27,7 +27,7 @@ ODD = (INF, -INF, -1, 0, 0.0, 1e-320, 1e-39, 1e39, 1e308, 2**31, 2**53, 10**30, 
 @pytest.fixture(scope="module")
 def things(small, large, encoded, proto, examples):
     """What calls are made with, each made once."""
-    n = 12
+    n, both = 12, towers({"small": small})
     rng = np.random.default_rng(0)
     columns = {name: rng.integers(0, 2, n) for name in ("quality_small", "quality_large")}
     outcomes = ck.curves.Outcomes(rng.random(n), **columns, ids=list(map(str, range(n))))
@@ -44,6 +44,7 @@ def things(small, large, encoded, proto, examples):
         "elastic": ck.elastic.Elastic(small, [{"feedforward": 8}]),
         "trainer": ck.CascadeAware(small, "xent"), "scores": rng.random(n), "right": columns["quality_small"],
         "generator": ck.Generator(small, [1]), "cascade": ck.SpeculativeCascade(small, large),
+        "towers": both, "index": retrieval.Index(np.ones((4, 16)), "abcd", both.document.fingerprint),
     }  # fmt: skip
 
 
@@ -58,12 +59,83 @@ def router(t):
     return ck.routing.Router().fit(PROMPTS, t["right"], 1 - t["right"])
 
 
+VECTORS = np.eye(4, dtype=np.float32)
+
+
+def towers(t, **given):
+    return retrieval.BiEncoder(retrieval.Tower(t["small"]), **given)
+
+
+def texts(t, max_length=9):
+    return retrieval.Texts.encode(["Who?", "A heron.", "A vole.", "A newt."], t["tokenizer"], max_length)
+
+
+def pairs(t, **given):
+    arguments = {"batch_size": 2, "negatives": np.arange(4)[:, None]} | given
+    return retrieval.Pairs(texts(t), texts(t), np.arange(4), **arguments)
+
+
+def index(**given):
+    return retrieval.Index(VECTORS, "abcd", "", **given)
+
+
 def generator():
     return np.random.default_rng(0)
 
 
+@functools.cache
+def service():
+    """Two servers under a dial, a stream of 20 requests, and the same simulated."""
+    score = np.arange(8) / 8
+    servers = (
+        ck.serving.Server("small", ck.serving.Latency.of({1: [0.1], 2: [0.2]}), np.ones(8), score),
+        ck.serving.Server("large", ck.serving.Latency.of({1: [1.0], 2: [1.5]}), np.ones(8)),
+    )
+    dial = ck.serving.Dial(ck.serving.Service(servers, batch=2), np.arange(8))
+    policy, stream = ck.serving.policies.Fixed(dial.best), ck.serving.streams.poisson(0.5, 20)
+    return servers, dial, policy, stream, ck.serving.simulate(dial.service, stream, policy)
+
+
+def served_by(function, **given):
+    """A call of a function of `ck.serving` with all that it needs."""
+    servers, dial, policy, stream, served = service()
+    if function is ck.serving.fit:
+        family = ck.serving.policies.get("large")
+        return function(family, dial, stream, **{"rate": 0.5, "budget": 9.0} | given)
+    if function is ck.serving.breaking_rate:
+        return function(dial, policy, stream, **{"budget": 9.0} | given)
+    if function is ck.serving.simulate:
+        return function(dial.service, stream, policy, **given)
+    if function is ck.serving.quality_difference:
+        return function(served, served, **{"resamples": 5} | given)
+    if function is ck.serving.Dial:
+        return function(dial.service, np.arange(8), **given).all
+    return function(servers, **{"batch": 2} | given)
+
+
 # Where (the object whose signature has them) → its numeric arguments → a call of `things` and the value.
 ARGUMENTS = {
+    **{
+        where: {name: lambda t, x, where=where, name=name: served_by(where, **{name: x}) for name in names}
+        for where, names in {
+            ck.serving.fit: ("rate", "budget", "seed"), ck.serving.breaking_rate: ("budget", "seed"),
+            ck.serving.simulate: ("seed",), ck.serving.quality_difference: ("blocks", "resamples", "seed"),
+            ck.serving.Dial: ("levels",), ck.serving.Service: ("batch", "machines"),
+        }.items()
+    },
+    ck.serving.Latency.mean: {"batch": lambda t, x: service()[0][0].latency.mean(x)},
+    ck.serving.Dial.alone: {"server": lambda t, x: service()[1].alone(x)},
+    ck.serving.Dial.cascade: {"server": lambda t, x: service()[1].cascade(x)},
+    ck.serving.Served.percentile: {"share": lambda t, x: service()[4].percentile(x)},
+    ck.serving.Served.in_time: {"budget": lambda t, x: service()[4].in_time(x)},
+    **{
+        make: {
+            name: lambda t, x, make=make, name=name: make(**{"rate": 1.0, "requests": 20, name: x})
+            for name in ("rate", "requests", "seed")
+        }
+        for make in ck.serving.streams.STREAMS.values()
+    },
+    ck.serving.streams.scaled: {"rate": lambda t, x: ck.serving.streams.scaled(service()[3], x)},
     ck.Sampler: {
         name: lambda t, x, name=name: ck.Sampler(**{name: x}) for name in ("temperature", "top_k", "top_p", "seed")
     },
@@ -175,6 +247,9 @@ ARGUMENTS = {
         name: lambda t, x, name=name: ck.losses.get("salt", **{"steps": 1, name: x})
         for name in ("steps", "omega", "temperature")
     },
+    ck.losses.DeferToken: {
+        name: lambda t, x, name=name: ck.losses.get("defer-token", **{name: x}) for name in ("token", "weight")
+    },
     ck.losses.Gatekeeper: {"alpha": lambda t, x: ck.losses.get("gatekeeper", alpha=x)},
     ck.distribution.make_deterministic: {"seed": lambda t, x: deterministic(x)},
     ck.models.train_tokenizer: {"vocabulary_size": lambda t, x: ck.models.train_tokenizer(["a few words"] * 9, x)},
@@ -274,6 +349,52 @@ ARGUMENTS = {
     ck.Policy.keeps: {
         "stage": lambda t, x: ck.Policy(("a", "b"), (ck.deferral.get("random"),), (0.5,)).keeps(x, t["predictions"])
     },
+    retrieval.Texts.encode: {"max_length": texts},
+    retrieval.Tower: {
+        name: lambda t, x, name=name: retrieval.Tower(t["small"], **{name: x}) for name in ("dim", "seed")
+    },
+    retrieval.BiEncoder: {
+        name: lambda t, x, name=name: towers(t, **{name: x}) for name in ("temperature", "matched", "seed")
+    },
+    retrieval.Ranker: {"temperature": lambda t, x: retrieval.Ranker(t["small"], x)},
+    retrieval.Objective: {
+        name: lambda t, x, name=name: retrieval.Objective(**{name: x})
+        for name in ("labels", "scores", "queries", "documents")
+    },
+    retrieval.EncoderTeaching: {"temperature": lambda t, x: retrieval.EncoderTeaching(VECTORS, VECTORS, x)},
+    retrieval.EncoderTeaching.of: {
+        "batch_size": lambda t, x: retrieval.EncoderTeaching.of(towers(t), texts(t), texts(t), x)
+    },
+    retrieval.RankerTeaching.of: {
+        "batch_size": lambda t, x: retrieval.RankerTeaching.of(
+            retrieval.Ranker(t["small"]), texts(t), texts(t), np.arange(4)[:, None], x
+        )
+    },
+    retrieval.Pairs: {
+        name: lambda t, x, name=name: pairs(t, **{name: x}) for name in ("batch_size", "hard", "seed", "buckets")
+    },
+    retrieval.Pairs.batch: {"step": lambda t, x: pairs(t).batch(x)},
+    retrieval.embed: {
+        name: lambda t, x, name=name: retrieval.embed(retrieval.Tower(t["small"]), texts(t), **{name: x})
+        for name in ("batch_size", "buckets")
+    },
+    retrieval.rank: {"depth": lambda t, x: retrieval.rank(VECTORS, x)},
+    retrieval.rerank: {"depth": lambda t, x: retrieval.rerank(VECTORS, np.tile(np.arange(4), (4, 1)), x)},
+    retrieval.Index: {name: lambda t, x, name=name: index(**{name: x}) for name in ("max_length", "cells", "probes")},
+    retrieval.Index.build: {
+        name: lambda t, x, name=name: retrieval.Index.build(
+            retrieval.Tower(t["small"]), texts(t), list("abcd"), **{name: x}
+        )
+        for name in ("cells", "probes", "batch_size")
+    },
+    retrieval.Index.approximate: {
+        name: lambda t, x, name=name: index().approximate(**{"cells": 1} | {name: x}) for name in ("cells", "probes")
+    },
+    retrieval.Index.nearest: {"k": lambda t, x: index().nearest(VECTORS, x)},
+    retrieval.Index.search: {
+        name: lambda t, x, name=name: t["index"].search(t["towers"], texts(t), **{"k": 1} | {name: x})
+        for name in ("k", "batch_size")
+    },
 }  # fmt: skip
 CASES = [(where, name) for where, names in ARGUMENTS.items() for name in names]
 # Names that take None for "none of it" or "by default".
@@ -294,6 +415,8 @@ MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
 MAY_BE_NONE |= {(ck.elastic.Size, name) for name in ARGUMENTS[ck.elastic.Size]}
 MAY_BE_NONE |= {(ck.tune, "reject"), (ck.rejection.PluginOOD, "inside"), (ck.Cascade.calibrate, "reject")}
 MAY_BE_NONE |= {(ck.routing.Router, "margin"), (ck.models.export, "max_length")}
+MAY_BE_NONE |= {(retrieval.Tower, "dim"), (retrieval.BiEncoder, "matched")}
+MAY_BE_NONE -= {(where, "batch_size") for where in ARGUMENTS if where.__module__.startswith("cat_keras.retrieval")}
 
 
 def trained(t, **given):
@@ -337,7 +460,12 @@ INTERNAL = {
     "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
     "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
     "FittedRouter": ("bias",), "DensityRatio": ("bias", "inside"), "DensityRatio.fit": ("inside",),
-    "Rejection": ("budget", "rejected", "threshold"), "Rejection.fit": ("budget",), "embeddings": ("width",),
+    "Action": ("server", "threshold", "deferral", "quality"), "Policy.__call__": ("waiting", "age"),
+    "Served": ("batches",), "Rejection": ("budget", "rejected", "threshold"),
+    "Rejection.fit": ("budget",), "embeddings": ("width",),
+    "Texts": ("max_length", "cut"), "Retriever.step": ("accumulate",),
+    "EncoderTeaching.check": ("queries", "documents", "candidates"),
+    "RankerTeaching.check": ("queries", "documents", "candidates"),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import exporting, importing, perf, reject, results, run, tasks, tune
+from benchmarks.cli import exporting, importing, load, perf, reject, results, retrieve, run, tasks, tune
 from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
@@ -43,6 +43,8 @@ app.command()(results.compare)
 app.command()(tune.tune)
 app.command()(exporting.export)
 app.command()(reject.reject)
+app.command()(retrieve.retrieve)
+app.command()(load.load)
 app.command("import")(importing.import_answers)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)

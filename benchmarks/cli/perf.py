@@ -175,6 +175,21 @@ def bootstrap(
 
 
 @app.command()
+def retrieval(
+    documents: Annotated[int, typer.Option(min=64, help="How many are embedded and searched.")] = 100_000,
+    queries: Annotated[int, typer.Option(min=1, help="How many are searched for.")] = 1000,
+    rounds: Rounds = 3,
+):
+    """Documents embedded at ≥ 0.9 of a plain forward pass; a step that distils ≤ 1.1 of one of labels. No peer.
+
+    Prints its numbers, and how fast and how well FAISS searches the documents. Needs the extra retrieval.
+    """
+    from benchmarks.perf import retrieval as measurement
+
+    measurement.measure(documents, queries, rounds)
+
+
+@app.command()
 def thresholds(
     table: Annotated[Path, typer.Argument(help="CSV with id, model, correct, msp.", show_default=False)],
     chains: Annotated[int, typer.Option(min=1, help="Of each number of models.")] = 5,

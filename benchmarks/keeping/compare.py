@@ -62,6 +62,11 @@ def compare(a: Run, b: Run, anyway: bool = False) -> Comparison:
     Raises:
         CatKerasError: they share no task or no method, or a shared task has another identity in either.
     """
+    if longer := [run for run in (a, b) if run.middle]:
+        raise CatKerasError(
+            f"Runs of a small and a large model are compared. Received: {longer[0].folder}, which has "
+            f"{', '.join(longer[0].middle)} between them. Its report compares its cascades with those of two models"
+        )
     tasks = tuple(name for name in a.covered if name in b.covered)
     methods = tuple(m for m in (*a.methods, START) if all(_seeds(run, m, tasks) for run in (a, b)))
     if not tasks or not methods:

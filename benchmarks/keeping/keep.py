@@ -23,7 +23,7 @@ from benchmarks.report.reading import histories, load, routes
 from benchmarks.report.reading.columns import Columns, open_file
 from benchmarks.report.reading.folder import COUNTS, KEPT, KEPT_SCHEME, LISTS, REMEDY, SCORES
 from benchmarks.report.reading.load import Run
-from benchmarks.report.reading.schema import GIVEN
+from benchmarks.report.reading.schema import ASKED, GIVEN
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.grid import on_grid
@@ -193,7 +193,8 @@ def _predictions(run: Run) -> list[pyarrow.Table]:
 
 def _of_task(run: Run, name: str) -> pyarrow.Table:
     models = {("large", "", -1): run.large[name]} if name in run.large else {}
-    models |= {("small", m, s): cell for (m, s, t), cell in sorted(run.small.items()) if t == name}
+    for role, cells_of_role in (*reversed(run.middle.items()), ("small", run.small)):
+        models |= {(role, m, s): cell for (m, s, t), cell in sorted(cells_of_role.items()) if t == name}
     ids = _ids(run.examples[name].ids)
     return pyarrow.concat_tables(_cell(run, name, model, cell, ids) for model, cell in models.items())
 
@@ -205,7 +206,7 @@ def _cell(run: Run, name: str, model: tuple, answers: Columns, ids: list[str]) -
     for column in (*LISTS, *(name for name in SCORES if name in answers)):
         rows[column] = _log_probabilities(answers[column].values, answers[column].offsets)
     rows |= {column: answers[column].astype(np.int32) for column in COUNTS if column in answers}
-    rows |= {column: answers[column] for column in GIVEN if column in answers}
+    rows |= {column: answers[column] for column in (*GIVEN, *ASKED) if column in answers}
     rows |= {column: answers[column] for column in ("flops", "seconds", "quality")}
     statistics = cells.statistics(run, name, answers)
     return pyarrow.table(rows | {"statistics": pyarrow.array(statistics, pyarrow.list_(pyarrow.float64()))})

@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from benchmarks.planning.profile import Data
 from benchmarks.report.reading import histories
+from benchmarks.report.reading.schema import ASKED
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
@@ -69,12 +70,17 @@ def _merged(old: pyarrow.Table, new: pyarrow.Table | None) -> pyarrow.Table:
     there = set(_models(new))
     stays = [model not in there for model in _models(old)]
     # Lists of numbers are kept in double precision where one of them needs it.
-    return pyarrow.concat_tables([old.filter(pyarrow.array(stays, pyarrow.bool_())), new], promote_options="permissive")
+    old = old.filter(pyarrow.array(stays, pyarrow.bool_()))
+    merged = pyarrow.concat_tables([old, new], promote_options="permissive")
+    for name in (name for name in ASKED if name in merged.column_names):
+        values = merged[name].fill_null(float("nan"))
+        merged = merged.set_column(merged.column_names.index(name), name, values)
+    return merged
 
 
-def _models(table: pyarrow.Table) -> list[tuple[str, int]]:
-    """Method and seed of each row, ("", -1) for the large model."""
-    return list(zip(table["method"].to_pylist(), table["seed"].to_pylist(), strict=True))
+def _models(table: pyarrow.Table) -> list[tuple[str, str, int]]:
+    """Model, method and seed of each row, ("large", "", -1) for the large model."""
+    return list(zip(*(table[column].to_pylist() for column in ("model", "method", "seed")), strict=True))
 
 
 def _manifest(before: dict, new: dict, tables: list[pyarrow.Table]) -> dict:
@@ -97,11 +103,15 @@ def _manifest(before: dict, new: dict, tables: list[pyarrow.Table]) -> dict:
 
 def _missing(manifest: dict, tables: list[pyarrow.Table]) -> list[str]:
     """Cells without answers, as a run names them."""
-    wanted = [("large", -1), *((m, s) for m in manifest["methods"] for s in manifest["seeds"])]
+    roles = ("small", *manifest.get("middle", ()))
+    trained = [(role, m, s) for role in roles for m in manifest["methods"] for s in manifest["seeds"]]
     there = {
-        (method or "large", seed, name)
-        for name, table in zip(manifest["tasks"], tables, strict=True)
-        for method, seed in set(_models(table))
+        (model, name) for name, table in zip(manifest["tasks"], tables, strict=True) for model in set(_models(table))
     }
-    absent = [(m, s, name) for m, s in wanted for name in manifest["tasks"] if (m, s, name) not in there]
-    return [f"{m}/{name}" if m == "large" else f"{m}/{s}/{name}" for m, s, name in absent]
+    expected = [(("large", "", -1), "large"), *((model, _name(*model)) for model in trained)]
+    return [f"{label}/{name}" for model, label in expected for name in manifest["tasks"] if (model, name) not in there]
+
+
+def _name(role: str, method: str, seed: int) -> str:
+    """What a manifest calls a model."""
+    return f"{method}/{seed}" if role == "small" else f"{role}/{method}/{seed}"

@@ -64,7 +64,8 @@ def ours(proto: bytes, shape: str, data: ck.Encoded, objective: str, cache=None,
     trainer = ck.CascadeAware(workload.model(proto, shape), objective, teacher=teacher)
     trainer.compile(optimizer(), jit_compile=True)
     scope = "all" if objective == "all" else "target"
-    batches = ck.Batches(data, BATCH, loss=trainer.objective, teacher=cache, buckets=1, scope=scope)
+    # Columns of the start that `defer-token` reads: whose they are does not matter to the time of a step.
+    batches = ck.Batches(data, BATCH, loss=trainer.objective, teacher=cache, start=cache, buckets=1, scope=scope)
     return lambda: training.train(trainer, batches, training.Schedule(1e-3, STEPS))
 
 
@@ -114,11 +115,13 @@ def objectives(proto: bytes, count: int) -> pd.DataFrame:
         "xent": ours(proto, "1M", data, "xent"),
         "cat-xent, cached bits": ours(proto, "1M", data, "cat-xent", bits),
         "cat-dist, cached top 32": ours(proto, "1M", data, "cat-dist", cache),
+        "defer-token, cached bits": ours(proto, "1M", data, "defer-token", bits),
         "cat-xent, live teacher": ours(proto, "1M", data, "cat-xent", teacher=workload.model(proto, "6M")),
         "cat-dist, live teacher": ours(proto, "1M", data, "cat-dist", teacher=workload.model(proto, "6M")),
     }
     seconds = paired.rounds(trainings, count)
     promised = {"cat-xent, cached bits": "≤ 1.03", "cat-dist, cached top 32": "≤ 1.12"}
+    promised |= {"defer-token, cached bits": "≤ 1.1"}
     return pd.DataFrame(
         {
             "training": name,

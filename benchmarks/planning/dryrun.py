@@ -55,11 +55,11 @@ def _shard_of_stages(todo, shard):
     """
     shares = shards.assign(todo, shard[1]) if shard else []
     shard_of_model = {model: i for i, share in enumerate(shares) for model in share}
-    model_of_key = {todo.model_key(model): model for model in todo.small}
+    model_of_key = {todo.model_key(model): model for model in (*todo.middle, *todo.small)}
 
     def shard_of(stage: Stage) -> int | None:
         if stage.kind == "predict":
-            return shard_of_model.get((stage.objective, stage.seed))
+            return shard_of_model.get(stage.model)
         return shard_of_model.get(model_of_key.get(stage.key))
 
     return shard_of
@@ -137,7 +137,7 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterato
             f"The large model is asked at {escape(remote.url)}: about {_count(read)} tokens read and at most "
             f"{_count(written)} written" + ("." if math.isnan(price) else f", {price:.2g} at its price.")
         )
-    for role in ("small",) if remote else ("large", "small"):
+    for role in reversed(estimate.profile.roles[:-1] if remote else estimate.profile.roles):
         size, (memory, has_activations) = estimate.size[role], estimate.memory(role)
         need = f"{_size(memory)} of device memory" + ("" if has_activations else " and activations")
         fits = "it has" if memory <= machine.memory else "it has only"

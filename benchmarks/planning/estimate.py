@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.planning import ladder, sizes
 from benchmarks.planning.examples import BYTES_PER_TOKEN, Lengths
 from benchmarks.planning.hardware import Hardware
-from benchmarks.planning.plan import LARGE, Cell, Plan
+from benchmarks.planning.plan import LARGE, Cell, Model, Plan
 from cat_keras.modeling.models import train_tokenizer
 from cat_keras.storage.store import Store
 
@@ -30,7 +30,8 @@ class Stage:
 
     Attributes:
         label: as in a run's progress. kind: "train", "teacher" or "predict". key: of its result in the cache.
-        role: "large" or "small". objective, seed: of the model; "" or the name of a method, and −1 for the large model.
+        role: "small", "large" or the name of a model between. objective, seed: of the model; "" or the name of a
+            method, and −1 for the large model.
         steps: of the optimizer. flops: all that it computes. disk: bytes of its result.
         steps_decoded: how often greedy decoding reads all weights. compiled: layers times padded lengths of its step.
         start: the key of the training that it needs first, or "".
@@ -49,6 +50,13 @@ class Stage:
     compiled: int = 0
     start: str = ""
 
+    @property
+    def model(self) -> Model:
+        """The model that is predicted with."""
+        if self.role == "large":
+            return LARGE
+        return (self.objective, self.seed) if self.role == "small" else (self.objective, self.seed, self.role)
+
 
 def bytes_per_token(plan: Plan, cache: Store | None) -> tuple[float, str]:
     """Bytes per token of the training text, and in words how they are known.
@@ -61,7 +69,7 @@ def bytes_per_token(plan: Plan, cache: Store | None) -> tuple[float, str]:
     stride = max(len(plan.train) // SAMPLE, 1)
     texts = [e.prompt + e.target for i, e in enumerate(plan.train) if i % stride == 0]
     vocabulary, description = _vocabulary(plan, cache), "the run's tokenizer"
-    if vocabulary is None and not (plan.profile.small.preset or plan.profile.large.preset):
+    if vocabulary is None and not any(plan.profile.model_of(role).preset for role in plan.profile.roles):
         vocabulary = train_tokenizer(texts, plan.profile.data.vocabulary_size)
         description = "a tokenizer trained on them"
     if vocabulary is None:
@@ -75,7 +83,7 @@ def bytes_per_token(plan: Plan, cache: Store | None) -> tuple[float, str]:
 
 def _vocabulary(plan: Plan, cache: Store | None) -> bytes | None:
     """The SentencePiece vocabulary of a preset folder or of an earlier run, if it is on this machine."""
-    folders = [Path(p) for p in (plan.profile.small.preset, plan.profile.large.preset) if p]
+    folders = [Path(p) for role in plan.profile.roles if (p := plan.profile.model_of(role).preset)]
     if not folders and cache:
         folders = [cache.path("tokenizer", plan.tokenizer)]
     paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("vocabulary.spm"))]
@@ -92,18 +100,20 @@ class Estimate:
     def __init__(self, plan: Plan, bytes_per_token: float = BYTES_PER_TOKEN):
         self.plan, self.profile, self.bytes_per_token = plan, plan.profile, bytes_per_token
         vocabulary = plan.profile.data.vocabulary_size
-        self.size = {role: sizes.of(getattr(plan.profile, role), vocabulary) for role in ("large", "small")}
+        self.size = {r: sizes.of(plan.profile.model_of(r), vocabulary) for r in reversed(plan.profile.roles)}
 
     def stages(self) -> list[Stage]:
         """Every training, the columns of a model that teaches another, and the predictions."""
         cells, stages = self.plan.cells(), []
-        for cell in cells:
+        once = {cell.key: cell for cell in reversed(cells)}  # by the first of its labels
+        for cell in reversed(once.values()):
             if cell.small_columns:
                 small = cell.small_teacher
                 stages.append(self._columns("columns of the small model", cell.small_columns, "small", small))
             stages.append(self._training(cell))
-        if any(cell.needs_teacher for cell in cells):
-            stages.append(self._columns("teacher cache", self.plan.teacher, "large", self.plan.large))
+        for source in self.plan.columns(cells):
+            label = "teacher cache" if source.role == "large" else f"columns of {source.cell.label}"
+            stages.append(self._columns(label, source.key, source.role, source.cell))
         return [*stages, *self._predictions()]
 
     def equal_epochs(self, cell: Cell) -> float:
@@ -217,7 +227,7 @@ class Estimate:
     def _predictions(self) -> Iterator[Stage]:
         batches = -(-len(self.generated) // 64)
         for model in self.plan.models():
-            role = "large" if model == LARGE else "small"
+            role = self.plan.role(model)
             cell = self.plan.last(model)
             part = (cell and cell.size) or role
             yield Stage(
@@ -225,7 +235,7 @@ class Estimate:
                 "predict",
                 self.plan.prediction_key(self.plan.model_key(model)),
                 role,
-                *model,
+                *model[:2],
                 # A generated answer is read a second time for its log-probabilities.
                 flops=self._forward(part, self.scored) + 2 * self._forward(part, self.generated),
                 disk=8.0 * len(self.scored) + len(self.generated) * 4 * self.profile.data.max_new_tokens,
@@ -253,8 +263,8 @@ class Estimate:
         They hold weights, gradients and the two moments of Adam. If the architecture is known, activations are added:
         about 20 numbers of the model's width per token and layer, and three copies of the distributions of a batch.
         """
-        size, model = self.size[role], getattr(self.profile, role)
-        phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role == "small" else None) if p]
+        size, model = self.size[role], self.profile.model_of(role)
+        phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role != "large" else None) if p]
         batch_tokens = max((p.batch_size for p in phases), default=1) * float(self.train_lengths.max())
         activations = batch_tokens * (20 * size.layers * size.width + 3 * size.vocabulary)
         copies = 4 if phases else 1

@@ -1,7 +1,11 @@
 """The methods that a profile may name: the objectives, and known variants of them. Keras is not loaded for it."""
 
 # The objectives of cat_keras.training.losses → whether it reads the columns of the large model.
-OBJECTIVES = {"xent": False, "dist": True, "cat-xent": True, "cat-dist": True, "gatekeeper": False, "rho-1": True}
+OBJECTIVES = {
+    "xent": False, "dist": True, "cat-xent": True, "cat-dist": True, "gatekeeper": False, "rho-1": True,
+    "defer-token": True,
+}  # fmt: skip
+ASKING = "defer-token"  # the objective whose models have a token that asks for help
 
 SEPARATOR = "@"  # between a method and its point of a grid: dist@epochs=2
 
@@ -17,6 +21,8 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     # w weighs the label against the distribution of the large model. 1 would be xent and cat-xent, 0.5 is the default.
     **{f"dist-w{w}": ("dist", {"w": float(w)}) for w in ("0", "0.25", "0.75")},
     **{f"cat-dist-w{w}": ("cat-dist", {"w": float(w)}) for w in ("0", "0.25", "0.75")},
+    # The token that asks for help learns where the large model is right, whatever the small one does.
+    "defer-token-right": (ASKING, {"helps": "right"}),
     **{f"gatekeeper-{alpha}": ("gatekeeper", {"alpha": float(alpha)}) for alpha in ("0.1", "0.3", "0.7", "0.9")},
 }
 

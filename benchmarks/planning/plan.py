@@ -2,22 +2,23 @@
 
 The chain is: data → tokenizer → encoded → large (pretrained, tuned) → teacher columns; small start per seed → one small
 model per method and seed → predictions of each. With SALT, the small start of the large model's seed and its columns
-come before the large model. The key of every result contains the keys of what it is built from.
+come before the large model. A model between the two is made as the small one is, and its columns teach the models
+before it. The key of every result contains the keys of what it is built from.
 """
 
 import functools
 import math
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import metrics
-from benchmarks.planning import ladder
+from benchmarks.planning import chains, ladder, sizes
 from benchmarks.planning.examples import Examples, Lengths
 from benchmarks.planning.findings import BadInput, Finding
-from benchmarks.planning.methods import OBJECTIVES
+from benchmarks.planning.methods import ASKING, OBJECTIVES
 from benchmarks.planning.profile import Profile, Training
 from benchmarks.tasks import embedded, loading, task
 from cat_keras.data.overlap import Overlap
@@ -28,8 +29,22 @@ from cat_keras.storage import store
 # The version of a stage is raised when its code changes what it writes.
 STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 4, "checks": 1}
 
-Model = tuple[str, int]  # method and seed of a model that answers the test examples
+# Method and seed of a model that answers the test examples; of one between the small and the large one also its name.
+Model = tuple[str, int] | tuple[str, int, str]
 LARGE: Model = ("", -1)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a model says of every target token of the training data: what the objectives of others read.
+
+    Attributes:
+        key: of the columns. role: of the model. cell: the training it comes from; None for a preset as it is.
+    """
+
+    key: str
+    role: str
+    cell: "Cell | None"
 
 
 @dataclass(frozen=True)
@@ -39,17 +54,22 @@ class Cell:
     key: str
     label: str
     start: "Cell | None"
-    role: str  # "large" or "small"
+    role: str  # "small", "large", or the name of a model between them
     objective: str
     arguments: dict  # of the objective
     scope: str  # "all" (pretraining) or "target"
     training: Training
     seed: int
-    needs_teacher: bool = False
+    teachers: tuple[Columns, ...] = ()  # of the later models whose columns the objective reads, the next one's first
     start_columns: str = ""  # key of the model's own columns before this training; "" if the objective reads none
     small_teacher: "Cell | None" = None  # of the large model with SALT: the training that the small start comes from
     small_columns: str = ""  # of the large model with SALT: key of the columns of the small start
     size: dict | None = None  # numbers of a part of the small model, of an elastic method; None of all other models
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the objective reads the columns of another model."""
+        return bool(self.teachers)
 
 
 @dataclass(frozen=True)
@@ -67,18 +87,25 @@ class Plan:
     teacher: str
     small: dict[tuple[str, int], Cell]  # (method, seed) → its last cell
     left_out: dict[str, dict[str, int]]  # split → task → bad rows that are left out, where there are any
+    middle: dict[tuple[str, int, str], Cell] = field(default_factory=dict)  # likewise, of the models between
 
     def models(self) -> list[Model]:
         """The models that answer the test examples, the large one first."""
-        return [LARGE, *self.small]
+        return [LARGE, *self.middle, *self.small]
+
+    def role(self, model: Model) -> str:
+        """Which model of the profile it is."""
+        return "large" if model == LARGE else model[2] if model in self.middle else "small"
 
     def label(self, model: Model) -> str:
         """The name of a model in the progress of a run."""
-        return "large" if model == LARGE else f"{model[0]} seed {model[1]}"
+        between = f"{model[2]} " if model in self.middle else ""
+        return "large" if model == LARGE else f"{between}{model[0]} seed {model[1]}"
 
     def name(self, model: Model) -> str:
         """The name of a model in manifests and for `--only`."""
-        return "large" if model == LARGE else f"{model[0]}/{model[1]}"
+        between = f"{model[2]}/" if model in self.middle else ""
+        return "large" if model == LARGE else f"{between}{model[0]}/{model[1]}"
 
     def named(self, name: str) -> Model:
         """The model of that name; raises CatKerasError where the plan has none."""
@@ -89,15 +116,16 @@ class Plan:
 
     def last(self, model: Model) -> Cell | None:
         """The training that a model comes from; None for a preset as it is."""
-        return self.large if model == LARGE else self.small[model]
+        return self.large if model == LARGE else (self.middle if model in self.middle else self.small)[model]
 
     def model_key(self, model: Model) -> str:
         """The key of a model's weights."""
-        return self.large_key if model == LARGE else self.small[model].key
+        return self.large_key if model == LARGE else self.last(model).key
 
     def prediction_key(self, model_key: str) -> str:
         """The key of a model's answers to the test examples."""
-        data = self.profile.data
+        data, roles = self.profile.data, {cell.key: cell.role for cell in self.middle.values()}
+        role = "large" if model_key == self.large_key else roles.get(model_key, "small")
         return _key(
             "predict",
             model=model_key,
@@ -110,7 +138,14 @@ class Plan:
             **({"stop": data.stop} if data.stop else {}),
             **({"compare": data.compare} if data.compare != "sum" else {}),
             **_chat(self.profile),
-            **_experts(getattr(self.profile, "large" if model_key == self.large_key else "small")),
+            **_experts(self.profile.model_of(role)),
+            **({"measures": ["defer"]} if self._asks(model_key) else {}),
+        )
+
+    def _asks(self, model_key: str) -> bool:
+        """Whether a model has learned a token that asks for help, which its answers are then without."""
+        return any(
+            cell.key == model_key and cell.objective == ASKING for cell in (*self.middle.values(), *self.small.values())
         )
 
     @functools.cached_property
@@ -149,7 +184,8 @@ class Plan:
     def made_from(self) -> list[tuple[str, str]]:
         """(stage, key) of everything that is built on the way to the predictions."""
         cells = self.cells()
-        columns = [self.teacher, *dict.fromkeys(k for c in cells for k in (c.start_columns, c.small_columns) if k)]
+        columns = [self.teacher, *(source.key for source in self.columns(cells))]
+        columns = dict.fromkeys([*columns, *(k for c in cells for k in (c.start_columns, c.small_columns) if k)])
         return [
             ("tokenizer", self.tokenizer),
             ("encoded", self.encoded),
@@ -160,21 +196,28 @@ class Plan:
     def cells(self, models: list[Model] | None = None) -> list[Cell]:
         """Every training that models come from (default: all models), each after the one that it starts from.
 
-        The trainings of the large model are among them if a small model reads its columns.
+        The trainings of the large model come first if another model reads its columns.
         """
         models = self.models() if models is None else models
-        last_cells = [self.last(model) for model in models]
-        if any(cell and cell.needs_teacher for cell in last_cells):
-            last_cells = [self.large, *last_cells]
-        cells: dict[tuple[str, str], Cell] = {}  # by key and label, since two labels may stand for one training
-        for cell in last_cells:
-            cells |= {(cell.key, cell.label): cell for cell in _in_order(cell)}
-        return list(cells.values())
+        cells = [cell for model in models for cell in _in_order(self.last(model))]
+        if any(source.role == "large" for source in self.columns(cells)):
+            cells = [*_in_order(self.large), *cells]
+        # By key and label, since two labels may stand for one training.
+        return list({(cell.key, cell.label): cell for cell in cells}.values())
+
+    @staticmethod
+    def columns(cells: Iterable[Cell]) -> list[Columns]:
+        """The columns of later models that these trainings read, each once, those of the large model first."""
+        sources = {source.key: source for cell in cells for source in cell.teachers}
+        return sorted(sources.values(), key=lambda source: source.role != "large")
 
 
 def _in_order(cell: Cell | None) -> list[Cell]:
-    """A training after all that it needs: the small model that teaches it, and what it starts from."""
-    return [*_in_order(cell.small_teacher), *_in_order(cell.start), cell] if cell else []
+    """A training after all that it needs: the models that teach it, and what it starts from."""
+    if cell is None:
+        return []
+    taught = [each for source in cell.teachers for each in _in_order(source.cell)]
+    return [*_in_order(cell.small_teacher), *taught, *_in_order(cell.start), cell]
 
 
 def make(profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False) -> Plan:
@@ -189,31 +232,55 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
         CatKerasError: unknown task or source; or, as `BadInput`, everything about the data of all splits that cannot be
             read (see `sources`).
     """
+    _check_sizes(profile)
     tasks = _select_tasks(profile)
     train, test, left_out = _read_examples(profile, tasks, data, source, assume)
     rows = train.fingerprint
-    origin = {role: _origin(getattr(profile, role)) for role in ("small", "large")}
-    if profile.large.preset or profile.small.preset:
-        tokenizer = _key("tokenizer", preset=origin["small"] if profile.small.preset else origin["large"])
+    origin = {role: _origin(profile.model_of(role)) for role in profile.roles}
+    if presets := [role for role in profile.roles if profile.model_of(role).preset]:
+        tokenizer = _key("tokenizer", preset=origin[presets[0]])
     else:
         tokenizer = _key("tokenizer", data=rows, vocabulary_size=profile.data.vocabulary_size)
     encoded = _key("encoded", data=rows, tokenizer=tokenizer, max_length=profile.data.max_length, **_chat(profile))
     large = _start_cell(profile, "large", profile.large.seed, encoded, origin["large"])
     large_key = large.key if large else _key("train", origin=origin["large"])
-    teacher = _key(
+    teacher = Columns(_columns_key(profile, "large", large_key, encoded, origin), "large", large)
+    small, middle = {}, {}
+    for seed in profile.seeds:
+        for method in profile.methods:
+            cells = _before_large(profile, method, seed, encoded, origin, teacher)
+            small[method, seed] = cells.pop("small")
+            middle |= {(method, seed, role): cell for role, cell in cells.items()}
+    return Plan(profile, tasks, train, test, tokenizer, encoded, large, large_key, teacher.key, small, left_out, middle)
+
+
+def _check_sizes(profile: Profile):
+    """Raises CatKerasError where models of a longer cascade do not grow; of two models nobody asks."""
+    if profile.middle:
+        counts = {r: sizes.of(profile.model_of(r), profile.data.vocabulary_size).flops for r in profile.roles}
+        chains.check_sizes({role: flops.per_token + flops.per_logit for role, flops in counts.items()})
+
+
+def _before_large(profile, method, seed, encoded, origin, teacher: Columns) -> dict[str, Cell]:
+    """Role → the training by a method, of all models but the large one, each made for what comes after it."""
+    cells, later = {}, (teacher,)
+    for role in reversed(profile.roles[:-1]):
+        read = {"next": later[:1], "any": later, "last": later[-1:]}[profile.later_of(method)]
+        cell = cells[role] = _method_cell(profile, role, method, seed, encoded, origin[role], read)
+        later = (Columns(_columns_key(profile, role, cell.key, encoded, origin), role, cell), *later)
+    return cells
+
+
+def _columns_key(profile, role: str, model_key: str, encoded: str, origin: dict) -> str:
+    """The key of the columns of a model that teaches smaller ones."""
+    return _key(
         "teacher",
-        large=large_key,
+        large=model_key,
         encoded=encoded,
         precision=profile.precision,
         **profile.teacher.model_dump(),
-        **_tokenizers(profile, origin),
+        **_tokenizers(profile, origin, role),
     )
-    small = {
-        (method, seed): _method_cell(profile, method, seed, encoded, origin["small"], teacher)
-        for seed in profile.seeds
-        for method in profile.methods
-    }
-    return Plan(profile, tasks, train, test, tokenizer, encoded, large, large_key, teacher, small, left_out)
 
 
 def _select_tasks(profile: Profile) -> tuple[task.Task, ...]:
@@ -313,7 +380,7 @@ class _Reader:
 
 def _start_cell(profile, role, seed, encoded, origin) -> Cell | None:
     """The last cell of a model's pretraining and xent tuning, whose `start` is the one before; None without either."""
-    model, cell = getattr(profile, role), None
+    model, cell = profile.model_of(role), None
     for phase, scope in (("pretrain", "all"), ("tune", "target")):
         training = getattr(model, phase)
         if training and training.epochs:
@@ -336,25 +403,25 @@ def _small_teaching(profile, seed, encoded) -> dict:
         precision=profile.precision,
         temperature=profile.large.tune.salt.temperature,
         **profile.teacher.model_dump(),
-        **_tokenizers(profile, origin),
+        **_tokenizers(profile, origin, "large"),
     )
     return {"small_teacher": cell, "small_columns": key}
 
 
-def _method_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
-    """The training of the small model by a method."""
+def _method_cell(profile, role, method, seed, encoded, origin, teachers: tuple[Columns, ...]) -> Cell:
+    """The training of the small model, or of one between, by a method."""
     if method in profile.elastic_methods:
-        return _elastic_cell(profile, method, seed, encoded, origin, teacher)
-    start = _start_cell(profile, "small", seed, encoded, origin)
+        return _elastic_cell(profile, method, seed, encoded, origin, teachers)
+    start = _start_cell(profile, role, seed, encoded, origin)
     objective, arguments = profile.objective_of(method)
     start_columns = ""
-    if arguments.get("mask") == "start":
+    if arguments.get("mask") == "start" or (objective == ASKING and arguments.get("helps", "gain") == "gain"):
         model = start.key if start else [origin, seed]
         start_columns = _key("teacher", large=model, encoded=encoded, precision=profile.precision, distribution="none")
     return _cell(
-        f"small {method} seed {seed}",
+        f"{role} {method} seed {seed}",
         start,
-        "small",
+        role,
         (objective, arguments),
         "target",
         profile.training_of(method),
@@ -362,12 +429,12 @@ def _method_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
         encoded,
         origin,
         profile,
-        teacher=teacher if OBJECTIVES[objective] else None,
+        teachers=teachers if OBJECTIVES[objective] else (),
         start_columns=start_columns,
     )
 
 
-def _elastic_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
+def _elastic_cell(profile, method, seed, encoded, origin, teachers: tuple[Columns, ...]) -> Cell:
     """A small model at a size: the start is reordered, and then trained at all sizes and cut, or cut and then trained.
 
     Reordering and cutting are cells without an epoch, whose objective says what they do.
@@ -380,10 +447,10 @@ def _elastic_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
         return _cell(label, start, "small", (objective, arguments), "target", still, seed, encoded, origin, profile)
 
     def trained(label, start, **arguments):
-        columns = teacher if OBJECTIVES[meaning.objective] else None
+        columns = teachers if OBJECTIVES[meaning.objective] else ()
         objective, training = (meaning.objective, arguments), profile.training_of(method)
         return _cell(
-            label, start, "small", objective, "target", training, seed, encoded, origin, profile, teacher=columns
+            label, start, "small", objective, "target", training, seed, encoded, origin, profile, teachers=columns
         )
 
     start = _start_cell(profile, "small", seed, encoded, origin)
@@ -394,21 +461,23 @@ def _elastic_cell(profile, method, seed, encoded, origin, teacher) -> Cell:
         start = trained(f"small {meaning.kind} seed {seed}", start, sizes=sizes, distil=settings.distil)
     cut = replace(edited(f"small cut-{meaning.size} seed {seed}", start, "cut", size=size), size=size)
     if meaning.shared:
-        return replace(cut, label=f"small {method} seed {seed}", needs_teacher=start.needs_teacher)
+        return replace(cut, label=f"small {method} seed {seed}", teachers=start.teachers)
     return replace(trained(f"small {method} seed {seed}", cut), size=size)
 
 
 def _cell(
-    label, start, role, objective, scope, training, seed, encoded, origin, profile, teacher=None, start_columns="",
+    label, start, role, objective, scope, training, seed, encoded, origin, profile, teachers=(), start_columns="",
     small_teacher=None, small_columns="",
 ) -> Cell:  # fmt: skip
     """A cell with its key. A change of what enters the key makes every cached result anew.
 
     Args:
         objective: its name and arguments. encoded: key of the training data. origin: of the weights without a `start`.
-        teacher: key of the columns of the large model; None if the objective does not read them.
+        teachers: columns of later models; () if the objective does not read them.
         small_teacher, small_columns: see `Cell`.
     """
+    # One teacher is named by its key alone, as before there could be several.
+    teacher = [source.key for source in teachers] if len(teachers) > 1 else teachers[0].key if teachers else None
     key = _key(
         "train",
         start=start.key if start else origin,
@@ -420,12 +489,11 @@ def _cell(
         seed=seed,
         buckets=profile.buckets,
         precision=profile.precision,
-        dropout=getattr(profile, role).dropout,
+        dropout=profile.model_of(role).dropout,
         teacher=small_columns or teacher,
     )
-    needs_teacher = teacher is not None
     return Cell(
-        key, label, start, role, *objective, scope, training, seed, needs_teacher, start_columns, small_teacher,
+        key, label, start, role, *objective, scope, training, seed, teachers, start_columns, small_teacher,
         small_columns,
     )  # fmt: skip
 
@@ -457,16 +525,17 @@ def _experts(model) -> dict:
     return {"flops": 2} if isinstance(facts, dict) and facts.get("num_experts") else {}
 
 
-def _tokenizers(profile: Profile, origin: dict) -> dict:
-    """What the key of the teacher columns says of tokenizers: nothing where both models surely have the same one.
+def _tokenizers(profile: Profile, origin: dict, role: str) -> dict:
+    """What the key of the columns of a model says of tokenizers: nothing where the small one surely has the same one.
 
     Version 0.1 took two presets for models of one tokenizer when their vocabularies were equal. Columns that it made of
     such presets are known by the key without this part, and are not used any more.
     """
-    presets = [getattr(profile, role).preset for role in ("small", "large")]
+    pair = ("small", role)
+    presets = [profile.model_of(each).preset for each in pair]
     if not all(presets) or presets[0] == presets[1]:
         return {}
-    files = [_tokenizer_files(preset, origin[role]) for role, preset in zip(("small", "large"), presets, strict=True)]
+    files = [_tokenizer_files(preset, origin[each]) for each, preset in zip(pair, presets, strict=True)]
     return {} if files[0] and files[0] == files[1] else {"tokenizers": 2}
 
 

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from benchmarks.planning import ladder
-from benchmarks.planning.methods import ELASTIC, OBJECTIVES, SEPARATOR, VARIANTS
+from benchmarks.planning import chains, ladder
+from benchmarks.planning.methods import ASKING, ELASTIC, OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras.cascades import deferral
 from cat_keras.data.chat import Chat as DataChat
 from cat_keras.decoding.endpoints.endpoint import Endpoint
@@ -241,17 +241,25 @@ class Teacher(Section):
     k: Rows = 32
 
 
+Later = Literal["next", "any", "last"]  # of the models after one, those whose columns its objective reads
+
+
 class Variant(Section):
-    """A method with a name of its own: one of the objectives with other arguments."""
+    """A method with a name of its own: one of the objectives with other arguments, or for other later models."""
 
     objective: str
     arguments: Arguments = {}
+    later: Later | None = None  # where it is not that of the profile
 
     @model_validator(mode="after")
     def _check_objective(self):
         if self.objective not in OBJECTIVES:
             raise unknown_name("objective", self.objective, OBJECTIVES)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler):
+        return _without(handler(self), later=None)
 
 
 class Size(Section):
@@ -290,6 +298,8 @@ class Profile(Section):
     data: Data
     large: Model
     small: Model
+    middle: dict[str, Model] = {}  # name → a model between them, each larger than the one before; see `chains`
+    later: Later = "next"  # with such models: what each smaller one is trained for
     objective: Training
     teacher: Teacher = Teacher()
     methods: Annotated[tuple[str, ...], AfterValidator(each_once)] = (
@@ -327,8 +337,20 @@ class Profile(Section):
             except ValidationError as error:
                 raise _readable(self.name, error, f"tuned.{method}.") from error
         deferral.get(self.rule)
+        unasked = [m for m in self.methods if self.objective_of(m)[0] != ASKING]
+        if self.rule in deferral.ASKING and unasked:
+            raise CatKerasError(
+                f"rule is one that all methods have. Received: {self.rule}, which reads a token that {unasked[0]} does "
+                "not learn. Leave rule out: the report compares each method by its own rule too"
+            )
+        chains.check(self)
         self._check_endpoints()
         self._check_salt()
+        if self.elastic and self.middle:
+            raise CatKerasError(
+                f"Elastic methods are of a pair of models. Received: elastic beside {len(self.middle) + 2} models. "
+                "Leave one of both out"
+            )
         if self.elastic:
             ladder.check(self.elastic.ladder, self.small, [*OBJECTIVES, *VARIANTS, *self.variants])
         if math.prod(map(len, self.grid.values())) > POINTS:
@@ -385,9 +407,22 @@ class Profile(Section):
         return ladder.names(self.elastic.ladder) if self.elastic else {}
 
     @model_serializer(mode="wrap")
-    def _without_elastic(self, handler):
-        """What stands in manifests: a profile without elastic methods is written as before there were any."""
-        return {k: v for k, v in handler(self).items() if k != "elastic" or v is not None}
+    def _without_middle(self, handler):
+        """What stands in manifests: a profile of two models of one size is written as before there were others."""
+        return _without(handler(self), middle={}, later="next", elastic=None)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Names of the models, in the order in which a cascade asks them."""
+        return ("small", *self.middle, "large")
+
+    def model_of(self, role: str) -> Model:
+        """The model of a role."""
+        return self.middle[role] if role in self.middle else getattr(self, role)
+
+    def later_of(self, method: str) -> Later:
+        """Of which later models a method reads the columns."""
+        return (method in self.variants and self.variants[method].later) or self.later
 
     def objective_of(self, method: str) -> tuple[str, dict]:
         """The objective behind a method, by name, and its arguments."""
@@ -406,6 +441,11 @@ class Profile(Section):
         if method in (at_size := self.elastic_methods):
             method = at_size[method].kind  # all sizes of a kind train alike
         return Training.model_validate(self.objective.model_dump() | self.tuned.get(method, {}))
+
+
+def _without(values: dict, **defaults) -> dict:
+    """Values without keys that are younger than manifests and are not set."""
+    return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
 
 def names() -> list[str]:
@@ -455,12 +495,13 @@ def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise CatKerasError(f"A profile is TOML. Received: {path}: {error}") from error
     base = values.pop("base", None)
+    models = chains.roles_of(values)
     if base is None:
-        return values
+        return values | models
     base_path = path.with_name(f"{plain_name('profile', base)}.toml")
     if not base_path.exists():  # a user's own profile may have one of `profiles/` as its base
         base_path = FOLDER / base_path.name
-    return _merge(_toml(base_path, base, (*above, name)), values)
+    return _merge(_toml(base_path, base, (*above, name)), values) | models
 
 
 def _merge(base: dict, values: dict) -> dict:
@@ -483,6 +524,8 @@ def _expand_grid(profile: Profile) -> dict:
             name = method + SEPARATOR + ",".join(f"{key}={value:g}" for key, value in changes.items())
             values["methods"].append(name)
             values["variants"][name] = {"objective": objective, "arguments": arguments}
+            if profile.middle:
+                values["variants"][name]["later"] = profile.later_of(method)
             values["tuned"][name] = profile.tuned.get(method, {}) | changes
     return values
 

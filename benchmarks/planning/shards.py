@@ -36,9 +36,9 @@ def assign(plan: Plan, count: int) -> list[list[Model]]:
     machines find the same shares.
     """
     stages = Estimate(plan).stages()
-    training_flops = {s.key: s.flops for s in stages if s.kind == "train" and s.role == "small"}
+    training_flops = {s.key: s.flops for s in stages if s.kind == "train" and s.role != "large"}
     predictions = [s for s in stages if s.kind == "predict"]
-    flops = {(s.objective, s.seed): s.flops + training_flops.get(s.start, 0.0) for s in predictions}
+    flops = {s.model: s.flops + training_flops.get(s.start, 0.0) for s in predictions}
     flops[LARGE] += sum(s.flops for s in stages if s.kind == "teacher" or (s.kind == "train" and s.role == "large"))
     shares: list[list[Model]] = [[] for _ in range(count)]
     loads = [0.0] * count
@@ -50,14 +50,17 @@ def assign(plan: Plan, count: int) -> list[list[Model]]:
 
 
 def ordered(plan: Plan, models: list[Model]) -> list[Model]:
-    """The large model first, then those that read none of its columns, then the others, each method by method.
+    """The large model first, then those that read no columns, then the others, each method by method.
+
+    Where there are models between the large and the small one, they come before it, the largest first.
 
     The seeds of a method follow each other, so that what was compiled for one serves the next, and can be dropped then.
     """
-    methods = list(plan.profile.methods)
+    methods, roles = list(plan.profile.methods), plan.profile.roles
 
     def rank(model: Model):
-        method, seed = model
-        return (True, plan.small[model].needs_teacher, methods.index(method), seed) if model != LARGE else (False,)
+        if model == LARGE:
+            return (-len(roles),)
+        return -roles.index(plan.role(model)), plan.last(model).needs_teacher, methods.index(model[0]), model[1]
 
     return sorted(models, key=rank)

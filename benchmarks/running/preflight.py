@@ -237,7 +237,7 @@ def _disk(todo: plan.Plan, cache: store.Store, missing: list[plan.Model]) -> Ite
         return
     cells = {key for c in todo.cells(missing) for key in (c.key, c.small_columns)}
     keys = cells | {todo.prediction_key(todo.model_key(m)) for m in missing}
-    keys |= {todo.teacher} if any(c.needs_teacher for c in todo.cells(missing)) else set()
+    keys |= {source.key for source in todo.columns(todo.cells(missing))}
     needed = sum(s.disk for s in stages if s.key in keys and not cache.path(s.kind, s.key).exists())
     folder = next(p for p in (cache.root, *cache.root.parents) if p.exists())
     free = shutil.disk_usage(folder).free

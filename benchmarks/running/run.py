@@ -193,7 +193,7 @@ def _log_maker(folder: Path, kinds: tuple[str, ...]):
 def _count_stages(todo, cache, missing) -> int:
     """How many stages will show a bar: trainings and predictions not in the cache, and the teacher cache."""
     cells = [c for c in todo.cells(missing) if not cache.path("train", c.key).exists()]
-    teaches = any(c.needs_teacher for c in cells) and not cache.path("teacher", todo.teacher).exists()
+    teaches = sum(not cache.path("teacher", source.key).exists() for source in todo.columns(cells))
     early = sum(not cache.path(s, k).exists() for s, k in (("tokenizer", todo.tokenizer), ("encoded", todo.encoded)))
     teaches += any(c.small_columns and not cache.path("teacher", c.small_columns).exists() for c in cells)
     return len(cells) + teaches + len(missing) + (early if missing else 0)
@@ -207,7 +207,8 @@ def _make_models(todo, cache, bench, missing: list[plan.Model], journal: Journal
             bench.keep(missing[number:])
         bench.make(model)
         _predict(todo, cache, bench, model)
-        if model == plan.LARGE and (readers := [m for m in missing[1:] if todo.small[m].needs_teacher]):
+        readers = [m for m in missing[1:] if any(source.role == "large" for source in todo.last(m).teachers)]
+        if model == plan.LARGE and readers:
             journal.making(todo, readers[0])
             bench.teacher()  # while the large model is loaded
     journal.model = ""
@@ -218,7 +219,7 @@ def _predict(todo, cache, bench, model):
     import pyarrow
 
     def build(folder):
-        predictions = bench.predict("large" if model == plan.LARGE else "small", todo.last(model), todo.label(model))
+        predictions = bench.predict(todo.role(model), todo.last(model), todo.label(model))
         metric_of = {t.name: metrics.of(t) for t in todo.tasks}
         absent = [name for name in OPTIONAL_MEASURES if not any(getattr(p, name) for p in predictions)]
         rows = []

@@ -10,6 +10,7 @@ from benchmarks.planning import plan
 from cat_keras.storage import processes, store
 
 PREDICTIONS = "predictions.parquet"
+ASKS = "defer_logprob"
 TRAINING_FACTS = ("steps", "loss", "live", "padding", "seconds")
 
 
@@ -45,10 +46,10 @@ def write(todo: plan.Plan, cache: store.Store, folder: Path, seconds: float, con
     # Arrow takes the columns from the first row, so every row has `cut` where one has it.
     has_cut = any(example.cut for example in todo.test)
     examples = pyarrow.Table.from_pylist([e.asdict() | ({"cut": e.cut} if has_cut else {}) for e in todo.test])
-    contents = {"examples.parquet": parquet(examples), PREDICTIONS: parquet(_predictions(entries))}
+    contents = {"examples.parquet": parquet(examples), PREDICTIONS: parquet(_predictions(todo, entries))}
     courses = {
-        f"{m}/{s}": _history(cache.path("train", c.key))
-        for (m, s), c in todo.small.items()
+        todo.name(m): _history(cache.path("train", c.key))
+        for m, c in _last_cells(todo).items()
         if cache.has("train", c.key)
     }
     if courses:
@@ -66,17 +67,26 @@ def parquet(table) -> bytes:
     return buffer.getvalue()
 
 
-def _predictions(entries: dict[plan.Model, Path]):
+def _last_cells(todo: plan.Plan) -> dict[plan.Model, plan.Cell]:
+    """The training that each model but the large one comes from."""
+    return {**todo.middle, **todo.small}
+
+
+def _predictions(todo: plan.Plan, entries: dict[plan.Model, Path]):
     """One table of the predictions of all models, with columns that say which model each row is of."""
     import pyarrow.parquet
 
     tables = []
-    for (method, seed), path in entries.items():
+    for model, path in entries.items():
+        method, seed = model[:2]
         table = pyarrow.parquet.read_table(path / PREDICTIONS)
-        for name, value in {"model": "small" if method else "large", "method": method}.items():
+        for name, value in {"model": todo.role(model), "method": method}.items():
             table = table.append_column(name, pyarrow.array([value] * len(table)))
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
-    return pyarrow.concat_tables(tables, promote_options="permissive")
+    table = pyarrow.concat_tables(tables, promote_options="permissive")
+    if ASKS in table.column_names:  # which only some of the models have
+        table = table.set_column(table.column_names.index(ASKS), ASKS, table[ASKS].fill_null(float("nan")))
+    return table
 
 
 def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Path], seconds: float) -> dict:
@@ -89,6 +99,7 @@ def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Pat
         "methods": list(profile.methods),
         "seeds": list(profile.seeds),
         "rule": profile.rule,
+        **({"middle": list(profile.middle)} if profile.middle else {}),  # in their order, which settings do not keep
         "tasks": [t.name for t in todo.tasks],
         "task_identities": {t.name: t.identity() for t in todo.tasks},
         # cells without predictions, as `report.reading.load.Run.missing` names them
@@ -99,15 +110,15 @@ def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Pat
         "bayes_quality": {t.name: getattr(t.source, "bayes_quality", None) for t in todo.tasks},
         "teacher": _facts_of(cache, "teacher", todo.teacher),
         "training": {
-            f"{m}/{s}": {k: cells[c.label][k] for k in TRAINING_FACTS}
-            for (m, s), c in todo.small.items()
+            todo.name(m): {k: cells[c.label][k] for k in TRAINING_FACTS}
+            for m, c in _last_cells(todo).items()
             if c.label in cells
         },
         "cells": {label: {k: facts[k] for k in ("key", *TRAINING_FACTS)} for label, facts in cells.items()},
         "encoded": _facts_of(cache, "encoded", todo.encoded),
         "left_out": todo.left_out,
         "overlap": {name: overlap._asdict() for name, overlap in todo.overlap.items()},
-        "predictions": {f"{m or 'large'}/{s}": path.name for (m, s), path in entries.items()},
+        "predictions": {"large/-1" if m == plan.LARGE else todo.name(m): path.name for m, path in entries.items()},
         "packages": plan.packages(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(seconds, 1),

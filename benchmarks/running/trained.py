@@ -40,7 +40,7 @@ def export(folder: Path, cache: Path, model: str, seed: int, to: Path | None, dt
 
     Args:
         folder: of the run. cache: the store it was built in.
-        model: "large", or the method of a small one. seed: of the small one.
+        model: "large", the method of a small one, or `middle/method` of one between. seed: of all but the large one.
         to: the folder to write; by default one in the run's folder.
         dtype: of the weights; None for the one they are stored in.
 
@@ -56,12 +56,15 @@ def export(folder: Path, cache: Path, model: str, seed: int, to: Path | None, dt
     if model == "large":
         role, labels, name = "large", LARGE, "large"
     else:
-        role, labels, name = "small", (f"small {model} seed {seed}",), f"{model}-seed{seed}"
+        role, _, method = model.rpartition("/")
+        role, name = role or "small", f"{model.replace('/', '-')}-seed{seed}"
+        labels = (f"{role} {method} seed {seed}",)
         if labels[0] not in manifest["cells"]:
-            small = {label.split()[1] for label in manifest["cells"] if label.startswith("small ")}
-            if model in small:
+            models = {label.split()[1] for label in manifest["cells"] if label.startswith("small ")}
+            models |= {f"{role}/{method}" for role in manifest.get("middle", ()) for method in manifest["methods"]}
+            if model in models:
                 raise CatKerasError(f"A run has the seeds {manifest.get('seeds')}. Received: --seed {seed}")
-            raise unknown_name(f"model of the run {folder.name}", model, {*small, "large"})
+            raise unknown_name(f"model of the run {folder.name}", model, {*models, "large"})
     from cat_keras.data.chat import Chat
     from cat_keras.modeling import models
 

@@ -15,11 +15,12 @@ import keras
 import numpy as np
 
 import cat_keras as ck
-from benchmarks.planning.plan import LARGE, Cell, Model, Plan
+from benchmarks.planning.methods import ASKING
+from benchmarks.planning.plan import Cell, Columns, Model, Plan
 from cat_keras import training
 from cat_keras.data.chat import turn_of
 from cat_keras.errors import CatKerasError
-from cat_keras.modeling import models
+from cat_keras.modeling import models, tokenizers
 from cat_keras.storage import store
 from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses, selection
@@ -43,24 +44,24 @@ class Workbench:
         self.plan, self.profile, self.store, self.progress = plan, plan.profile, store, progress
         self.place, self.logs = place or distribution.choose("none"), logs
         self._models, self._trainers, self._predictors = {}, {}, {}
-        self._encoded = self._teacher = None
+        self._encoded, self._columns = None, {}
         self.left_out: frozenset[tuple[str, str]] = frozenset()  # (task, id) of training rows without a token
         distribution.make_deterministic(0)
         distribution.set_precision(self.profile.precision)
 
     def keep(self, models: list[Model]):
-        """Frees the memory of everything that none of these models needs: compiled functions, and the large model.
+        """Frees the memory of everything that none of these models needs: compiled functions, and larger models.
 
         Args:
             models: all models that are still to be made.
         """
         cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
-        teaches = any(c.needs_teacher for c in cells) and not self.store.path("teacher", self.plan.teacher).exists()
+        teach = {s.role for s in self.plan.columns(cells) if not self.store.path("teacher", s.key).exists()}
         compiled = {_compilation_key(c) for c in cells}
         self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
-        if not (teaches or LARGE in models or any(c.role == "large" for c in cells)):
-            self._models.pop("large", None)
-            self._predictors.pop("large", None)
+        needed = {"small", *teach, *map(self.plan.role, models), *(c.role for c in cells)}
+        self._models = {role: model for role, model in self._models.items() if role in needed}
+        self._predictors = {key: predictor for key, predictor in self._predictors.items() if key[0] in needed}
 
     @property
     def chat(self) -> ck.Chat | None:
@@ -117,22 +118,31 @@ class Workbench:
 
     def teacher(self) -> ck.TeacherCache:
         """The columns of the large model over the training data."""
+        return self.columns(Columns(self.plan.teacher, "large", self.plan.large))
+
+    def columns(self, source: Columns) -> ck.TeacherCache:
+        """The columns of a model that teaches smaller ones."""
+        label = "teacher cache" if source.role == "large" else f"columns of {source.cell.label}"
 
         def build(folder):
-            weights = self.weights("large", self.plan.large)
-            cache = self._build_columns(folder, self.plan.teacher, "large", weights, "teacher cache")
+            weights = self.weights(source.role, source.cell)
+            cache = self._build_columns(folder, source.key, source.role, weights, label)
             right = float(np.asarray(cache.right).mean())
             bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
             self.progress.done(
-                f"large model right on {right:.1%} of target tokens; {bits:.0f} bit per token for the "
+                f"{source.role} model right on {right:.1%} of target tokens; {bits:.0f} bit per token for the "
                 f"mask, {total:.0f} bytes with {self.profile.teacher.distribution} probabilities"
             )
             return {"right": right, "bytes_per_token": cache.bytes_per_token}
 
-        if self._teacher is None:
-            self.model("large")  # made by all workers; `build` runs on the chief alone
-            self._teacher = ck.TeacherCache.load(self.store.get("teacher", self.plan.teacher, build) / "cache")
-        return self._teacher
+        if source.key not in self._columns:
+            if source.role != "large":
+                self.trained(source.cell)  # by all workers, as the model is made; `build` runs on the chief alone
+            self.model(source.role)
+            # Of the models between, each teaches one training: their columns need not stay.
+            self._columns = {k: v for k, v in self._columns.items() if k == self.plan.teacher}
+            self._columns[source.key] = ck.TeacherCache.load(self.store.get("teacher", source.key, build) / "cache")
+        return self._columns[source.key]
 
     def _build_columns(self, folder, key, role, weights, label, temperature=1.0) -> ck.TeacherCache:
         """The columns of a model with some weights over the training data, written to the folder of an entry."""
@@ -190,8 +200,9 @@ class Workbench:
         if name not in self._models:
             with self.place.scope():
                 self._models[name] = self._part(size) if size else self._new(role, 0)
-            if {"small", "large"} <= self._models.keys():
-                models.check_same_tokenizer(self._models["small"], self._models["large"])
+            others = self._models.keys() - {"small"} if name == "small" else {name}
+            for other in others if "small" in self._models else ():
+                models.check_same_tokenizer(self._models["small"], self._models[other])
         return self._models[name]
 
     def _part(self, size):
@@ -200,7 +211,7 @@ class Workbench:
 
     def _new(self, role, seed):
         """A model of a role as it is before any training."""
-        spec = getattr(self.profile, role)
+        spec = self.profile.model_of(role)
         if spec.preset:
             model, length = models.load(spec.preset), self.profile.data.max_length
             models.check_positions(model, length, f"data.max_length={length}", "Set data.max_length={} or less")
@@ -210,9 +221,10 @@ class Workbench:
 
     def _vocabulary(self) -> bytes:
         """SentencePiece proto of a model that is built here: that of the preset beside it, or one trained for it."""
-        preset = self.profile.small.preset or self.profile.large.preset
-        if not preset:
+        presets = [spec.preset for role in self.profile.roles if (spec := self.profile.model_of(role)).preset]
+        if not presets:
             return self.tokenizer()
+        preset = presets[0]
         tokenizer = models.tokenizer_of(models.load(preset))
         if not getattr(tokenizer, "proto", None):
             raise CatKerasError(
@@ -302,7 +314,8 @@ class Workbench:
         }
         data = self.encoded()
         steps = max(round(cell.training.epochs * ck.Batches(data, **layout).steps_per_epoch), 1)
-        columns, first_rows = self.teacher() if cell.needs_teacher else None, None
+        caches = [self.columns(source) for source in cell.teachers]
+        columns, first_rows = ck.AnyTeacher(caches) if len(caches) > 1 else caches[0] if caches else None, None
         if cell.small_columns:
             columns = self.small_columns(cell)
             if "kept" in cell.arguments:
@@ -323,7 +336,8 @@ class Workbench:
         jit = compiles(steps)
         key = _compilation_key(cell), jit
         if key not in self._trainers:
-            model, loss = self.model(cell.role, cell.size), _objective(cell, steps)
+            model = self.model(cell.role, cell.size)
+            loss = _objective(cell, steps, models.tokenizer_of(model))
             with self.place.scope():
                 trainer = _trainer_of(cell, model, loss)
                 optimizer = keras.optimizers.AdamW(
@@ -336,7 +350,7 @@ class Workbench:
     def make(self, model: Model):
         """Trains a model as far as that is not done yet. All workers call it; predictions are then the chief's work."""
         gc.collect()  # models and their functions refer to each other
-        role = "large" if model == LARGE else "small"
+        role = self.plan.role(model)
         if not self.remote(role):
             self.model(role)
         if cell := self.plan.last(model):
@@ -359,8 +373,9 @@ class Workbench:
                 self.start_columns(cell)
             if cell.small_columns in keys:
                 self.small_columns(cell)
-        if plan.teacher in keys:
-            self.teacher()
+        for source in plan.columns(plan.cells()):
+            if source.key in keys:
+                self.columns(source)
 
     # -- predictions ---------------------------------------------------------------------------------------------
 
@@ -369,31 +384,31 @@ class Workbench:
 
         The file is no entry of the store: what was paid for stays, whatever else of the run changes.
         """
-        remote = getattr(self.profile, role).remote()
+        remote = self.profile.model_of(role).remote()
         if remote is None:
             return None
         return replace(
             remote, answers=self.store.root / "answers" / f"{store.identity(**remote.identity())[:16]}.jsonl"
         )
 
-    def predictor(self, role: str, size: dict | None = None):
-        """What answers as the model of a role, and of a size of it: a `Predictor`, or that of an endpoint."""
+    def predictor(self, role: str, measures: tuple[str, ...] = (), size: dict | None = None):
+        """What answers as the model of a role and size: a `Predictor` with these measures, or that of an endpoint."""
         name = _name(role, size)
-        if name not in self._predictors:
+        if (name, measures) not in self._predictors:
             data, remote = self.profile.data, self.remote(role)
             arguments = {"max_new_tokens": data.max_new_tokens, "stop": data.stop, "compare": data.compare,
                          "chat": self.chat}  # fmt: skip
-            self._predictors[name] = (
+            self._predictors[name, measures] = (
                 remote.predictor(("token_logprobs",) if remote.logprobs else (), **arguments)
                 if remote
-                else ck.Predictor(self.model(role, size), max_length=data.max_length, **arguments)
+                else ck.Predictor(self.model(role, size), max_length=data.max_length, measures=measures, **arguments)
             )
-        return self._predictors[name]
+        return self._predictors[name, measures]
 
     def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
         """Answers of one trained model to every test example."""
         size = cell.size if cell else None
-        predictor = self.predictor(role, size)
+        predictor = self.predictor(role, ("defer",) if cell and cell.objective == ASKING else (), size)
         if not self.remote(role):
             self.set_weights(role, self.weights(role, cell), size)
         before = predictor.truncated, predictor.overlong, predictor.control_words
@@ -429,12 +444,13 @@ def _trainer_of(cell: Cell, model, loss) -> ck.CascadeAware:
     return ck.elastic.Trainer(ck.elastic.Elastic(model, cell.arguments["sizes"]), loss, cell.arguments["distil"])
 
 
-def _objective(cell: Cell, steps: int) -> losses.CascadeLoss:
-    """The objective of a training of so many steps."""
+def _objective(cell: Cell, steps: int, tokenizer) -> losses.CascadeLoss:
+    """The objective of a training of so many steps, of a model with this tokenizer."""
     if "sizes" in cell.arguments:
         return losses.get(cell.objective)
     if not cell.small_columns:
-        return losses.get(cell.objective, **cell.arguments)
+        token = {"token": tokenizers.defer_id(tokenizer)} if cell.objective == ASKING else {}
+        return losses.get(cell.objective, **token | cell.arguments)
     share, omega, temperature = (cell.arguments[name] for name in ("share", "omega", "temperature"))
     return losses.get("salt", steps=round(share * steps), omega=omega, temperature=temperature)
 

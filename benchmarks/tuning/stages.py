@@ -75,6 +75,7 @@ def staged(run: Run, models: Sequence[str], asked: Asked, fitted: Sequence[defer
             for which there is no threshold to tune.
     """
     names = {large_name(run): LARGE, LARGE: LARGE} | {name: name for name in run.methods}
+    names |= {name: name for role in run.middle for name in (f"{role}/{method}" for method in run.methods)}
     for model in models:
         if model not in names:
             raise unknown_name("model of the run", model, names)
@@ -116,7 +117,7 @@ def _tasks(run: Run, chosen: Sequence[str]) -> tuple[str, ...]:
 
 
 def _cell(run: Run, model: str, name: str, seed: int) -> Columns:
-    cell = run.large.get(name) if model == LARGE else run.small.get((model, seed, name))
+    cell = run.large.get(name) if model == LARGE else run.cell(f"{model}/{seed}", name)
     if cell is None:
         raise CatKerasError(
             f"Models are tuned on tasks that all of them answered. Received: {model}, run {seed}, without {name}. "

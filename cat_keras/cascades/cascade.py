@@ -19,6 +19,8 @@ from cat_keras.modeling.costs import Price, check_token_price, of_tokens
 
 # The measure that a predictor is asked for, for each column that a rule may read.
 MEASURES = {"token_entropies": "entropy", "token_margins": "margin", "embedding": "hidden"}
+# The column that only models have which learned to ask for help, and so never the last one.
+ASKS = "defer_logprob"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Answer:
         text: the answer; None of a rejected query. stage: index of the model that gave it, 0 the smallest.
         id: of the example.
         score: that model's deferral score (higher = surer). Of the last model it is NaN under a rule that was fitted,
-            as it was not fitted to that model, and of an endpoint.
+            as it was not fitted to that model, under one that reads a token which asks for help, and of an endpoint.
         n_prompt, n_answer: tokens read and written (all options counted). flops, seconds: both, as the tokens, summed
             over all stages reached; a stage that deferred is paid for too. FLOPs are NaN if those of a stage are.
         price: of all stages reached, in the currency of the prices; NaN if that of a stage is not known.
@@ -243,7 +245,7 @@ class Cascade:
             rule, threshold = self.rules[stage], self.thresholds[stage]
             scores = rule(predictions)
             return scores, on_grid(scores) >= as_threshold(threshold) if rule.computed else scores >= threshold
-        judged = self.predictors[stage].judged and not self.rule.needs_fit
+        judged = self.predictors[stage].judged and not self.rule.needs_fit and ASKS not in self.rule.needs
         scores = self.rule(predictions) if judged else np.full(len(predictions), np.nan)
         return scores, np.ones(len(predictions), bool)
 
@@ -312,6 +314,7 @@ def _predictor(model, rule: deferral.Rule, stage: int, stages: int, arguments: d
         return model.predictor(tuple(needs), **arguments)
     measures = set(check_list("measures", arguments.get("measures", ())))
     measures |= {MEASURES[c] for c in rule.needs if c in MEASURES}
+    measures |= {"defer"} if ASKS in rule.needs and stage < stages - 1 else set()
     # A model that was given by its name or folder is loaded.
     model = models.load(model) if isinstance(model, str | Path) else model
     return Predictor(model, **arguments | {"measures": sorted(measures)})

@@ -66,13 +66,13 @@ def _deferral_rates(stage: np.ndarray, stages: int) -> np.ndarray:
     return reached[:, 1:] / np.maximum(reached[:, :-1], 1e-300)
 
 
-def grid(scores: np.ndarray) -> np.ndarray:
+def grid(scores: np.ndarray, candidates: int = CANDIDATES) -> np.ndarray:
     """Thresholds (candidates, stages − 1): every combination of those between scores, with never and always deferring.
 
     With two models these are all cascades that differ on these examples. With more, each stage gets as many thresholds,
-    spread evenly over its scores, as keep the number of combinations below `CANDIDATES`.
+    spread evenly over its scores, as keep the number of combinations below `candidates`.
     """
-    limit = int(CANDIDATES ** (1 / len(scores)) + 1e-9)
+    limit = int(candidates ** (1 / len(scores)) + 1e-9)
     axes = np.meshgrid(*(_stage_thresholds(row, limit) for row in scores), indexing="ij")
     return np.stack([axis.ravel() for axis in axes], axis=1)
 

@@ -28,6 +28,7 @@ READS = {
     "option_logprobs": "natural-log likelihood of each option of a classification",
     "token_entropies": "entropy of the distribution at each token, nats",
     "token_margins": "difference of the two largest probabilities at each token",
+    "defer_logprob": "natural-log probability of the token that asks for help, at the first token of the answer",
     "confidence": "probability of the answer, in [0, 1]",
     "stated_confidence": "how sure the model says it is, in [0, 1]",
     "p_true": "probability that it gives to its own answer being true, in [0, 1]",
@@ -42,6 +43,8 @@ FORMULAS = {
     "entropy": "sum(p * log(p)) with p = softmax(option_logprobs)",
     "token-entropy": "-sum(token_entropies) / len(token_entropies)",
     "token-margin": "sum(token_margins) / len(token_margins)",
+    "defer-token": "-defer_logprob",
+    "defer-margin": "sum(token_logprobs) - log(p / (1 - p)) with p = exp(defer_logprob)",
     **{name: rule.column for name, rule in deferral.GIVEN.items()},
 }
 

@@ -102,6 +102,10 @@ class Prediction:
         embedding: mean over the answer tokens, for classification those of the chosen option, of the last hidden state
             that predicted each.
 
+        defer_logprob: log-probability (nats) of the token that asks for help at the first token of the answer, of a
+            model that was trained with `losses.DeferToken`; None of any other. The other numbers are then of the
+            distribution without this token.
+
     And of classifications:
         option_scores: what the options were compared by, where that is not `option_logprobs`: these per token,
             character or byte, see `Predictor`. Deferral rules of options read them in its place.
@@ -120,6 +124,11 @@ class Prediction:
     token_margins: tuple[float, ...] = field(default=())
     embedding: tuple[float, ...] = field(default=())
     option_scores: tuple[float, ...] = field(default=())
+    defer_logprob: float | None = None
 
     def asdict(self) -> dict:
-        return asdict(self)
+        """The fields by name; without `defer_logprob` where it is None, as most models have no such column."""
+        fields = asdict(self)
+        if self.defer_logprob is None:
+            del fields["defer_logprob"]
+        return fields

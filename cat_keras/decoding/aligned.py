@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from cat_keras.decoding.cache import CachedModel
-from cat_keras.decoding.sampling import Sampler, confidence
+from cat_keras.decoding.sampling import Sampler, next_tokens
+from cat_keras.modeling import models, tokenizers
 
 # Prompts that are up to so many tokens longer join a batch together with the shortest one; their last tokens are then
 # fed one by one. That costs a few rows, but less than joining later, as every joining copies the cache of the batch.
@@ -30,6 +31,7 @@ class AlignedBatching:
 
     def __init__(self, cached: CachedModel, sampler: Sampler, rows: int, measures):
         self.cached, self.sampler, self.limit, self.measures = cached, sampler, rows, tuple(measures)
+        self._defer = tokenizers.defer_id(models.tokenizer_of(cached.model)) if "defer" in measures else None
         self.steps = self.computed = 0
         specs = ((None,), "int32"), ((None,), "float32"), ((), "int32")
         self._step = self.cached.function(self._next, *specs)
@@ -43,8 +45,7 @@ class AlignedBatching:
         """The next token of each row, what is measured of it, and the cache; this is what is compiled."""
         logits, hidden, cache = self.cached.read(tokens[:, None], cache, position)
         logits = ops.cast(logits[:, 0], "float32")
-        chosen = self.sampler.choose(logits, uniforms)
-        measured = confidence(logits, chosen)
+        chosen, measured = next_tokens(self.sampler, logits, uniforms, self._defer)
         if "hidden" in self.measures:
             measured["hidden"] = ops.cast(hidden[:, 0], "float32")
         return chosen, [measured[name] for name in ("logprob", *self.measures)], cache

@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 
 from cat_keras.decoding import compiling, slots
-from cat_keras.decoding.sampling import Sampler, confidence
+from cat_keras.decoding.sampling import Sampler, next_tokens
+from cat_keras.modeling import models, tokenizers
 
 SLOTS = 64  # more do not pay on a CPU, where they only read a larger cache
 FEW = 8  # slots of a call with at most so many prompts
@@ -32,6 +33,7 @@ class Program:
         self.model, self.sampler, self.measures, self.rows = model, sampler, ("logprob", *measures), rows
         self.ends = np.array(sorted(ends), np.int32)
         self.joining = max(rows // JOINING, 1)
+        self.defer = tokenizers.defer_id(models.tokenizer_of(model.model)) if "defer" in measures else None
 
     @property
     def specs(self) -> list:
@@ -95,15 +97,16 @@ class Program:
         hidden, cache = self.model.read(token[:, None], position[:, None], cache)
         logits = ops.cast(self.model.logits(hidden)[:, 0], "float32")
         last = ops.minimum(count, ops.shape(uniforms)[1] - 1)
-        token = self.sampler.choose(logits, ops.take_along_axis(uniforms, last[:, None], axis=1)[:, 0])
-        measured = confidence(logits, token) | {"hidden": ops.cast(hidden[:, 0], "float32")}
+        share = ops.take_along_axis(uniforms, last[:, None], axis=1)[:, 0]
+        token, measured = next_tokens(self.sampler, logits, share, self.defer)
+        measured["hidden"] = ops.cast(hidden[:, 0], "float32")
         values = [number, token, *(measured[name] for name in self.measures)]
         outputs = [
             ops.slice_update(all_steps, (step,) + (0,) * len(value.shape), value[None])
             for all_steps, value in zip(outputs, values, strict=True)
         ]
         count = count + 1
-        ended = ops.logical_or(ops.any(token[:, None] == self.ends, axis=1), count >= limit)
+        ended = ops.logical_or(ops.any(ops.equal(token[:, None], self.ends), axis=1), count >= limit)
         number = ops.where(ended, -1, number)
         # A free slot stays at position 0, which the prompt that joins there overwrites.
         position = ops.where(number >= 0, position + 1, 0)
@@ -119,10 +122,10 @@ class Program:
         """Reads the next prompts up to their last token but one, chunk by chunk, into free slots."""
         prompts, uniforms, length, limit, number, waiting, _ = queue
         n, places = self.joining, ops.arange(self.rows)
-        free_first = ops.argsort(ops.where(state[1] < 0, places, places + self.rows))[:n]
+        free_slots = ops.argsort(ops.where(state[1] < 0, places, places + self.rows))[:n]
         # Where fewer prompts wait, the first of them is read again into the same slot, which changes nothing.
         order = ops.where(joined + ops.arange(n) < waiting, ops.arange(n), 0)
-        into, rows = ops.take(ops.cast(free_first, "int32"), order), joined + order
+        into, rows = ops.take(ops.cast(free_slots, "int32"), order), joined + order
         tokens, lengths = ops.take(prompts, rows, axis=0), ops.take(length, rows)
         steps = ops.arange(CHUNK)[None]
 

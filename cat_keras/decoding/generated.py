@@ -16,7 +16,8 @@ class Generated:
         tokens: ids, the end token included when one was emitted; up to a stop string, see `endings.Endings.cut`.
         logprobs: log-probability of each token (nats).
         entropy: of the distribution that each token came from (nats). margin: difference of its two largest
-            probabilities. Both are empty unless asked for.
+            probabilities. defer: log-probability of the token that asks for help (nats); all else is then of the
+            distribution without it. Each is empty unless asked for.
         text: of the tokens, up to a stop string; only where the generator has stop strings.
         computed: tokens that were computed: more than `tokens` where a stop string was cut off.
         hidden: (width,) float32, mean over the tokens of the last hidden state that predicted each; None unless asked.
@@ -26,13 +27,14 @@ class Generated:
     logprobs: list[float] = field(default_factory=list)
     entropy: list[float] = field(default_factory=list)
     margin: list[float] = field(default_factory=list)
+    defer: list[float] = field(default_factory=list)
     hidden: np.ndarray | None = None
     text: str = ""
     computed: int = 0
 
     def cut(self, tokens: int, text: str):
         """Drops what comes after so many tokens, whose text is given."""
-        for name in ("tokens", "logprobs", "entropy", "margin"):
+        for name in ("tokens", "logprobs", "entropy", "margin", "defer"):
             del getattr(self, name)[tokens:]
         self.text = text
 

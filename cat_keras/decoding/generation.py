@@ -14,7 +14,7 @@ from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.errors import ROWS, CatKerasError, check_list, check_number, check_numbers
 from cat_keras.modeling import models
 
-MEASURES = ("entropy", "margin", "hidden")
+MEASURES = ("entropy", "margin", "hidden", "defer")
 
 
 class Generator:
@@ -29,7 +29,8 @@ class Generator:
             stops. Texts need the model's tokenizer.
         sampler: see `sampling.Sampler`.
         rows: at most so many answers at a time; bounds the memory of the cache. On a CPU 64 are used at most.
-        measures: further facts to return of each token, of `MEASURES`.
+        measures: further facts to return of each token, of `MEASURES`. With "defer", answers are without the token of
+            `tokenizers.defer_id`, and its log-probability is one of the facts.
         jit: whether slots are compiled with XLA, once for each width of the cache. None for always on a GPU, a TPU and
             with JAX, and for calls that ask for 65,536 tokens or more on a CPU; below that the compilation takes
             longer than it saves.

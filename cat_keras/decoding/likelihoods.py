@@ -20,7 +20,7 @@ class LikelihoodPredictor(Predictor):
     def __init__(self, model, batch_size: int = 256, **arguments):
         super().__init__(model, batch_size=batch_size, **arguments)
         if isinstance(self._scorer, OptionScorer):
-            ranked = RankedScorer(self._scorer.cached, batch_size, hidden=self._scorer.hidden)
+            ranked = RankedScorer(self._scorer.cached, batch_size, hidden=self._scorer.hidden, defer=self._scorer.defer)
         else:
             from cat_keras.decoding import uncached
 
@@ -54,8 +54,8 @@ class _GreedyNoting:
         return self._noted(self.ranked(prompts, options, progress))
 
     def measured(self, prompts, options, progress=None):
-        scored, states = self.ranked.measured(prompts, options, progress)
-        return self._noted(scored), states
+        scored, *rest = self.ranked.measured(prompts, options, progress)
+        return self._noted(scored), *rest
 
     def _noted(self, scored):
         self.greedy = [[bool(option[:, 1].all()) for option in choices] for choices in scored]

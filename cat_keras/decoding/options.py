@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from cat_keras.decoding.cache import CachedModel
+from cat_keras.decoding.sampling import without_token
 from cat_keras.training.losses import label_logprob
 
 # Prompts of one batch differ by at most so many tokens: what exceeds the shortest is computed again for every option.
@@ -48,17 +49,22 @@ class OptionScorer:
         rows: at most so many options at a time.
         logits: at most so many numbers in the logits of a batch; bounds the memory with a large vocabulary.
         hidden: whether `measured` is to give hidden states.
+        defer: id of the token that asks for help, which no option holds: log-probabilities are then of the distribution
+            without it, and `measured` gives its own. None for a model without such a token.
     """
 
-    def __init__(self, model: CachedModel, rows: int = 256, logits: int = 1 << 26, hidden: bool = False):
-        self.cached, self.limit, self.logits, self.hidden = model, rows, logits, hidden
+    def __init__(self, model: CachedModel, rows: int = 256, logits: int = 1 << 26, hidden: bool = False,
+                 defer: int | None = None):  # fmt: skip
+        self.cached, self.limit, self.logits, self.hidden, self.defer = model, rows, logits, hidden, defer
         self.vocabulary = model.model.backbone.vocabulary_size
         self._score = model.function(self._logprobs, ((None, None), "int32"), ((None, None), "int32"), ((), "int32"))
 
     def _logprobs(self, tokens, labels, index, cache):
         logits, hidden, _ = self.cached.read(tokens, cache, index)
-        logprobs = self._of_labels(logits, labels)
-        return (logprobs, ops.cast(hidden, "float32")) if self.hidden else (logprobs,)
+        computed = {"hidden": ops.cast(hidden, "float32")} if self.hidden else {}
+        if self.defer is not None:
+            logits, computed["defer"] = without_token(ops.cast(logits, "float32"), self.defer)
+        return computed | {"logprobs": self._of_labels(logits, labels)}
 
     @staticmethod
     def _of_labels(logits, labels):
@@ -77,18 +83,22 @@ class OptionScorer:
         """
         return self.measured(prompts, options, progress)[0]
 
-    def measured(self, prompts, options, progress=None) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
-        """As calling it, and per prompt and option the hidden state; empty lists unless `hidden`.
+    def measured(
+        self, prompts, options, progress=None
+    ) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]], list[float | None]]:
+        """As calling it, and per prompt and option the hidden state, empty lists unless `hidden`; and per prompt the
+        log-probability (nats) of the defer token at the first token of an answer, None unless `defer`.
 
-        It is (width,) float32, the mean over the tokens of an option of the last hidden state that predicted each.
+        A hidden state is (width,) float32, the mean over the tokens of an option of the last one that predicted each.
         """
         logprobs, states = ([[] for _ in prompts] for _ in range(2))
+        asks: list[float | None] = [None] * len(prompts)
         for batch in self._batches(prompts, options):
-            for i, of_prompt, its_states in zip(batch, *self._score_batch(batch, prompts, options), strict=True):
-                logprobs[i], states[i] = of_prompt, its_states
+            for i, *of_prompt in zip(batch, *self._score_batch(batch, prompts, options), strict=True):
+                logprobs[i], states[i], asks[i] = of_prompt
             if progress:
                 progress(len(batch))
-        return logprobs, states
+        return logprobs, states, asks
 
     def _batches(self, prompts, options) -> Iterator[list[int]]:
         """Numbers of the prompts of each batch: of about equal length and as many options, as many as fit."""
@@ -109,7 +119,7 @@ class OptionScorer:
             yield batch
 
     def _score_batch(self, batch, prompts, options):
-        """Log-probabilities and hidden states per prompt of a batch and per option; see `measured`."""
+        """What `measured` returns, of the prompts of a batch."""
         shared = min(len(prompts[i]) for i in batch) - 1
         sequences = [(n, prompts[i][shared:], option) for n, i in enumerate(batch) for option in options[i]]
         longest = max(len(rest) + len(option) - 1 for _, rest, option in sequences)
@@ -123,14 +133,17 @@ class OptionScorer:
         prompt_of_row = [n for n, _, _ in sequences] + [0] * (len(tokens) - len(sequences))
         arguments = map(ops.convert_to_tensor, (tokens, labels, np.int32(shared)))
         computed = self._score(*arguments, self.cached.take(cache, prompt_of_row))
-        logprobs, *hidden = map(ops.convert_to_numpy, computed)
+        computed = {name: ops.convert_to_numpy(values) for name, values in computed.items()}
         per_prompt, states = ([[] for _ in batch] for _ in range(2))
+        asks: list[float | None] = [None] * len(batch)
         for row, (n, rest, option) in enumerate(sequences):
             span = slice(len(rest) - 1, len(rest) - 1 + len(option))
-            per_prompt[n].append(logprobs[row, span])
-            if hidden:
-                states[n].append(hidden[0][row, span].mean(axis=0))
-        return per_prompt, states
+            per_prompt[n].append(computed["logprobs"][row, span])
+            if self.hidden:
+                states[n].append(computed["hidden"][row, span].mean(axis=0))
+            if self.defer is not None and asks[n] is None:  # it comes before the option, so that all options share it
+                asks[n] = float(computed["defer"][row, span.start])
+        return per_prompt, states, asks
 
 
 class RankedScorer(OptionScorer):

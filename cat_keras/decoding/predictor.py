@@ -18,7 +18,7 @@ from cat_keras.decoding.options import COMPARISONS, OptionScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_list, check_number, unknown_name
 from cat_keras.evaluation.grid import on_grid
-from cat_keras.modeling import costs, models
+from cat_keras.modeling import costs, models, tokenizers
 from cat_keras.modeling.costs import Price
 
 
@@ -36,7 +36,9 @@ class Predictor:
         max_new_tokens: at most so many tokens per generated answer, the end token included.
         batch_size: answers or options at a time; bounds memory.
         sampler: how answers are generated, see `sampling.Sampler`.
-        measures: further facts of generated answers, of `generation.MEASURES`; "hidden" also of chosen options.
+        measures: further facts of generated answers, of `generation.MEASURES`; "hidden" and "defer" also of
+            classifications. "defer" is for a model that was trained with `losses.DeferToken`, see
+            `Prediction.defer_logprob`.
         stop: texts that end a generated answer besides the tokens at which the model's own `generate` stops, e.g.
             ["\\n\\n"]. The answer is its text before the first of them, with the tokens that hold this text.
         compare: how options are compared, of `options.COMPARISONS`: "sum", or the log-likelihood per "token",
@@ -106,9 +108,9 @@ class Predictor:
     def _classify(self, examples, progress):
         prompts, options = self._option_inputs(examples)
         started = time.perf_counter()
-        states = [[] for _ in prompts]
-        if "hidden" in self.measures:
-            logprobs, states = self._scorer.measured(prompts, options, progress)
+        states, asks = [[] for _ in prompts], [None] * len(prompts)
+        if self.measures & {"hidden", "defer"}:
+            logprobs, states, asks = self._scorer.measured(prompts, options, progress)
         else:
             logprobs = self._scorer(prompts, options, progress)
         seconds = time.perf_counter() - started
@@ -116,8 +118,8 @@ class Predictor:
                  for p, choices in zip(prompts, options, strict=True)]  # fmt: skip
         shares = _shares(seconds, flops, [len(p) + sum(map(len, c)) for p, c in zip(prompts, options, strict=True)])
         return [
-            _best_option(e, len(p), lp, f, s, self.compare, h)
-            for e, p, lp, h, f, s in zip(examples, prompts, logprobs, states, flops, shares, strict=True)
+            _best_option(e, len(p), lp, f, s, self.compare, h, a)
+            for e, p, lp, h, a, f, s in zip(examples, prompts, logprobs, states, asks, flops, shares, strict=True)
         ]
 
     def _option_inputs(self, examples):
@@ -167,6 +169,7 @@ class Predictor:
                 token_entropies=tuple(a.entropy),
                 token_margins=tuple(a.margin),
                 embedding=() if a.hidden is None else tuple(map(float, a.hidden)),
+                defer_logprob=a.defer[0] if a.defer else None,
             )
             for e, p, a, f, s in zip(examples, prompts, answers, flops, shares, strict=True)
         ]
@@ -183,8 +186,12 @@ def _shares(seconds: float, flops: Sequence[float], tokens: Sequence[int]) -> li
     return (seconds * work / work.sum()).tolist()
 
 
-def _best_option(example, n_prompt, logprobs, flops, seconds, compare, states=()) -> Prediction:
-    """The prediction of a classification from the token log-probabilities and hidden states of each option."""
+def _best_option(example, n_prompt, logprobs, flops, seconds, compare, states=(), asks=None) -> Prediction:
+    """The prediction of a classification from the token log-probabilities and hidden states of each option.
+
+    Args:
+        asks: log-probability of the defer token.
+    """
     totals, length = [float(lp.sum()) for lp in logprobs], COMPARISONS[compare]
     scores = [t / length(o, len(lp)) for t, o, lp in zip(totals, example.options, logprobs, strict=True)]
     best = int(np.argmax(on_grid(scores)))  # the first of equal ones, in every batch
@@ -200,6 +207,7 @@ def _best_option(example, n_prompt, logprobs, flops, seconds, compare, states=()
         seconds=seconds,
         embedding=tuple(map(float, states[best])) if states else (),
         option_scores=() if compare == "sum" else tuple(scores),
+        defer_logprob=asks,
     )
 
 
@@ -214,7 +222,8 @@ def _engines(model, endings, batch_size, sampler, measures, beams):
     if has_cache:
         model = CachedModel(model, tight=True)
         generator = Generator(model, endings, sampler, batch_size, measures)
-        score = OptionScorer(model, batch_size, hidden="hidden" in measures)
+        defer = tokenizers.defer_id(models.tokenizer_of(model.model)) if "defer" in measures else None
+        score = OptionScorer(model, batch_size, hidden="hidden" in measures, defer=defer)
     else:
         from cat_keras.decoding import uncached
 

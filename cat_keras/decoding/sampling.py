@@ -85,6 +85,36 @@ def draw(probs, uniforms):
     return ops.minimum(ops.sum(below, axis=-1), probs.shape[-1] - 1)
 
 
+def without_token(logits, token: int):
+    """Logits that make a token impossible, so that the others' probabilities sum to 1, and what its own was.
+
+    Args:
+        logits: (..., vocabulary) float32. token: its id.
+
+    Returns:
+        logits, and (...) float32, the log-probability of the token (nats).
+    """
+    logprob = logits[..., token] - ops.logsumexp(logits, axis=-1)
+    return ops.where(ops.arange(logits.shape[-1]) == token, -np.inf, logits), logprob
+
+
+def next_tokens(sampler: Sampler, logits, uniforms, defer: int | None = None):
+    """Chooses a token for each row, and says how sure the model was.
+
+    Args:
+        logits: (rows, vocabulary) float32. uniforms: (rows,). defer: id of a token that asks for help and that is not
+            chosen; None for a model without one.
+
+    Returns:
+        tokens (rows,) int32; what `confidence` gives of them, and "defer" (rows,), the log-probability of that token.
+    """
+    asks = {}
+    if defer is not None:
+        logits, asks["defer"] = without_token(logits, defer)
+    tokens = sampler.choose(logits, uniforms)
+    return tokens, confidence(logits, tokens) | asks
+
+
 def confidence(logits, tokens) -> dict:
     """How sure the model was, under its own distribution (temperature 1), per row.
 

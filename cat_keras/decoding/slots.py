@@ -19,10 +19,14 @@ STEP = 64  # caches are as wide as a multiple of this, so that few widths are co
 
 
 def supported(model) -> bool:
-    """Whether `SlotModel` reads a model: one of the `FAMILIES`, of text alone, that attends to what came before."""
+    """Whether `SlotModel` reads a model: one of the `FAMILIES`, of text alone, that attends to what came before.
+
+    With torch none is: nothing is compiled there, so that a cache would be copied whole for every token.
+    """
     backbone = getattr(model, "backbone", None)
     return (
-        type(backbone).__name__ in FAMILIES
+        keras.config.backend() != "torch"
+        and type(backbone).__name__ in FAMILIES
         and type(backbone).__module__.startswith("keras_hub.")
         and getattr(backbone, "vision_encoder", None) is None
         and not getattr(backbone, "use_bidirectional_attention", False)

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 
+from cat_keras.errors import CatKerasError
+
 # Arguments that name a tokenizer, or say where and as what numbers it is stored, and change no token.
 NAMES = ("name", "trainable", "dtype", "config_file", "self", "args", "kwargs")
 
@@ -13,6 +15,36 @@ NAMES = ("name", "trainable", "dtype", "config_file", "self", "args", "kwargs")
 def special_id(tokenizer, kind: str) -> int | None:
     """Id of the "start", "end" or "pad" token; None where the family has none (Qwen3 has no start token)."""
     return getattr(tokenizer, f"{kind}_token_id", None)
+
+
+def defer_id(tokenizer) -> int:
+    """Id of the token by which a small model asks for help (`losses.DeferToken`): the padding token.
+
+    It is in every tokenizer that models are trained with here, no answer holds it, and no model reads it, since padding
+    is masked. So nothing is added to a model. That it is the padding token is our choice.
+
+    Raises:
+        CatKerasError: the tokenizer has no padding token, or its padding token has another meaning besides (GPT-2 ends
+            its texts with it).
+    """
+    pad = special_id(tokenizer, "pad")
+    others = [kind for kind in ("start", "end") if pad is not None and special_id(tokenizer, kind) == pad]
+    if pad is None or others:
+        reason = f"whose padding token is the {others[0]} token too" if others else "which has none"
+        raise CatKerasError(
+            f"A model asks for help by its padding token. Received: a {type(tokenizer).__name__}, {reason}. Take a "
+            "tokenizer with a padding token of its own, such as those of Gemma or of train_tokenizer"
+        )
+    return int(pad)
+
+
+def check_defer_id(tokenizer, token: int):
+    """Raises CatKerasError unless `token` is the `defer_id` of a tokenizer."""
+    if token != defer_id(tokenizer):
+        raise CatKerasError(
+            f"DeferToken teaches the padding token of its model. Received: token={token}, where it is "
+            f'{defer_id(tokenizer)}. Give losses.get("defer-token", token={defer_id(tokenizer)})'
+        )
 
 
 def decisive(tokenizer) -> dict:

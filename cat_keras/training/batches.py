@@ -29,7 +29,8 @@ class Batches(keras.utils.PyDataset):
             make larger batches, of about equal cost.
         loss: the objective (or its name), which names the teacher columns it reads.
         teacher: a `TeacherCache` over the same data, for an objective that reads columns of the large model.
-        start: a `TeacherCache` over the same data of the checkpoint that training starts from, for mask="start".
+        start: a `TeacherCache` over the same data of the checkpoint that training starts from, for mask="start" and
+            `DeferToken`.
         scope: "target" (loss on target tokens) or "all" (plain next-token loss, for pretraining).
         buckets: how many padded lengths.
         first_rows: numbers of the examples that the first `loss.steps` steps read, of an objective in two parts such as
@@ -72,19 +73,21 @@ class Batches(keras.utils.PyDataset):
         self.data, self.seed, self.scope = data, seed, scope
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
 
-        # Of the columns that the objective reads, this class makes `uniform` and `distilled`, `start` delivers
+        # Of the columns that the objective reads, this class makes `uniform`, `distilled` and `defer`, `start` delivers
         # `start_right`, and `teacher` all others.
         loss = losses.get(loss) if loss is not None else None
         columns = loss.columns if loss is not None else ()
         self._draws_uniform = "uniform" in columns
         self._first_steps = loss.steps if "distilled" in columns else None
-        self._teacher_columns = [c for c in columns if c not in ("uniform", "distilled", "start_right")]
-        self.teacher = teacher if self._teacher_columns else None
-        self.start = start if "start_right" in columns else None
+        self._teacher_columns = [c for c in columns if c not in ("uniform", "distilled", "defer", "start_right")]
+        self._helps = loss.helps if "defer" in columns else ""
+        self.teacher = teacher if self._teacher_columns or self._helps else None
+        self.start = start if "start_right" in columns or self._helps == "gain" else None
         if self.teacher is not None:
             self.teacher.check(data, loss)
         if self.start is not None:
             self.start.check(data)
+        self._defers = self._deferred() if self._helps else None
 
         # For each bucket: its padded length, the rows of a batch, and the batches of an epoch.
         self.edges = bucket_lengths(data.lengths, buckets)
@@ -99,6 +102,18 @@ class Batches(keras.utils.PyDataset):
         self._swap = (-1, {})  # the epoch for which `fit` reads two batches in each other's place, and which two
         self.first_rows = None if first_rows is None else self._checked_first_rows(first_rows)
         self._first_steps_per_epoch = self.steps_per_epoch if first_rows is None else len(self._epoch_plan(0, True))
+
+    def _deferred(self) -> np.ndarray:
+        """(n,) bool, whether asking for help is right in an example, see `losses.DeferToken`."""
+        needed = {"teacher": self.teacher} | ({"start": self.start} if self._helps == "gain" else {})
+        if missing := [name for name, cache in needed.items() if cache is None]:
+            raise CatKerasError(
+                f"DeferToken with helps={self._helps!r} reads on which examples models are right. Received: no "
+                f"{' and no '.join(missing)}. Give Batches a teacher=TeacherCache of the large model, and of the "
+                "checkpoint that training starts from as start="
+            )
+        helped = self.teacher.example_right()
+        return helped & ~self.start.example_right() if self._helps == "gain" else helped
 
     def _checked_first_rows(self, rows) -> np.ndarray:
         """(n,) bool, whether an example is one of those that the first steps read."""
@@ -154,8 +169,12 @@ class Batches(keras.utils.PyDataset):
         labels, weights = arrays.pop("labels"), arrays.pop("weights")
         if self.teacher is not None:
             arrays |= self.teacher.batch(rows, weights, self._teacher_columns, labels)
-        if self.start is not None:
+        if self.start is not None and self._defers is None:
             arrays["start_right"] = self.start.batch(rows, weights, ["teacher_right"])["teacher_right"]
+        if self._defers is not None:
+            arrays["defer"] = np.zeros(labels.shape, np.int32)
+            first = np.argmax(weights[: len(rows)] > 0, axis=1)  # rows that only fill the batch up come after these
+            arrays["defer"][np.arange(len(rows)), first] = self._defers[rows]
         if self._first_steps is not None:
             arrays["distilled"] = np.full(labels.shape, step < self._first_steps, np.int32)
         if self._draws_uniform:
@@ -191,6 +210,7 @@ class Batches(keras.utils.PyDataset):
             *headers,
             self._teacher_columns,
             *([hashlib.sha256(self.first_rows.tobytes()).hexdigest()] if self.first_rows is not None else []),
+            *([self._helps] if self._helps else []),
         ]
 
     @property

@@ -234,7 +234,8 @@ def _step_progress(step, schedule, loss, live, batch, seconds) -> Progress:
         loss=loss,
         live=live,
         learning_rate=schedule(step),
-        tokens=int(x["padding_mask"].sum()),
+        # A batch of retrieval has several masks, of queries and of documents.
+        tokens=sum(int(values.sum()) for name, values in x.items() if name.endswith("padding_mask")),
         targets=int(weights.sum()),
         computed=weights.size,
         seconds=seconds,

@@ -6,8 +6,8 @@ change a value or a gradient. Logarithms are natural, losses are in nats per tar
 
 First come the functions that the objectives are made of, then the objectives as classes, then their names.
 
-Sources: Cascade-Aware Training, arXiv 2406.00060 (CAT); Gatekeeper, arXiv 2502.19335; sparse teachers after
-arXiv 2503.16870. Where something is our own choice, the docstring says so.
+Sources: Cascade-Aware Training, arXiv 2406.00060 (CAT); Gatekeeper, arXiv 2502.19335; learning to defer,
+arXiv 2006.01862; sparse teachers after arXiv 2503.16870. Where something is our own choice, the docstring says so.
 """
 
 import keras
@@ -317,6 +317,52 @@ class Salt(CascadeAwareLoss):
         return CascadeLoss.get_config(self) | {name: getattr(self, name) for name in ("steps", "omega", "temperature")}
 
 
+@keras.saving.register_keras_serializable("cat_keras")
+class DeferToken(CascadeLoss):
+    """(1/N) Σ_i −log p_S(y_i) + (w/N) Σ_e h_e · −log p_S(⊥ | prompt of e): `S` learns a token ⊥ that asks for help.
+
+    ⊥ is one more outcome of the first token of an answer, and h_e says of an example whether asking helps there. It is
+    the cross-entropy surrogate of learning to defer, L_CE of arXiv 2006.01862, whose classes are the
+    tokens and whose expert is the large model. At its optimum the odds p(⊥) / (1 − p(⊥)) are the probability of h. A
+    token of the vocabulary that is learned from the model's own mistakes is attested too (Self-REF, arXiv 2410.13284).
+
+    Our choice: `helps="gain"`, with which p(⊥) itself is the score of the rule `defer-token` (with the surrogate of the
+    paper, h = "the expert is right", p(⊥) says nothing of the model's own answer; that is `helps="right"`, and its rule
+    is `defer-margin`). That both models are right where every target token is their arg-max, that the small one is
+    judged as it was before this training, that ⊥ is the padding token, which no answer holds, and N = number of target
+    tokens. Where ⊥ is learned, `Predictor(measures=["defer"])` keeps it out of answers and reports its probability.
+
+    Args:
+        token: id of ⊥, see `tokenizers.defer_id`; the default is that of tokenizers that `train_tokenizer` makes.
+        helps: h_e is 1 where the large model is right on all target tokens and the small model was not at the start
+            ("gain"), or where the large model is right ("right"). `Batches` makes the column `defer` of it.
+        weight: w, at least 0; 1 is the paper's.
+        normalize: see `CascadeLoss`.
+    """
+
+    columns = ("defer",)
+    tokenwise = True
+
+    def __init__(self, token=0, helps="gain", weight=1.0, normalize="tokens"):
+        super().__init__(normalize=normalize)
+        check_number("token, the id of the defer token,", token, "[0, 2147483647]", whole=True)
+        if helps not in ("gain", "right"):
+            raise unknown_name("notion of where asking helps", helps, ("gain", "right"))
+        check_number("weight of the defer token", weight, "[0, 1e+30]")
+        self.token, self.helps, self.weight = int(token), helps, float(weight)
+
+    def per_token(self, labels, logits, weights, columns):
+        total = ops.logsumexp(logits, axis=-1)
+        label_logits = ops.squeeze(ops.take_along_axis(logits, labels[..., None], axis=-1), -1)
+        # The column is 1 at the first target token of an example where asking helps, and 0 everywhere else.
+        helps = self.weight * ops.cast(columns["defer"], "float32")
+        losses = total - label_logits + helps * (total - logits[..., self.token])
+        return losses, ops.ones_like(losses)
+
+    def get_config(self):
+        return super().get_config() | {"token": self.token, "helps": self.helps, "weight": self.weight}
+
+
 # Name → class and its arguments: objectives of the small model, and then of the large one.
 OBJECTIVES: dict[str, tuple[type, dict]] = {
     "xent": (CascadeAwareLoss, {"mask": "all", "w": 1.0}),
@@ -325,6 +371,7 @@ OBJECTIVES: dict[str, tuple[type, dict]] = {
     "cat-dist": (CascadeAwareLoss, {"mask": "either", "w": 0.5}),
     "gatekeeper": (Gatekeeper, {}),
     "rho-1": (CascadeAwareLoss, {"mask": "excess", "w": 1.0}),
+    "defer-token": (DeferToken, {}),
 }
 LARGE_OBJECTIVES: dict[str, tuple[type, dict]] = {"salt": (Salt, {})}
 

@@ -222,6 +222,10 @@ class TeacherCache:
             out["teacher_ids"] = laid_out(self.ids[tokens], np.int32)
         return out
 
+    def example_right(self) -> np.ndarray:
+        """(n,) bool, whether the model is right on all target tokens of an example; after `check`."""
+        return np.logical_and.reduceat(np.asarray(self.right), self._starts[:-1])
+
     @property
     def bytes_per_token(self) -> dict[str, float]:
         """Stored bytes per target token, by column."""

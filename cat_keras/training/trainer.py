@@ -9,7 +9,7 @@ import functools
 import keras
 
 from cat_keras.errors import COUNT, CatKerasError, check_number
-from cat_keras.modeling import heads, models
+from cat_keras.modeling import heads, models, tokenizers
 from cat_keras.modeling.elastic import shared
 from cat_keras.training import distribution, losses, teacher
 
@@ -44,6 +44,13 @@ class CascadeAware(keras.Model):
         self.live_teacher = teacher is not None
         self.model = model
         self.objective = losses.get(loss)
+        if isinstance(self.objective, losses.DeferToken):
+            tokenizers.check_defer_id(models.tokenizer_of(model), self.objective.token)
+            if teacher is not None:
+                raise CatKerasError(
+                    "DeferToken reads where models are right on whole examples, which caches say. Received: a teacher "
+                    "to run in every step. Give Batches its TeacherCache as teacher=, and that of the start as start="
+                )
         if chunk is not None:
             check_number("chunk", chunk, COUNT, whole=True)
         self.chunk = chunk

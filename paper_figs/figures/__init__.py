@@ -6,6 +6,7 @@ from paper_figs.figures import (
     cascade_mask,
     gains,
     live_tokens,
+    load,
     mask_ablation,
     methods,
     overview,
@@ -43,6 +44,7 @@ FIGURES = tuple(
         sizes,
         wmt22,
         token_level,
+        load,
         teacher_bits,
     )
 )

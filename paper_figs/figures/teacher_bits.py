@@ -14,7 +14,8 @@ def bits(variant: Variant) -> float:
     """Bits per target token that the objective reads of the teacher cache, as the run stored them."""
     stored = variant.source.manifest["teacher"]["bytes_per_token"]
     mask, w = variant.arguments.get("mask", "all"), variant.arguments.get("w", 1.0)
-    columns = [] if mask in SILENT else ["logprob"] if mask == "soft" else ["right"]
+    asks = "helps" in variant.arguments  # where the large model is right
+    columns = [] if mask in SILENT and not asks else ["logprob"] if mask == "soft" else ["right"]
     columns += ["ids", "probs"] if w < 1 else []
     return 8 * sum(stored[column] for column in columns)
 

@@ -17,6 +17,7 @@ KEYS = {
     "rules.csv": tuple(f"audc_minus_xent_{part}" for part in ("mean", "low", "high")),
     "routing.csv": tuple(f"minus_cascade_{part}" for part in ("mean", "low", "high")),
     "alignment.csv": ("slope_right", "slope_right_low", "slope_right_high"),
+    "asking.csv": ("estimate", "low", "high"),
     "thresholds.csv": ("change %", "low", "high"),
 }
 NUMBER = r"([+−-]\d+(?:\.\d+)?)"

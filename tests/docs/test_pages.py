@@ -47,12 +47,16 @@ ELSEWHERE = {
     "python -m benchmarks keep study": "the run of hours is not there; embedded is kept here",
     "python -m benchmarks keep nano": "the run of hours is not there; embedded is kept here",
     "python -m benchmarks keep embedded_noise60": "the run is not there; embedded is kept here",
+    "python -m benchmarks load": "needs latencies and more examples; test_load_command.py has both",
     "python -m benchmarks reject": "needs more questions than the runs here; test_rejecting.py mixes a tiny run",
+    "python -m benchmarks retrieve": "trains for minutes; test_retrieve.py has the whole way at a tiny size",
     "python -m benchmarks illustrate study": "the run of hours is not there; embedded is illustrated here",
     "python -m benchmarks compare nano": "the run of hours is not there; embedded is compared here",
     "python -m benchmarks report results/nano": "draws again what is committed; embedded is reported here",
     "python -m paper_figs --check": "CI checks the figures",
     "vllm serve": "a server of its own; test_export_peer.py compares with transformers",
+    "python -m benchmarks tune embedded_three": "the run is not there; test_chain_run.py tunes one",
+    "python -m benchmarks export embedded_three": "the run is not there; test_chain_run.py exports of one",
     "python ask.py": "transformers is not installed in CI; test_export_peer.py compares with it",
 }
 # How a command begins → why it is planned here (--dry-run) and not run.
@@ -64,12 +68,18 @@ PLANNED = dict.fromkeys(
     ),
     "made the committed results in up to hours; runs of the same kind are in the guides",
 ) | {
+    "python -m benchmarks run embedded_three": "test_chain_run.py trains three models",
     "python -m benchmarks run salt_ds": "test_salt_run.py trains with chosen sequences",
     "python -m benchmarks run elastic": "test_elastic_run.py trains a small ladder",
     "python -m benchmarks run embedded --set large.tune": "a run of the same kind is in the guides",
 }
 # Page → the package of an extra that its Python blocks need, and without which they are skipped.
-NEEDED = {"docs/lm-eval.md": "lm_eval", "docs/endpoints.md": "openai", "docs/export.md": "safetensors"}
+NEEDED = {
+    "docs/lm-eval.md": "lm_eval",
+    "docs/endpoints.md": "openai",
+    "docs/export.md": "safetensors",
+    "docs/retrieval.md": "faiss",
+}
 # How a command begins → the quicker test that CI runs instead; -m "" runs both.
 LONG = {
     "pytest benchmarks -k boolq": "CI runs one task of each kind",
@@ -78,6 +88,7 @@ LONG = {
     "python -m benchmarks run study": "test_run.py",
     "python -m benchmarks run --tasks": "test_run.py",
     "python -m benchmarks run --seeds": "test_run.py",
+    "python -m benchmarks run defer_token": "test_run.py",
     "python -m benchmarks run full --source samples": "test_full.py",
     "python -m benchmarks list --here": "test_listing.py",
     "python -m benchmarks token-level": "test_token_level.py",

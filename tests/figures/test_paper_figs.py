@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.running import illustrate
 from benchmarks.running.progress import Progress
+from benchmarks.serving import records
 from benchmarks.tasks import task
 from cat_keras.data.records import Example, Prediction
 from cat_keras.errors import CatKerasError
@@ -122,6 +123,13 @@ cat-xent,xent,sst2,s_d,0.9,0.8,1.0
 cat-xent,dist,all,s_d,0.7,0.6,0.8
 dist,xent,all,audc,-0.01,,
 """
+LOAD = """stream,policy,knobs,times,rate,quality,p50,p99,in_time,answered,budget
+poisson,small,,1,40,0.5,0.01,0.05,1,1,0.2
+poisson,small,,2,80,0.5,0.01,0.3,0.98,1,0.2
+poisson,shed,queue of 4,1,40,0.8,0.05,0.1,0.9,0.9,0.2
+poisson,shed,queue of 4,2,80,0.8,0.06,9,0.7,0.7,0.2
+day,small,,1,30,0.5,0.01,0.05,1,1,0.2
+"""
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +143,7 @@ def results(tmp_path_factory):
         folder = save(root / "aside" / f"width-{width}", width=width, seeds=(0,))
         (folder / regimes.CHANGES).write_text(CHANGES)
     (whole / regimes.CHANGES).write_text(CHANGES)
+    (whole / records.FILE).write_text(LOAD)
     return root
 
 
@@ -247,6 +256,7 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
         "regimes",
         "sizes",
         "token_level",
+        "load",
         "teacher_bits",
         "alignment",
     }

@@ -92,3 +92,16 @@ def test_load_is_measured_of_what_is_planned_trained_and_reported(tmp_path):
     for name, value in (("plan", 20), ("train", 2), ("report", str(tmp_path))):
         point = load.in_own_process(name, value)
         assert {*point} == {"seconds", "CPU seconds", "MiB"} and point["CPU seconds"] > 0, name
+
+
+@pytest.mark.long
+def test_retrieval_prints_every_number(capsys):
+    pytest.importorskip("faiss")
+    from benchmarks.perf import retrieval
+
+    retrieval.measure(documents=300, queries=20, rounds=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("embedding 300 documents") and "exactly" in lines[2]
+    recalls = [float(line.split()[-1]) for line in lines[3:6]]
+    assert recalls == sorted(recalls) and recalls[-1] > 0.95  # 64 of 69 cells
+    assert lines[-1].startswith("a step that distils")

@@ -110,6 +110,18 @@ def test_a_damaged_result_is_reported_and_rebuilt(finished):
     assert predictions(folder) == before
 
 
+def test_a_model_that_asks_for_help_joins_the_others(finished):
+    folder, _, _ = finished
+    output = run(folder, "--methods", "xent,defer-token")
+    assert "large tune" not in output and "start of small defer-token seed 0" in output
+    table = pandas.read_parquet(folder / "runs" / "tiny" / "predictions.parquet")
+    assert set(table.method[table.defer_logprob < 0]) == {"defer-token"}
+    assert (table.defer_logprob.isna() == (table.method != "defer-token")).all()
+    leads = pandas.read_csv(folder / "runs" / "tiny" / "asking.csv")
+    assert set(leads.method) == {"defer-token"} and set(leads.baseline) == {"xent"}
+    assert set(load.load(folder / "runs" / "tiny").large["embedded_lookup"]) >= {"defer_logprob", "quality"}
+
+
 @pytest.mark.long
 def test_a_run_adds_only_what_is_new(finished):
     folder, _, _ = finished

@@ -52,6 +52,7 @@ def random_batch(seed=0, batch=4, length=6, vocabulary=5, scale=1.5):
         "uniform": rng.random((batch, length), dtype=np.float32),
         "teacher_rank": (large > np.take_along_axis(large, labels[..., None], -1)).sum(-1).astype(np.int32),
         "start_right": (rng.random((batch, length)) < 0.3).astype(np.int32),
+        "defer": ((np.arange(length) == 1) & (np.arange(batch)[:, None] % 2 == 0)).astype(np.int32),
     }
     return labels, logits, weights, columns
 

@@ -81,6 +81,10 @@ class Cell:
             columns["probability_large"] = reference_probability(self.large, places)
         return ChainMap(columns, _held(self.small))
 
+    def has(self, rule: str) -> bool:
+        """Whether the answers have what a rule of `deferral.ASKING` reads, which those of other methods have not."""
+        return rule not in deferral.ASKING or not np.isnan(self.small["defer_logprob"]).any()
+
     def curve(self, rule: str) -> DeferralCurve:
         """The exact trade-off of deferring by `rule`, computed once per rule."""
         if rule not in self._curves:

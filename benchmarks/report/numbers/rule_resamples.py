@@ -18,10 +18,11 @@ def of_task(task: str, cells: Iterable[Cell], rules: Sequence[str]) -> dict[str,
     """Metric → (rule, method, seed) → its value on the data, then in every resample, (1 + R,); NaN where undefined.
 
     Args:
-        task: its name. cells: of that task, one per method and seed. rules: by name.
+        task: its name. cells: of that task, one per method and seed. rules: by name; a cell that lacks what one reads
+            is without it.
     """
     by_metric: dict[str, dict[Model, np.ndarray]] = {metric: {} for metric in METRICS}
-    rankings = [_Ranking(cell, rules) for cell in cells]
+    rankings = [_Ranking(cell, [rule for rule in rules if cell.has(rule)]) for cell in cells]
     if not rankings:
         return by_metric
 

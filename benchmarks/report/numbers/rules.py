@@ -23,6 +23,7 @@ BOUNDS = (RANDOM, ORACLE)
 LEAST = 50  # examples that a task must have for a learned rule to be cross-fitted to it
 ENSEMBLE = "ensemble_confidences"
 METRICS = (*rule_resamples.METRICS, "s_d")
+RIVALS = ("max-probability", *LEARNED)  # beside the run's own rule, against a method that asks for help
 
 Ranked = Mapping[str, Mapping[str, Mapping[rule_resamples.Model, np.ndarray]]]  # task → `rule_resamples.of_task`
 
@@ -66,17 +67,21 @@ class Kind:
     Attributes:
         tasks: that averages are over. rules: those that are compared on them. lacks: every other rule → why it is not.
         standings: (rule, method) → how they do, of methods with a complete seed.
+        leads: metric → its difference to every other method by a rule of its, of a method that asks for help by the
+            rule that reads this; by (rule, method, rule of the other, other method).
     """
 
     tasks: tuple[str, ...]
     rules: tuple[str, ...]
     lacks: Mapping[str, str]
     standings: Mapping[tuple[str, str], Standing]
+    leads: Mapping[tuple[str, str, str, str], Mapping[str, Interval]]
 
 
 def names(run: Run) -> list[str]:
     """Every rule that a report tries: those registered, the learned ones, the run's own; the two bounds come last."""
-    given = [name for name, rule in deferral.GIVEN.items() if set(rule.needs) <= _columns(run, run.covered)]
+    optional = {**deferral.GIVEN, **deferral.ASKING}
+    given = [name for name, rule in optional.items() if set(rule.needs) <= _columns(run, run.covered)]
     every = dict.fromkeys([*deferral.RULES, *LEARNED, *given, run.rule])
     return [*(name for name in every if name not in BOUNDS), *BOUNDS]
 
@@ -139,14 +144,20 @@ def _kind(run: Run, cells: Mapping[Key, Cell], ranked: Ranked, tasks: tuple[str,
     lacks = {rule: lacking(run, rule, tasks) for rule in names(run)}
     rules = tuple(rule for rule, reason in lacks.items() if not reason)
     baseline_seeds = run.complete_seeds(baseline)
+
+    def of_method(method: str, seeds: Sequence[int]) -> list[str]:
+        return [r for r in rules if all(cells[method, seed, name].has(r) for seed in seeds for name in tasks)]
+
     standings = {}
     for method in run.methods if tasks else ():
         seeds = run.complete_seeds(method)
         if seeds:
             shared = [seed for seed in seeds if seed in baseline_seeds]
-            gains = _gains(ranked, tasks, rules, method, baseline, shared)
-            standings |= _standings(run, cells, ranked, tasks, rules, method, seeds, gains)
-    return Kind(tasks, rules, {rule: reason for rule, reason in lacks.items() if reason}, standings)
+            common = [r for r in of_method(method, seeds) if r in of_method(baseline, baseline_seeds)]
+            gains = _gains(ranked, tasks, common, method, baseline, shared)
+            standings |= _standings(run, cells, ranked, tasks, of_method(method, seeds), method, seeds, gains)
+    lacks = {rule: reason for rule, reason in lacks.items() if reason}
+    return Kind(tasks, rules, lacks, standings, _leads(run, ranked, tasks, standings))
 
 
 def _gains(
@@ -191,6 +202,27 @@ def _standings(
             gain=gains.get(rule),
         )
     return standings
+
+
+def _leads(
+    run: Run, ranked: Ranked, tasks: Sequence[str], standings: Mapping[tuple[str, str], Standing]
+) -> dict[tuple[str, str, str, str], dict[str, Interval]]:
+    """`Kind.leads`, on the seeds that both methods have."""
+    leads = {}
+    for rule, method in (key for key in standings if key[0] in deferral.ASKING):
+        rivals = [key for key in standings if key[0] in (run.rule, *RIVALS) and key[1] != method]
+        for other_rule, other in rivals:
+            seeds = [seed for seed in run.complete_seeds(method) if seed in run.complete_seeds(other)]
+            if not seeds:
+                continue
+            pairs = {"own": (rule, method), "other": (other_rule, other)}
+            # s_d of a method is between the two bounds of its own answers.
+            pairs |= {f"{bound} {name}": (bound, name) for bound in BOUNDS for name in (method, other)}
+            models = {name: [(*pair, seed) for seed in seeds] for name, pair in pairs.items()}
+            leads[rule, method, other_rule, other] = {
+                metric: _pooled(ranked, tasks, models, metric).interval("own", "other") for metric in METRICS
+            }
+    return leads
 
 
 def _pooled(

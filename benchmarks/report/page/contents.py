@@ -7,14 +7,27 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import alignment, cautions, costs, elastic, per_task, routing, scopes, summary, training
+from benchmarks.report.numbers import (
+    alignment,
+    cautions,
+    chains,
+    costs,
+    elastic,
+    per_task,
+    routing,
+    scopes,
+    summary,
+    training,
+)
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
 from benchmarks.report.reading.load import Run
 from benchmarks.report.tables import (
     alignment_table,
+    asking_table,
     breakdown_tables,
+    chain_tables,
     change_tables,
     elastic_table,
     grid_table,
@@ -50,6 +63,7 @@ class Contents:
         self.aligned = alignment.by_method(run)
         self.dial = elastic.dial(self.numbers)
         self.routing = routing.compare(self.numbers)
+        self.chains = chains.compare(self.numbers)
 
     # The tables.
 
@@ -65,12 +79,14 @@ class Contents:
         tables = [
             grid_table.table(numbers),
             elastic_table.table(self.dial),
+            chain_tables.table(numbers, self.chains),
             *routing_tables.every_table(numbers, self.routing),
             *change_tables.every_table(self.changes),
             main_tables.task_table(numbers, self.rows),
             main_tables.official_table(numbers, self.rows),
             *breakdown_tables.every_table(numbers, self.curves, self.averages, per_task.comparisons(numbers)),
             *rule_tables.every_table(numbers),
+            asking_table.table(numbers),
             main_tables.strata_table(numbers),
             alignment_table.table(self.aligned),
         ]
@@ -91,7 +107,8 @@ class Contents:
         if drawn:
             from benchmarks.report.plots import drawing  # late: it brings matplotlib, which the tables do without
 
-            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training, self.dial)
+            further = (self.chains, self.dial)
+            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training, *further)
             pictures = [name for name in plots if name.endswith(".png")]
             images = {name: drawing.TITLES[name.removesuffix(".png")] for name in pictures}
             plots["report.html"] = self.page()
@@ -102,14 +119,26 @@ class Contents:
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
             **({"elastic.csv": self._csv(elastic_table.records(self.dial))} if self.dial else {}),
+            **self._chains_csv(),
             **self._routing_csv(),
+            **self._asking_csv(),
             **plots,
             "table.md": self._markdown(images),
         }
 
+    def _chains_csv(self) -> dict[str, bytes]:
+        if self.chains is None or not self.chains.standings:
+            return {}
+        rows = {"chains": chain_tables.records(self.chains), "chain_curves": chain_tables.curve_records(self.chains)}
+        return {f"{name}.csv": self._csv(records) for name, records in rows.items()}
+
     def _routing_csv(self) -> dict[str, bytes]:
         rows = routing_tables.records(self.numbers, self.routing)
         return {"routing.csv": self._csv(rows)} if rows else {}
+
+    def _asking_csv(self) -> dict[str, bytes]:
+        rows = list(asking_table.records(self.numbers))
+        return {"asking.csv": self._csv(rows)} if rows else {}
 
     def _csv(self, records) -> bytes:
         return render.csv_bytes([wording.record(each) for each in records] if self.run.imported else records)
@@ -162,9 +191,13 @@ class Contents:
         """
         main = self._worded(main_tables.main_table(self.numbers, detail=False))
         screen = replace(main, notes=()).fitted(console.width)[:1]  # what does not fit beside it is in the report
+        longer = chain_tables.table(self.numbers, self.chains)
+        if longer:  # of a longer cascade the main table shows two models alone
+            screen = replace(longer, notes=()).fitted(console.width)
         for table in [main, *self.further] if verbose else screen:
             render.print_table(table, console)
-        for line in (*verdict.sentences(self.changes), routing_tables.sentence(self.numbers, self.routing)):
+        lines = [*verdict.sentences(self.changes), routing_tables.sentence(self.numbers, self.routing)]
+        for line in [chain_tables.sentence(self.chains)] if self.chains else lines:
             console.print(Text(line))
         warnings = self.warnings if verbose else self.warnings[:1]
         for line in warnings:

@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 
 from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.cells import ORACLE, RANDOM
+from benchmarks.report.numbers.chains import Chains
+from benchmarks.report.numbers.elastic import Dial
 from benchmarks.report.numbers.scopes import Curves, Scope
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.plots import canvas, chance, elastic
+from benchmarks.report.plots import canvas, chains, chance, elastic
 from benchmarks.report.plots.canvas import STYLE
 from benchmarks.report.plots.palette import COLOURS, GREY, MARKERS, looks
 from cat_keras.evaluation.bands import GRID
@@ -31,16 +33,26 @@ TITLES = {
     "costs": "Quality by other costs",
     "training": "Live tokens during training",
     "elastic": "Sizes of the elastic small model",
+    "chains": "Longer cascades by cost",
 }
 Training = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Scope], training: Training, dial=None):
+def files(
+    summary: Summary,
+    curves: Curves,
+    scopes: list[Scope],
+    tasks: list[Scope],
+    training: Training,
+    longer: Chains | None = None,
+    dial: Dial | None = None,
+):
     """File name → content of every plot.
 
     Args:
         summary, curves: numbers of the run. scopes: averages, that over all tasks first, then suites and clusters.
-        tasks: each task alone. training: method → (steps, share of live tokens). dial: see `numbers.elastic`.
+        tasks: each task alone. training: method → (steps, share of live tokens). longer: the cascades of all models.
+        dial: the sizes of an elastic small model.
     """
     with canvas.style():
         figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
@@ -58,6 +70,8 @@ def files(summary: Summary, curves: Curves, scopes: list[Scope], tasks: list[Sco
             figures["training"] = live(summary, training)
         if dial:
             figures["elastic"] = elastic.figure(dial)
+        if longer and longer.standings:
+            figures["chains"] = chains.figure(summary, longer)
         return canvas.rendered(figures, vector=("quality_cost", "tasks"))
 
 

@@ -91,19 +91,24 @@ def examples(path: Path, content: pyarrow.NativeFile, tasks: Sequence[str], kept
 
 
 def predictions(
-    path: Path, content: pyarrow.NativeFile, by_task: Mapping[str, Examples], kept: bool
-) -> tuple[dict, dict]:
-    """Complete cells of small models and of the large one, rows in the order of the examples.
+    path: Path,
+    content: pyarrow.NativeFile,
+    by_task: Mapping[str, Examples],
+    kept: bool,
+    between: Sequence[str] = (),
+) -> tuple[dict, dict, dict]:
+    """Complete cells of small models, of the large one, and of those between; rows in the order of the examples.
 
     Args:
         path: of the file. content: of it. by_task: task → its examples. kept: whether the folder holds kept results.
+        between: names of the models between the small and the large one.
     """
     file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
-    optional = (*COUNTS, *SCORES, *schema.GIVEN)
+    optional = (*COUNTS, *SCORES, *schema.GIVEN, *schema.ASKED)
     table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=optional, later=file.wide)
     table = columns.dictionary_encoded(table, ("model", "method", "task", "id"))
     narrow = table.drop_columns(["model", "method", "seed"])
-    small, large = {}, {}
+    small, large, middle = {}, {}, {role: {} for role in between}
     for (model, method, seed, name), rows in _by_cell(table):
         if name not in by_task:
             continue
@@ -115,8 +120,8 @@ def predictions(
         if model == "large":
             large[name] = cell
         else:
-            small[method, int(seed), name] = cell
-    return small, large
+            middle.get(model, small)[method, int(seed), name] = cell
+    return small, large, middle
 
 
 def _by_cell(table: pyarrow.Table) -> Iterator[tuple[tuple, np.ndarray]]:

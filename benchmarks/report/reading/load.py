@@ -7,7 +7,7 @@ of texts.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Run:
         extra: methods that have predictions although the manifest does not name them; they are left out.
         histories: `method/seed` → the course of its training, see `reading.histories`; of those that noted one.
         routes: (method, seed, task) → scores of a router, see `reading.routes`; of kept results that have them.
+        middle: name of a model between the small and the large one → its predictions, like `small`; in order of size.
     """
 
     folder: Path
@@ -55,6 +56,13 @@ class Run:
     extra: tuple[str, ...]
     histories: dict[str, History] = field(default_factory=dict)
     routes: Routes = field(default_factory=dict)
+    middle: dict[str, dict[Key, Columns]] = field(default_factory=dict)
+
+    def without_smaller(self, role: str) -> "Run":
+        """The run in which the model of that name is the small one."""
+        names = list(self.middle)
+        later = names[names.index(role) + 1 :]
+        return replace(self, small=self.middle[role], middle={name: self.middle[name] for name in later}, routes={})
 
     @property
     def has_text(self) -> bool:
@@ -94,9 +102,15 @@ class Run:
         return tuple(sorted({seed for method, seed, _ in self.small if method == START}))
 
     def cell(self, model: str, name: str) -> Columns | None:
-        """Answers of a model as the manifest names it, `method/seed` or `large/-1`, to a task; None if not complete."""
+        """Answers of a model to a task, None if not complete.
+
+        Args:
+            model: as the manifest names it: `method/seed`, `large/-1`, or `middle/method/seed` of one between.
+        """
+        role, _, rest = model.partition("/")
+        cells, model = (self.middle[role], rest) if role in self.middle else (self.small, model)
         method, _, seed = model.rpartition("/")
-        return self.large.get(name) if method == "large" else self.small.get((method, int(seed), name))
+        return self.large.get(name) if method == "large" else cells.get((method, int(seed), name))
 
     def live(self, method: str) -> list[float]:
         """Mean share of live tokens of each trained seed of a method; empty when the run noted none."""
@@ -202,17 +216,25 @@ def load(folder: Path) -> Run:
         else:
             sizes = {name: len(each) for name, each in examples.items()}
             scored = routes.read(path, contents[path], sizes, files.REMEDY)
-    small, large = files.predictions(predictions_path, contents[predictions_path], examples, kept)
+    between = tuple(manifest.get("middle", ()))
+    small, large, middle = files.predictions(predictions_path, contents[predictions_path], examples, kept, between)
     methods = tuple(name for name in manifest["methods"] if name != START)
     seeds, tasks = tuple(manifest["seeds"]), tuple(manifest["tasks"])
     missing = [f"large/{name}" for name in tasks if name not in large]
     missing += [f"{m}/{s}/{t}" for m in methods for s in seeds for t in tasks if (m, s, t) not in small]
+    missing += [
+        f"{role}/{m}/{s}/{t}"
+        for role, cells in middle.items() for m in methods for s in seeds for t in tasks if (m, s, t) not in cells
+    ]  # fmt: skip
     missing += ["/".join(map(str, c)) if isinstance(c, list) else str(c) for c in manifest.get("missing") or []]
     missing = dict.fromkeys(missing)  # the manifest may name the same holes
     extra = manifest["kept"]["extra"] if kept else sorted({method for method, _, _ in small} - {*methods, START})
-    small = {key: cell for key, cell in small.items() if key[0] not in extra}
+    small, *larger = (
+        {key: cell for key, cell in cells.items() if key[0] not in extra} for cells in (small, *middle.values())
+    )
     holes = tuple(missing), tuple(extra)
-    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, *holes, noted, scored)
+    middle = dict(zip(middle, larger, strict=True))
+    return Run(folder, manifest, methods, seeds, tasks, examples, small, large, *holes, noted, scored, middle)
 
 
 def load_all(folders: Iterable[Path]) -> list[Run]:

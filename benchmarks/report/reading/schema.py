@@ -119,6 +119,7 @@ class Manifest(Part):
     overlap: dict[str, Shared] = {}  # by task, those that have any
     predictions: dict[str, str] | None = None  # method/seed → key
     cells: dict[str, dict] | None = None  # trainings by label
+    middle: list[str] = []  # models between the small and the large one, in the order in which a cascade asks them
     packages: dict[str, str] | None = None  # versions
     hardware: str | None = None
     task_identities: dict[str, dict] | None = None
@@ -160,6 +161,7 @@ def _list_of(inner: Callable[[pyarrow.DataType], bool]) -> Callable[[pyarrow.Dat
 
 COUNTS = ("n_prompt", "n_answer", "n_options")
 GIVEN = ("confidence", "stated_confidence", "p_true", "agreement")  # what imported answers may say of themselves
+ASKED = ("defer_logprob",)  # of models with a token that asks for help; NaN of all other models of the run
 # Limit of the options of one question and the tokens of one text. A file that claims more options would fill the memory
 # with empty ones, see `columns.Examples`.
 LARGEST_COUNT = 10**6
@@ -170,7 +172,7 @@ COLUMNS = {
         ("seed", "n_prompt", "n_answer", "n_options", "answer", "step"), (types.is_integer, "whole numbers")
     ),
     **dict.fromkeys(("flops", "seconds", "quality", "loss", "live"), (_number, "numbers")),
-    **dict.fromkeys(GIVEN, (_number, "numbers")),
+    **dict.fromkeys((*GIVEN, *ASKED), (_number, "numbers")),
     **dict.fromkeys(("options", "references"), (_list_of(_text), "lists of texts")),
     "route": (_list_of(types.is_integer), "lists of whole numbers"),
     "cut": (_list_of(_list_of(types.is_integer)), "lists of pairs of whole numbers"),

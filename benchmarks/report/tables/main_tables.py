@@ -70,8 +70,14 @@ def main_table(summary: Summary, detail: bool) -> Table:
         columns,
         tuple(lines),
         references=len(lines) - len(summary.rows),
-        notes=(*_main_notes(summary), *hole_notes(summary)),
+        notes=(*_pair_notes(summary), *_main_notes(summary), *hole_notes(summary)),
     )
+
+
+def _pair_notes(summary: Summary) -> list[str]:
+    """What the table leaves out of a run of three or more models."""
+    between = ", ".join(summary.run.middle)
+    return [f"Cascades of the small and the large model alone, without {between}: see Longer cascades."] * bool(between)
 
 
 def cost_name(summary: Summary) -> str:

@@ -19,6 +19,7 @@ Rules that are fitted to the qualities of both models are in `deferral.learned`;
 from collections.abc import Mapping
 
 from cat_keras.cascades.deferral import calibrated
+from cat_keras.cascades.deferral.asking import ASKING, DeferMargin, DeferToken
 from cat_keras.cascades.deferral.bounds import Oracle, Random
 from cat_keras.cascades.deferral.calibrated import Calibrated
 from cat_keras.cascades.deferral.ensemble import SeedVariance, confidences
@@ -29,9 +30,9 @@ from cat_keras.cascades.deferral.tokens import ChowAverage, ChowQuantile, ChowSu
 from cat_keras.errors import CatKerasError, unknown_name
 
 __all__ = [
-    "GIVEN", "NO_ANSWER", "RULES", "Calibrated", "ChowAverage", "ChowQuantile", "ChowSum", "Entropy",
-    "GivenConfidence", "Margin", "MaxProbability", "Oracle", "Random", "Rule", "SeedVariance", "TokenEntropy",
-    "TokenMargin", "agreement", "columns", "confidences", "flatten", "from_config", "get", "register",
+    "ASKING", "GIVEN", "NO_ANSWER", "RULES", "Calibrated", "ChowAverage", "ChowQuantile", "ChowSum", "DeferMargin",
+    "DeferToken", "Entropy", "GivenConfidence", "Margin", "MaxProbability", "Oracle", "Random", "Rule", "SeedVariance",
+    "TokenEntropy", "TokenMargin", "agreement", "columns", "confidences", "flatten", "from_config", "get", "register",
     "row_lengths",
 ]  # fmt: skip
 
@@ -60,13 +61,16 @@ def get(name: str) -> Rule:
     """The rule of that name: one of `RULES`, or `chow-quantile-<alpha>`, `random-<seed>` with any value.
 
     `learned-<target>` is a rule of `deferral.learned`, still to be fitted; so are `isotonic-<rule>` and `platt-<rule>`
-    of `calibrated`. `GIVEN` has the rules that read a confidence which answers came with.
+    of `calibrated`. `GIVEN` has the rules that read a confidence which answers came with, and `ASKING` those that read
+    the token by which a small model asks for help.
 
     Raises:
         CatKerasError: no rule has that name, or alpha is outside [0, 1].
     """
-    if name in RULES or name in GIVEN:
-        return RULES.get(name) or GIVEN[name]
+    if name in RULES:
+        return RULES[name]
+    if name in GIVEN or name in ASKING:
+        return GIVEN.get(name) or ASKING[name]
     if str(name).startswith(LEARNED):
         from cat_keras.cascades.deferral import learned  # late, as it imports this package
 
@@ -81,7 +85,7 @@ def get(name: str) -> Rule:
             except ValueError:
                 break
             return make(value)
-    raise unknown_name("deferral rule", str(name), {*RULES, *GIVEN})
+    raise unknown_name("deferral rule", str(name), {*RULES, *GIVEN, *ASKING})
 
 
 def from_config(config: Mapping) -> Rule:

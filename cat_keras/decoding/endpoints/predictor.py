@@ -63,7 +63,12 @@ class EndpointPredictor:
         self.chat = endpoint.chat or chat
         self.likelihood = endpoint.scores(chat is not None)
         replace(endpoint, chat=self.chat)  # checks a chat that came from elsewhere
-        names = {"entropy": "token_entropies", "margin": "token_margins", "hidden": "embedding"}
+        names = {
+            "entropy": "token_entropies",
+            "margin": "token_margins",
+            "hidden": "embedding",
+            "defer": "defer_logprob",
+        }
         self._check_needs({*needs, *(names.get(name, name) for name in measures)})
         self.max_new_tokens, self.sampler, self.stop = max_new_tokens, sampler, tuple(check_list("stop", stop, str))
         self.compare = compare

@@ -133,7 +133,8 @@ def _numbers(curves: Curves, model: str, answers: Columns, rows: np.ndarray) -> 
 
 
 def _cell(curves: Curves, cell: Cell, rows: np.ndarray) -> dict:
-    usable = [r for r in rules.names(cell.run) if r != ORACLE and not rules.lacking(cell.run, r, (cell.task,))]
+    known = [r for r in rules.names(cell.run) if r != ORACLE and not rules.lacking(cell.run, r, (cell.task,))]
+    usable = [r for r in known if cell.has(r)]
     scores = {rule: _packed(cell.score(rule)[rows]) for rule in usable}
     return {"seed": cell.seed, "scores": scores} | _numbers(curves, "small", cell.small, rows)
 

@@ -1,0 +1,113 @@
+"""A retrieval run from top to bottom: texts, models, rankings, reranking, and the folder that shows them."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from benchmarks.report.numbers import retrieval as numbers
+from benchmarks.report.plots import retrieval as plots
+from benchmarks.report.tables import render
+from benchmarks.report.tables import retrieval_table as tables
+from benchmarks.retrieving import columns, judging
+from benchmarks.retrieving.models import RUNGS, TEACHER, VERSION, Workshop, rungs
+from benchmarks.retrieving.profile import Profile
+from cat_keras import retrieval
+from cat_keras.storage import store
+
+FILE = "retrieval.parquet"
+
+
+def run(profile: Profile, data: Path | None, out: Path, progress) -> tuple[Path, list[render.Table]]:
+    """Trains, ranks and reports one profile; what is in the cache already is used again.
+
+    Args:
+        data: the data folder. out: where runs and their cache lie. progress: as `running.progress.Progress`.
+
+    Returns:
+        the folder of the run, and its tables.
+    """
+    names = rungs(profile)  # an unknown one is said before anything is read
+    collections = columns.read(profile.data, data)
+    kept = store.Store(out / "cache", report=lambda line: None)
+    shop = Workshop(
+        profile, columns.tokens(collections, profile.data, _tokenizer(kept, collections, profile)), kept, progress
+    )
+    entries = judging.entries(shop, names)
+    ranked = [judging.ranked(shop, *entry) for entry in entries]
+    read_again = [one for one in ranked if one.model in _reranked(names)]
+    table = pyarrow.Table.from_pylist(_rows(shop, ranked) + _reranked_rows(shop, read_again))
+    table = table.replace_schema_metadata({"cat_keras": json.dumps(_facts(shop, ranked, names), sort_keys=True)})
+    folder = out / profile.name
+    return folder, write(folder, table)
+
+
+def write(folder: Path, table: pyarrow.Table) -> list[render.Table]:
+    """Writes the numbers, tables and figures of the rows of a run, and returns the tables."""
+    standings, facts = numbers.standings(table), numbers.facts(table)
+    made = tables.tables(standings, facts)
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer, compression="zstd")
+    contents = {FILE: buffer.getvalue(), **plots.figure(standings, facts)}
+    contents["retrieval.csv"] = render.csv_bytes(tables.records(standings))
+    contents["table.md"] = "\n".join(map(render.markdown, made)).encode()
+    store.write_together(folder, contents, {"kind": "retrieval", **facts})
+    return made
+
+
+def _tokenizer(kept: store.Store, collections, profile: Profile) -> bytes:
+    texts = [collections[part].fingerprint for part in ("train", "test")]
+    key = store.identity(stage="tokenizer", version=VERSION, texts=texts, pieces=profile.data.vocabulary_size)
+
+    def build(folder):
+        (folder / "tokenizer.spm").write_bytes(columns.train_tokenizer(collections, profile.data))
+
+    return (kept.get("retrieval", key, build) / "tokenizer.spm").read_bytes()
+
+
+def _reranked(names: Sequence[str]) -> tuple[str, ...]:
+    """Retrievers whose rankings the ranker reads: the teacher, the student alone and the last bi-encoder's student."""
+    taught = [name for name in names if RUNGS[name].scores != "ranker"]
+    return (TEACHER, *dict.fromkeys([*names[:1], *taught[-1:]]))
+
+
+def _rows(shop: Workshop, ranked: Sequence[judging.Ranked]) -> list[dict]:
+    """One row per retriever and test query."""
+    return [row for one in ranked for row in _judged(shop, one, one.rows, 0, one.flops)]
+
+
+def _reranked_rows(shop: Workshop, ranked: Sequence[judging.Ranked]) -> list[dict]:
+    """One row per retriever, number of documents reranked, and test query."""
+    rows = []
+    for one, (scores, flops) in zip(ranked, judging.ranker_scores(shop, ranked), strict=True):
+        for depth in (d for d in judging.DEPTHS if d <= scores.shape[1]):
+            price = one.flops + flops[:, :depth].sum(axis=1)
+            rows += _judged(shop, one, retrieval.rerank(scores, one.rows, depth), depth, price)
+    return rows
+
+
+def _judged(shop: Workshop, one: judging.Ranked, rankings: np.ndarray, depth: int, flops: np.ndarray) -> list[dict]:
+    collection = shop.tokens.collections["test"]
+    values = retrieval.per_query(collection, rankings, numbers.MEASURES)
+    return [
+        {"model": one.model, "seed": one.seed, "reranked": depth, "query": query, "flops": float(flops[i])}
+        | {name: float(column[i]) for name, column in values.items()}
+        for i, query in enumerate(collection.queries)
+    ]
+
+
+def _facts(shop: Workshop, ranked: Sequence[judging.Ranked], names: Sequence[str]) -> dict:
+    before = {"scores": "alone", "frozen": "scores", "matching": "frozen", "generated": "matching",
+              "ranker-scores": "alone", "ranker-matching": "ranker-scores"}  # fmt: skip
+    return {
+        "profile": shop.profile.model_dump(mode="json"),
+        "labels": {TEACHER: "teacher"} | {name: RUNGS[name].label for name in names},
+        "before": {name: other for name, other in before.items() if name in names and other in names},
+        "parameters": {one.model: int(one.parameters) for one in ranked},
+        "documents": len(shop.tokens.documents),
+        "queries": {"train": len(shop.tokens.train), "test": len(shop.tokens.test)},
+    }
