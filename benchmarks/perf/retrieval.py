@@ -86,7 +86,8 @@ def step_times(proto: bytes, rounds: int, steps: int = 5):
         negatives = (np.arange(2 * STEP)[:, None] + 1) % len(corpus)
         pairs = retrieval.Pairs(corpus, corpus, np.arange(2 * STEP), STEP, negatives=negatives, objective=objective,
                                 teaching=retrieval.EncoderTeaching(*vectors), buckets=1)  # fmt: skip
-        trainer = retrieval.Retriever(retrieval.BiEncoder(tower, matched=128), objective)
+        matched = 128 if objective.columns else None
+        trainer = retrieval.Retriever(retrieval.BiEncoder(tower, matched=matched), objective)
         trainer.compile(keras.optimizers.Adam(), jit_compile=False)
         runs[name] = lambda trainer=trainer, pairs=pairs: [trainer.step(pairs.batch(step)) for step in range(steps)]
     return paired.rounds(runs, rounds)
