@@ -26,6 +26,7 @@ _PUBLIC = {
     "CascadeAware": "training.trainer:CascadeAware",
     "Schedule": "training.loop:Schedule",
     "train": "training.loop:train",
+    "elastic": "training.elastic:",
     "TeacherCache": "training.teacher:TeacherCache",
     "AnyTeacher": "training.teachers:AnyTeacher",
     "CsvLog": "training.log:CsvLog",

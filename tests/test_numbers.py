@@ -41,6 +41,7 @@ def things(small, large, encoded, proto, examples):
         "predictions": predictions, "pairs": {"t": {"m": outcomes, "o": outcomes}},
         "result": ck.bootstrap.bootstrap_audc({"t": {"m": outcomes}}, rng, 5, threads=1),
         "batches": ck.Batches(encoded, 8), "flops": ck.costs.FlopCount(1.0, 1.0, 1.0),
+        "elastic": ck.elastic.Elastic(small, [{"feedforward": 8}]),
         "trainer": ck.CascadeAware(small, "xent"), "scores": rng.random(n), "right": columns["quality_small"],
         "generator": ck.Generator(small, [1]), "cascade": ck.SpeculativeCascade(small, large),
         "towers": both, "index": retrieval.Index(np.ones((4, 16)), "abcd", both.document.fingerprint),
@@ -213,6 +214,15 @@ ARGUMENTS = {
     },
     ck.Batches.batch: {"step": lambda t, x: t["batches"].batch(x)},
     ck.CascadeAware: {"chunk": lambda t, x: ck.CascadeAware(t["small"], chunk=x)},
+    ck.elastic.Size: {
+        name: lambda t, x, name=name: ck.elastic.Size(**{name: x})
+        for name in ("layers", "width", "heads", "feedforward")
+    },
+    ck.elastic.Loss: {"distil": lambda t, x: ck.elastic.Loss(distil=x)},
+    ck.elastic.Trainer: {
+        name: lambda t, x, name=name: ck.elastic.Trainer(t["elastic"], **{name: x}) for name in ("distil", "chunk")
+    },
+    ck.elastic.importance: {"steps": lambda t, x: ck.elastic.importance(t["small"], t["batches"], x)},
     ck.Schedule: {
         "peak": lambda t, x: ck.Schedule(x, 10)(3),
         "steps": lambda t, x: ck.Schedule(1e-3, x)(3),
@@ -402,6 +412,7 @@ MAY_BE_NAN = {(ck.DeferralCurve.cost_at_quality, "quality")} | {
 MAY_BE_NAN |= {(ck.DeferralCurve.quality_at_cost, "cost")}
 MAY_BE_NAN |= {(w, n) for w, n in CASES if n in ("cost_small", "cost_large")}
 MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
+MAY_BE_NONE |= {(ck.elastic.Size, name) for name in ARGUMENTS[ck.elastic.Size]}
 MAY_BE_NONE |= {(ck.tune, "reject"), (ck.rejection.PluginOOD, "inside"), (ck.Cascade.calibrate, "reject")}
 MAY_BE_NONE |= {(ck.routing.Router, "margin"), (ck.models.export, "max_length")}
 MAY_BE_NONE |= {(retrieval.Tower, "dim"), (retrieval.BiEncoder, "matched")}

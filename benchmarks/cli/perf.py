@@ -63,6 +63,17 @@ def teacher(rounds: Rounds = 5):
 
 
 @app.command()
+def elastic(rounds: Rounds = 5):
+    """Elastic models: a step over all sizes ≤ 0.7 of the steps of each alone, memory ≤ 1.3 of the whole's. No peer.
+
+    Writes the table elastic into results/perf/.
+    """
+    from benchmarks.perf import elastic as measurement
+
+    measurement.measure(rounds)
+
+
+@app.command()
 def decoding(
     parts: Annotated[
         list[str] | None, typer.Argument(help="Of generation, scoring, speculative, cascade; by default all.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.planning import sizes
+from benchmarks.planning import ladder, sizes
 from benchmarks.planning.examples import BYTES_PER_TOKEN, Lengths
 from benchmarks.planning.hardware import Hardware
 from benchmarks.planning.plan import LARGE, Cell, Model, Plan
@@ -173,10 +173,17 @@ class Estimate:
 
     # -- stages --------------------------------------------------------------------------------------------------
 
-    def _forward(self, role: str, lengths: np.ndarray) -> float:
-        """FLOPs of a forward pass over sequences, with the distribution of every position."""
-        flops = self.size[role].flops.computed  # a machine runs the experts that are not in the price
+    def _forward(self, model: str | dict, lengths: np.ndarray) -> float:
+        """FLOPs of a forward pass of a role or of a part of the small model, with the logits of every position."""
+        flops = self._size(model).flops.computed  # a machine runs the experts that are not in the price
         return float((flops.per_token + flops.per_logit) * lengths.sum() + flops.per_context * (lengths**2).sum() / 2)
+
+    def _size(self, model: str | dict) -> sizes.ModelSize:
+        if isinstance(model, str):
+            return self.size[model]
+        if self.profile.small.preset:  # taken for the whole, of which only the number of parameters may be known
+            return self.size["small"]
+        return sizes.of(self.profile.small.model_copy(update=model), self.profile.data.vocabulary_size)
 
     def _training(self, cell: Cell) -> Stage:
         batches = -(-len(self.train_lengths) // cell.training.batch_size)
@@ -187,12 +194,20 @@ class Estimate:
             cell.role,
             cell.objective,
             -1 if cell.role == "large" else cell.seed,
-            steps=max(round(cell.training.epochs * batches), 1),
-            flops=3 * cell.training.epochs * self._forward(cell.role, self.train_lengths),
+            steps=max(round(cell.training.epochs * batches), 1) if cell.training.epochs else 0,
+            flops=3 * cell.training.epochs * sum(self._forward(part, self.train_lengths) for part in self._parts(cell)),
             disk=FLOAT * self.size[cell.role].parameters,
             compiled=self.profile.buckets * (self.size[cell.role].layers or LAYERS),
             start=cell.start.key if cell.start else "",
         )
+
+    def _parts(self, cell: Cell) -> list:
+        """What a training computes: the model of its role, or parts of the small one, each in a pass of its own."""
+        if "sizes" not in cell.arguments:
+            return [cell.size or cell.role]
+        if self.profile.small.preset:
+            return [cell.role] * (len(cell.arguments["sizes"]) + 1)
+        return ladder.passes(cell.arguments["sizes"], self.profile.small)
 
     def _columns(self, label: str, key: str, role: str, cell: Cell | None) -> Stage:
         """The columns of a model over the training data; `cell` is the training that it comes from."""
@@ -214,6 +229,7 @@ class Estimate:
         for model in self.plan.models():
             role = self.plan.role(model)
             cell = self.plan.last(model)
+            part = (cell and cell.size) or role
             yield Stage(
                 f"predict {self.plan.label(model)}",
                 "predict",
@@ -221,7 +237,7 @@ class Estimate:
                 role,
                 *model[:2],
                 # A generated answer is read a second time for its log-probabilities.
-                flops=self._forward(role, self.scored) + 2 * self._forward(role, self.generated),
+                flops=self._forward(part, self.scored) + 2 * self._forward(part, self.generated),
                 disk=8.0 * len(self.scored) + len(self.generated) * 4 * self.profile.data.max_new_tokens,
                 steps_decoded=batches * self.profile.data.max_new_tokens,
                 start=cell.key if cell else "",

@@ -25,3 +25,11 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     "defer-token-right": (ASKING, {"helps": "right"}),
     **{f"gatekeeper-{alpha}": ("gatekeeper", {"alpha": float(alpha)}) for alpha in ("0.1", "0.3", "0.7", "0.9")},
 }
+
+# Elastic kinds of methods, see `benchmarks.planning.ladder` → their objective, and whether all sizes are one model.
+ELASTIC: dict[str, tuple[str, bool]] = {
+    "elastic": ("xent", True),
+    "elastic-cat": ("cat-xent", True),
+    "static": ("xent", False),
+    "static-cat": ("cat-xent", False),
+}

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import metrics
-from benchmarks.planning import chains, sizes
+from benchmarks.planning import chains, ladder, sizes
 from benchmarks.planning.examples import Examples, Lengths
 from benchmarks.planning.findings import BadInput, Finding
 from benchmarks.planning.methods import ASKING, OBJECTIVES
@@ -64,6 +64,7 @@ class Cell:
     start_columns: str = ""  # key of the model's own columns before this training; "" if the objective reads none
     small_teacher: "Cell | None" = None  # of the large model with SALT: the training that the small start comes from
     small_columns: str = ""  # of the large model with SALT: key of the columns of the small start
+    size: dict | None = None  # numbers of a part of the small model, of an elastic method; None of all other models
 
     @property
     def needs_teacher(self) -> bool:
@@ -409,6 +410,8 @@ def _small_teaching(profile, seed, encoded) -> dict:
 
 def _method_cell(profile, role, method, seed, encoded, origin, teachers: tuple[Columns, ...]) -> Cell:
     """The training of the small model, or of one between, by a method."""
+    if method in profile.elastic_methods:
+        return _elastic_cell(profile, method, seed, encoded, origin, teachers)
     start = _start_cell(profile, role, seed, encoded, origin)
     objective, arguments = profile.objective_of(method)
     start_columns = ""
@@ -429,6 +432,37 @@ def _method_cell(profile, role, method, seed, encoded, origin, teachers: tuple[C
         teachers=teachers if OBJECTIVES[objective] else (),
         start_columns=start_columns,
     )
+
+
+def _elastic_cell(profile, method, seed, encoded, origin, teachers: tuple[Columns, ...]) -> Cell:
+    """A small model at a size: the start is reordered, and then trained at all sizes and cut, or cut and then trained.
+
+    Reordering and cutting are cells without an epoch, whose objective says what they do.
+    """
+    meaning, settings = profile.elastic_methods[method], profile.elastic
+    size = ladder.numbers(settings.ladder, meaning.size, profile.small)
+    still = profile.objective.model_copy(update={"epochs": 0.0})
+
+    def edited(label, start, objective, **arguments):
+        return _cell(label, start, "small", (objective, arguments), "target", still, seed, encoded, origin, profile)
+
+    def trained(label, start, **arguments):
+        columns = teachers if OBJECTIVES[meaning.objective] else ()
+        objective, training = (meaning.objective, arguments), profile.training_of(method)
+        return _cell(
+            label, start, "small", objective, "target", training, seed, encoded, origin, profile, teachers=columns
+        )
+
+    start = _start_cell(profile, "small", seed, encoded, origin)
+    if settings.importance:
+        start = edited(f"small reordered seed {seed}", start, "reorder", batches=settings.importance)
+    if meaning.shared:
+        sizes = list(settings.ladder.values())
+        start = trained(f"small {meaning.kind} seed {seed}", start, sizes=sizes, distil=settings.distil)
+    cut = replace(edited(f"small cut-{meaning.size} seed {seed}", start, "cut", size=size), size=size)
+    if meaning.shared:
+        return replace(cut, label=f"small {method} seed {seed}", teachers=start.teachers)
+    return replace(trained(f"small {method} seed {seed}", cut), size=size)
 
 
 def _cell(

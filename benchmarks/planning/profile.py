@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from benchmarks.planning import chains
-from benchmarks.planning.methods import ASKING, OBJECTIVES, SEPARATOR, VARIANTS
+from benchmarks.planning import chains, ladder
+from benchmarks.planning.methods import ASKING, ELASTIC, OBJECTIVES, SEPARATOR, VARIANTS
 from cat_keras.cascades import deferral
 from cat_keras.data.chat import Chat as DataChat
 from cat_keras.decoding.endpoints.endpoint import Endpoint
@@ -262,6 +262,31 @@ class Variant(Section):
         return _without(handler(self), later=None)
 
 
+class Size(Section):
+    """A size of an elastic small model, see `cat_keras.modeling.elastic`; what is left out is that of the whole."""
+
+    layers: Positive | None = None
+    width: Positive | None = None
+    heads: Positive | None = None
+    feedforward: Positive | None = None
+
+
+class Elastic(Section):
+    """Sizes of the small model, for the methods of `planning.ladder`; these names mean it at every size.
+
+    The start is reordered by importance first, for the shared sizes and for those trained alone.
+    """
+
+    sizes: dict[str, Size]
+    distil: Share = 0.5  # weight of the whole model's distribution in the loss of the smaller sizes
+    importance: Count = 8  # batches that the importance of heads and units is computed on; 0 keeps their order
+
+    @property
+    def ladder(self) -> dict[str, dict]:
+        """Name → the numbers that are given."""
+        return {name: size.model_dump(exclude_none=True) for name, size in self.sizes.items()}
+
+
 class Profile(Section):
     """Everything about one run.
 
@@ -285,6 +310,7 @@ class Profile(Section):
     grid: dict[
         str, tuple[Number, ...]
     ] = {}  # key of the `objective` phase → values: every method with all combinations
+    elastic: Elastic | None = None
     variants: dict[str, Variant] = {}  # name of a method → its objective, e.g. {"cat-gap": {…, mask = "gap"}}
     seeds: Annotated[tuple[Count, ...], AfterValidator(each_once)] = (0,)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -293,7 +319,7 @@ class Profile(Section):
 
     @model_validator(mode="after")
     def _check_names(self):
-        methods = [*OBJECTIVES, *VARIANTS, *self.variants]
+        methods = [*OBJECTIVES, *VARIANTS, *self.variants, *((*ELASTIC, *self.elastic_methods) if self.elastic else ())]
         for name in self.variants:
             plain_name("method", name)
         if plain_name("run", self.name).lower() in BESIDE:
@@ -320,6 +346,13 @@ class Profile(Section):
         chains.check(self)
         self._check_endpoints()
         self._check_salt()
+        if self.elastic and self.middle:
+            raise CatKerasError(
+                f"Elastic methods are of a pair of models. Received: elastic beside {len(self.middle) + 2} models. "
+                "Leave one of both out"
+            )
+        if self.elastic:
+            ladder.check(self.elastic.ladder, self.small, [*OBJECTIVES, *VARIANTS, *self.variants])
         if math.prod(map(len, self.grid.values())) > POINTS:
             raise CatKerasError(f"A grid has at most {POINTS:,} points. Received: {self.grid!r:.80}")
         return self
@@ -368,10 +401,15 @@ class Profile(Section):
                 f'teacher.k={k}. Set teacher.distribution="topk"' + (f" and teacher.k={least}" if least > 1 else "")
             )
 
+    @property
+    def elastic_methods(self) -> dict[str, ladder.Trained]:
+        """Method at a size → what it means; {} without `elastic`."""
+        return ladder.names(self.elastic.ladder) if self.elastic else {}
+
     @model_serializer(mode="wrap")
     def _without_middle(self, handler):
-        """What stands in manifests: a profile of two models is written as before there were others."""
-        return _without(handler(self), middle={}, later="next")
+        """What stands in manifests: a profile of two models of one size is written as before there were others."""
+        return _without(handler(self), middle={}, later="next", elastic=None)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -388,6 +426,10 @@ class Profile(Section):
 
     def objective_of(self, method: str) -> tuple[str, dict]:
         """The objective behind a method, by name, and its arguments."""
+        if method in ELASTIC:
+            return ELASTIC[method][0], {}
+        if method in (at_size := self.elastic_methods):
+            return at_size[method].objective, {}
         if method in self.variants:
             return self.variants[method].objective, self.variants[method].arguments
         if method in VARIANTS:
@@ -396,6 +438,8 @@ class Profile(Section):
 
     def training_of(self, method: str) -> Training:
         """How this method trains in the phase in which methods differ."""
+        if method in (at_size := self.elastic_methods):
+            method = at_size[method].kind  # all sizes of a kind train alike
         return Training.model_validate(self.objective.model_dump() | self.tuned.get(method, {}))
 
 
@@ -429,6 +473,8 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
     try:
         if values.get("grid"):
             values = _expand_grid(Profile.model_validate(values))
+        if values.get("elastic"):
+            values = _expand_sizes(Profile.model_validate(values))
         return Profile.model_validate(values)
     except ValidationError as error:
         raise _readable(path.stem, error) from error
@@ -482,6 +528,16 @@ def _expand_grid(profile: Profile) -> dict:
                 values["variants"][name]["later"] = profile.later_of(method)
             values["tuned"][name] = profile.tuned.get(method, {}) | changes
     return values
+
+
+def _expand_sizes(profile: Profile) -> dict:
+    """The values of a profile that has, in place of each elastic kind of method, that kind at every size."""
+    at_size = profile.elastic_methods
+    expanded = [
+        [name for name, meaning in at_size.items() if meaning.kind == method] if method in ELASTIC else [method]
+        for method in profile.methods
+    ]
+    return profile.model_dump() | {"methods": list(itertools.chain.from_iterable(expanded))}
 
 
 def _replace_model(values: dict, role: str, model: str):

@@ -25,6 +25,7 @@ from cat_keras.storage import store
 from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses, selection
 
+EDITS = ("reorder", "cut")  # objectives that train nothing, see `plan`
 LONG_TRAINING = 100  # steps; XLA takes several seconds to compile each length of batches
 
 
@@ -193,15 +194,20 @@ class Workbench:
 
     # -- models --------------------------------------------------------------------------------------------------
 
-    def model(self, role: str):
-        """The one model object of a role; its weights are whatever was set last."""
-        if role not in self._models:
+    def model(self, role: str, size: dict | None = None):
+        """The one model object of a role, and of a size of it; its weights are whatever was set last."""
+        name = _name(role, size)
+        if name not in self._models:
             with self.place.scope():
-                self._models[role] = self._new(role, 0)
-            others = self._models.keys() - {"small"} if role == "small" else {role}
+                self._models[name] = self._part(size) if size else self._new(role, 0)
+            others = self._models.keys() - {"small"} if name == "small" else {name}
             for other in others if "small" in self._models else ():
                 models.check_same_tokenizer(self._models["small"], self._models[other])
-        return self._models[role]
+        return self._models[name]
+
+    def _part(self, size):
+        """A small model of a size, with weights that mean nothing."""
+        return ck.elastic.Elastic(self._new("small", 0), [size]).extract(size)
 
     def _new(self, role, seed):
         """A model of a role as it is before any training."""
@@ -227,8 +233,8 @@ class Workbench:
             )
         return tokenizer.proto
 
-    def set_weights(self, role, weights):
-        self.model(role).set_weights(weights)
+    def set_weights(self, role, weights, size=None):
+        self.model(role, size).set_weights(weights)
 
     def weights(self, role: str, cell: Cell | None, seed: int = 0) -> list[np.ndarray]:
         """The weights a cell ends with; without a cell those the model begins with."""
@@ -237,6 +243,9 @@ class Workbench:
 
     def trained(self, cell: Cell) -> Path:
         """The preset folder that a training ends with."""
+
+        if cell.objective in EDITS:
+            return self._edited(cell)
 
         def build(folder):
             weights = self.weights(cell.role, cell.start, cell.seed)
@@ -262,6 +271,36 @@ class Workbench:
             self.progress.done(f"loss {facts['loss']:.3f} nats, {facts['live']:.0%} of target tokens live")
             return facts | {"label": cell.label}
 
+        return self.store.get("train", cell.key, build) / "preset"
+
+    def _edited(self, cell: Cell) -> Path:
+        """The preset folder of a small model that is reordered or cut, with the course of the training before it."""
+
+        def build(folder):
+            start = self.trained(cell.start) if cell.start else None
+            model = models.load(start) if start else self._new(cell.role, cell.seed)
+            self.progress.start(cell.label, 1, "")
+            if cell.objective == "reorder":
+                batches = ck.Batches(
+                    self.encoded(), cell.training.batch_size, seed=cell.seed, buckets=self.profile.buckets
+                )
+                ck.elastic.reorder(model, ck.elastic.importance(model, batches, cell.arguments["batches"]))
+            else:
+                model = ck.elastic.Elastic(model, [cell.size]).extract(cell.size)
+            models.save(model, folder / "preset")
+            facts = {"steps": 0, "loss": 0.0, "live": 1.0, "padding": 0.0}
+            history = {"loss": [], "live": []}
+            if start:
+                history = store.read_json(start.parent / "history.json")
+                manifest = store.read_manifest(start.parent / "manifest.json")
+                facts |= {name: manifest[name] for name in facts}
+            (folder / "history.json").write_text(json.dumps(history))
+            self.progress.done(f"{model.count_params():,} parameters")
+            return facts | {"label": cell.label}
+
+        if cell.start:  # what `build` needs is made by all workers; it runs on the chief alone
+            self.trained(cell.start)
+        self.encoded()
         return self.store.get("train", cell.key, build) / "preset"
 
     def session(self, cell: Cell) -> tuple[ck.CascadeAware, ck.Batches, training.Schedule]:
@@ -297,10 +336,10 @@ class Workbench:
         jit = compiles(steps)
         key = _compilation_key(cell), jit
         if key not in self._trainers:
-            model = self.model(cell.role)
+            model = self.model(cell.role, cell.size)
             loss = _objective(cell, steps, models.tokenizer_of(model))
             with self.place.scope():
-                trainer = ck.CascadeAware(model, loss)
+                trainer = _trainer_of(cell, model, loss)
                 optimizer = keras.optimizers.AdamW(
                     learning_rate=1e-3, weight_decay=cell.training.weight_decay, beta_2=0.98, global_clipnorm=1.0
                 )
@@ -352,24 +391,26 @@ class Workbench:
             remote, answers=self.store.root / "answers" / f"{store.identity(**remote.identity())[:16]}.jsonl"
         )
 
-    def predictor(self, role: str, measures: tuple[str, ...] = ()):
-        """What answers as the model of a role: a `Predictor` with these measures, or that of an endpoint."""
-        if (role, measures) not in self._predictors:
+    def predictor(self, role: str, measures: tuple[str, ...] = (), size: dict | None = None):
+        """What answers as the model of a role and size: a `Predictor` with these measures, or that of an endpoint."""
+        name = _name(role, size)
+        if (name, measures) not in self._predictors:
             data, remote = self.profile.data, self.remote(role)
             arguments = {"max_new_tokens": data.max_new_tokens, "stop": data.stop, "compare": data.compare,
                          "chat": self.chat}  # fmt: skip
-            self._predictors[role, measures] = (
+            self._predictors[name, measures] = (
                 remote.predictor(("token_logprobs",) if remote.logprobs else (), **arguments)
                 if remote
-                else ck.Predictor(self.model(role), max_length=data.max_length, measures=measures, **arguments)
+                else ck.Predictor(self.model(role, size), max_length=data.max_length, measures=measures, **arguments)
             )
-        return self._predictors[role, measures]
+        return self._predictors[name, measures]
 
     def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
         """Answers of one trained model to every test example."""
-        predictor = self.predictor(role, ("defer",) if cell and cell.objective == ASKING else ())
+        size = cell.size if cell else None
+        predictor = self.predictor(role, ("defer",) if cell and cell.objective == ASKING else (), size)
         if not self.remote(role):
-            self.set_weights(role, self.weights(role, cell))
+            self.set_weights(role, self.weights(role, cell), size)
         before = predictor.truncated, predictor.overlong, predictor.control_words
         self.progress.start(f"predict {label}", len(self.plan.test), "examples")
         predictions = predictor(list(self.plan.test), progress=self.progress.advance)
@@ -392,8 +433,21 @@ def _words(count: int) -> str:
     return f"; {count:,} hold the word of a control token, which is read as text" if count else ""
 
 
+def _name(role: str, size: dict | None) -> str:
+    return f"{role} {json.dumps(size, sort_keys=True)}" if size else role
+
+
+def _trainer_of(cell: Cell, model, loss) -> ck.CascadeAware:
+    """Of the model alone, or of all sizes of it that a training has."""
+    if "sizes" not in cell.arguments:
+        return ck.CascadeAware(model, loss)
+    return ck.elastic.Trainer(ck.elastic.Elastic(model, cell.arguments["sizes"]), loss, cell.arguments["distil"])
+
+
 def _objective(cell: Cell, steps: int, tokenizer) -> losses.CascadeLoss:
     """The objective of a training of so many steps, of a model with this tokenizer."""
+    if "sizes" in cell.arguments:
+        return losses.get(cell.objective)
     if not cell.small_columns:
         token = {"token": tokenizers.defer_id(tokenizer)} if cell.objective == ASKING else {}
         return losses.get(cell.objective, **token | cell.arguments)
@@ -411,7 +465,8 @@ def compiles(steps: int) -> bool:
 
 def _compilation_key(cell: Cell) -> tuple:
     """Two trainings with the same key share their compiled steps."""
-    return cell.role, cell.objective, json.dumps(cell.arguments, sort_keys=True), cell.training.weight_decay
+    arguments = json.dumps(cell.arguments, sort_keys=True)
+    return _name(cell.role, cell.size), cell.objective, arguments, cell.training.weight_decay
 
 
 class _StepReport:

@@ -92,13 +92,18 @@ class Step:
     def _gradient(self, batch, count, sums=None):
         """[gradients…, share of the loss, share of the mask] of one slice, added to `sums` of the slices before it."""
         x, y, weights, positions = batch
-        with tf.GradientTape() as tape:
-            loss, live = self.trainer.share(x, y, weights, count, positions)
-            scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        # The gradient of an embedding table is sparse until it is added to another.
-        parts = [tf.convert_to_tensor(g) for g in gradients] + [loss, live]
-        return parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+        parts = []
+        for share in self.trainer.shares(x, y, weights, count, positions):
+            # The forward pass of a part begins when the gradient of the part before it is there, whose activations
+            # need not be in memory any more.
+            with tf.control_dependencies(parts), tf.GradientTape() as tape:
+                loss, live = share()
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            # The gradient of an embedding table is sparse until it is added to another.
+            parts = [tf.convert_to_tensor(g) for g in gradients] + [loss, live]
+            sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+        return sums
 
     def _round(self, slices, count, sums=None):
         """Each replica adds the gradient of its slice."""

@@ -57,5 +57,5 @@ class AnyTeacher:
         return first
 
     def example_right(self) -> np.ndarray:
-        """As `TeacherCache.example_right`: whether one of the models is right on all target tokens of an example."""
-        return np.any([cache.example_right() for cache in self.caches], axis=0)
+        """(n,) bool, whether any of the models is right on all target tokens of an example; after `check`."""
+        return np.logical_or.reduce([cache.example_right() for cache in self.caches])

@@ -4,10 +4,13 @@ It is a `keras.Model`, so that `compile` and `fit` work on it. `train` (see `loo
 TensorFlow gives the exact loss of the global batch on any number of devices.
 """
 
+import functools
+
 import keras
 
 from cat_keras.errors import COUNT, CatKerasError, check_number
 from cat_keras.modeling import heads, models, tokenizers
+from cat_keras.modeling.elastic import shared
 from cat_keras.training import distribution, losses, teacher
 
 
@@ -27,6 +30,11 @@ class CascadeAware(keras.Model):
 
     def __init__(self, model, loss="cat-xent", teacher=None, chunk=None, **kwargs):
         super().__init__(**kwargs)
+        if shared.is_shared(model):
+            raise CatKerasError(
+                f"The sizes of an elastic model are trained together. Received: {model.name}, whose weights are a part "
+                "of another model's. Give ck.elastic.Trainer the Elastic, or train what its extract returns"
+            )
         if teacher is not None:
             models.check_same_tokenizer(model, teacher)
             teacher.trainable = False
@@ -113,6 +121,13 @@ class CascadeAware(keras.Model):
         x, y, weights = batch
         logs = self.train_on_batch(x, y, sample_weight=weights, return_dict=True)
         return float(logs["loss"]), float(logs["live"])
+
+    def shares(self, x, y, weights, count, positions=None):
+        """The functions without arguments whose values add up to `share`, to be called in order.
+
+        A step has the gradient of each before it calls the next. Here it is one; arguments as in `share`.
+        """
+        return [functools.partial(self.share, x, y, weights, count, positions)]
 
     def share(self, x, y, weights, count, positions=None):
         """What a slice adds to the loss and to the mean of the mask of a global batch with `count` target tokens.

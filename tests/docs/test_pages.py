@@ -70,6 +70,7 @@ PLANNED = dict.fromkeys(
 ) | {
     "python -m benchmarks run embedded_three": "test_chain_run.py trains three models",
     "python -m benchmarks run salt_ds": "test_salt_run.py trains with chosen sequences",
+    "python -m benchmarks run elastic": "test_elastic_run.py trains a small ladder",
     "python -m benchmarks run embedded --set large.tune": "a run of the same kind is in the guides",
 }
 # Page → the package of an extra that its Python blocks need, and without which they are skipped.

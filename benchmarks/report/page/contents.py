@@ -7,7 +7,18 @@ from functools import cached_property
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report.numbers import alignment, cautions, chains, costs, per_task, routing, scopes, summary, training
+from benchmarks.report.numbers import (
+    alignment,
+    cautions,
+    chains,
+    costs,
+    elastic,
+    per_task,
+    routing,
+    scopes,
+    summary,
+    training,
+)
 from benchmarks.report.numbers.changes import Changes
 from benchmarks.report.page import html
 from benchmarks.report.page.html import data
@@ -18,6 +29,7 @@ from benchmarks.report.tables import (
     breakdown_tables,
     chain_tables,
     change_tables,
+    elastic_table,
     grid_table,
     main_tables,
     render,
@@ -49,6 +61,7 @@ class Contents:
         self.warnings = cautions.sentences(self.numbers)
         self.training = training.live(run)
         self.aligned = alignment.by_method(run)
+        self.dial = elastic.dial(self.numbers)
         self.routing = routing.compare(self.numbers)
         self.chains = chains.compare(self.numbers)
 
@@ -65,6 +78,7 @@ class Contents:
         numbers = self.numbers
         tables = [
             grid_table.table(numbers),
+            elastic_table.table(self.dial),
             chain_tables.table(numbers, self.chains),
             *routing_tables.every_table(numbers, self.routing),
             *change_tables.every_table(self.changes),
@@ -93,7 +107,8 @@ class Contents:
         if drawn:
             from benchmarks.report.plots import drawing  # late: it brings matplotlib, which the tables do without
 
-            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training, self.chains)
+            further = (self.chains, self.dial)
+            plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training, *further)
             pictures = [name for name in plots if name.endswith(".png")]
             images = {name: drawing.TITLES[name.removesuffix(".png")] for name in pictures}
             plots["report.html"] = self.page()
@@ -103,6 +118,7 @@ class Contents:
             "changes.csv": self._csv(self.changes.records()),
             "rules.csv": self._csv(rule_tables.rule_records(numbers)),
             **({"alignment.csv": self._csv(alignment_table.records(self.aligned))} if self.aligned else {}),
+            **({"elastic.csv": self._csv(elastic_table.records(self.dial))} if self.dial else {}),
             **self._chains_csv(),
             **self._routing_csv(),
             **self._asking_csv(),

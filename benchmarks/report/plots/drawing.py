@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from benchmarks.report.numbers import costs
 from benchmarks.report.numbers.cells import ORACLE, RANDOM
 from benchmarks.report.numbers.chains import Chains
+from benchmarks.report.numbers.elastic import Dial
 from benchmarks.report.numbers.scopes import Curves, Scope
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.plots import canvas, chains, chance
+from benchmarks.report.plots import canvas, chains, chance, elastic
 from benchmarks.report.plots.canvas import STYLE
 from benchmarks.report.plots.palette import COLOURS, GREY, MARKERS, looks
 from cat_keras.evaluation.bands import GRID
@@ -31,6 +32,7 @@ TITLES = {
     "differences": "Quality minus that of the baseline",
     "costs": "Quality by other costs",
     "training": "Live tokens during training",
+    "elastic": "Sizes of the elastic small model",
     "chains": "Longer cascades by cost",
 }
 Training = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -43,12 +45,14 @@ def files(
     tasks: list[Scope],
     training: Training,
     longer: Chains | None = None,
+    dial: Dial | None = None,
 ):
     """File name → content of every plot.
 
     Args:
         summary, curves: numbers of the run. scopes: averages, that over all tasks first, then suites and clusters.
         tasks: each task alone. training: method → (steps, share of live tokens). longer: the cascades of all models.
+        dial: the sizes of an elastic small model.
     """
     with canvas.style():
         figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
@@ -64,6 +68,8 @@ def files(
             figures["costs"] = by_cost(summary, curves, scopes[0], other_costs)
         if training:
             figures["training"] = live(summary, training)
+        if dial:
+            figures["elastic"] = elastic.figure(dial)
         if longer and longer.standings:
             figures["chains"] = chains.figure(summary, longer)
         return canvas.rendered(figures, vector=("quality_cost", "tasks"))

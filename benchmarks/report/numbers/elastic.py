@@ -1,0 +1,147 @@
+"""A dial beside a cascade: quality of every size of an elastic small model, at the FLOPs that it takes.
+
+Every size answers alone. It is compared with the same size trained alone, which shares its weights with no other, and
+with the cascade of the smallest size of its kind and the large model at equal FLOPs.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.planning import ladder
+from benchmarks.planning.methods import ELASTIC
+from benchmarks.report.numbers.cells import Cell
+from benchmarks.report.numbers.summary import Summary
+from cat_keras.evaluation import bootstrap
+from cat_keras.evaluation.bootstrap import Interval
+
+RESAMPLES = 1000
+RATES = np.linspace(0, 1, 101)  # of deferral, at which the curve of a cascade is computed
+
+
+class Standing(NamedTuple):
+    """A method at a size, averaged over tasks and seeds; intervals are of 95 %, over examples within tasks and seeds.
+
+    Attributes:
+        method: its name. kind, size: what that means, see `planning.ladder`.
+        flops: per query. quality: of the answers of this size alone, in [0, 1].
+        sharing: quality minus that of this size trained alone; None without such a method.
+        cascade: quality of the cascade at as many FLOPs. against_cascade: quality minus that. Both are None of the
+            smallest size, with which the cascade begins, and of one beyond its end.
+    """
+
+    method: str
+    kind: str
+    size: str
+    flops: float
+    quality: Interval
+    sharing: Interval | None
+    cascade: Interval | None
+    against_cascade: Interval | None
+
+
+class Dial(NamedTuple):
+    """All sizes of a run.
+
+    Attributes:
+        standings: kind by kind, the smallest size first. curves: kind → (flops, quality) of its cascade, (101,) each.
+        large: (flops, quality) of the large model alone.
+    """
+
+    standings: tuple[Standing, ...]
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+    large: tuple[float, float]
+
+
+def dial(summary: Summary) -> Dial | None:
+    """The numbers of a run; None without elastic methods, or where no seed has all of them."""
+    run = summary.run
+    settings = (run.manifest.get("settings") or {}).get("elastic")
+    meanings = ladder.names(settings["sizes"]) if settings else {}
+    meanings = {name: meanings[name] for name in run.methods if name in meanings}
+    seeds = [s for s in run.seeds if all((m, s, t) in summary.cells for m in meanings for t in run.covered)]
+    if not meanings or not seeds or not run.covered:
+        return None
+    sampled = _Sampled(summary, seeds)
+    quality = {name: sampled.alone(name) for name in meanings}  # (1 + R,), the first of all examples and seeds
+    flops = {name: sampled.flops(name) for name in meanings}
+    standings, curves = [], {}
+    for kind in ELASTIC:
+        of_kind = sorted((name for name in meanings if meanings[name].kind == kind), key=flops.get)
+        if not of_kind:
+            continue
+        costs, qualities = sampled.cascade(of_kind[0])
+        curves[kind] = costs[0], qualities[0]
+        for name in of_kind:
+            alone = f"static{'-cat' if kind.endswith('-cat') else ''}-{meanings[name].size}"
+            is_shared = meanings[name].shared and alone in quality
+            cascade = None
+            if name != of_kind[0] and flops[name] <= costs[:, -1].min():
+                cascade = np.array([np.interp(flops[name], *line) for line in zip(costs, qualities, strict=True)])
+            standings.append(
+                Standing(
+                    name,
+                    kind,
+                    meanings[name].size,
+                    flops[name],
+                    _interval(quality[name]),
+                    _interval(quality[name] - quality[alone]) if is_shared else None,
+                    None if cascade is None else _interval(cascade),
+                    None if cascade is None else _interval(quality[name] - cascade),
+                )
+            )
+    return Dial(tuple(standings), curves, (summary.large_cost, summary.large_quality))
+
+
+class _Sampled:
+    """Averages over tasks and seeds in all resamples, which are the same for every method."""
+
+    def __init__(self, summary: Summary, seeds: list[int]):
+        self.summary, self.seeds = summary, seeds
+        rng, self.weights = np.random.default_rng(0), {}
+        for name in summary.run.covered:
+            n = len(summary.run.large[name]["quality"])
+            drawn = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+            self.weights[name] = np.concatenate([np.ones((1, n)), drawn]) / n
+        drawn = bootstrap.draw_seeds(rng, len(seeds), RESAMPLES)
+        self.of_seeds = np.concatenate([np.full((1, len(seeds)), 1 / len(seeds)), drawn])
+
+    def flops(self, method: str) -> float:
+        return float(np.mean([cell.small["flops"].mean() for cells in self._cells(method) for cell in cells]))
+
+    def alone(self, method: str) -> np.ndarray:
+        """(1 + R,) quality of the small model's own answers."""
+        return self._mean(method, lambda cell, weights: weights @ cell.small["quality"])
+
+    def cascade(self, method: str) -> tuple[np.ndarray, np.ndarray]:
+        """(1 + R, 101) FLOPs and quality of the cascade with the large model at `RATES`, by the rule of the run."""
+        return tuple(self._mean(method, lambda cell, weights, i=i: _curve(cell, weights)[i]) for i in range(2))
+
+    def _cells(self, method: str) -> list[list[Cell]]:
+        return [[self.summary.cells[method, seed, name] for name in self.weights] for seed in self.seeds]
+
+    def _mean(self, method: str, measure) -> np.ndarray:
+        by_seed = [
+            np.mean([measure(cell, self.weights[cell.task]) for cell in cells], axis=0) for cells in self._cells(method)
+        ]
+        return np.einsum("sr...,rs->r...", np.stack(by_seed), self.of_seeds)
+
+
+def _curve(cell: Cell, weights: np.ndarray) -> np.ndarray:
+    """(2, resamples, 101) FLOPs and quality over the share deferred; every answer of the small model is paid for."""
+    outcomes = cell.outcomes(cell.run.rule)
+    order = np.argsort(outcomes.score, kind="stable")
+    weights = weights[:, order]
+    deferred = np.cumsum(weights, axis=1)
+    gain = np.cumsum(weights * (cell.large["quality"] - cell.small["quality"])[order], axis=1)
+    cost = np.cumsum(weights * cell.large["flops"][order], axis=1)
+    start = [weights @ cell.small[name][order] for name in ("flops", "quality")]
+    curves = [
+        [base[i] + np.interp(RATES, np.append(0, deferred[i]), np.append(0, more[i])) for i in range(len(weights))]
+        for base, more in zip(start, (cost, gain), strict=True)
+    ]
+    return np.array(curves)
+
+
+def _interval(values: np.ndarray) -> Interval:
+    return Interval(float(values[0]), *map(float, np.quantile(values[1:], [0.025, 0.975])))
