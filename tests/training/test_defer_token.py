@@ -10,6 +10,7 @@ from cat_keras.modeling import models, tokenizers
 from cat_keras.training import losses
 from cat_keras.training.batches import Batches
 from cat_keras.training.teacher import FORMAT, TeacherCache
+from cat_keras.training.teachers import AnyTeacher
 from cat_keras.training.trainer import CascadeAware
 from tests.data.invented import invented
 from tests.training.test_losses import random_batch, value_and_gradient
@@ -99,6 +100,14 @@ def test_batches_of_other_objectives_are_what_they_were():
     plain, helped = (Batches(data, 2, loss=name, teacher=right, start=right) for name in ("cat-xent", "defer-token"))
     assert "defer" not in plain.batch(0)[0] and plain.identity[-1] == ["teacher_right"]
     assert helped.identity[-1] == "gain" and set(helped.batch(0)[0]) == {"token_ids", "padding_mask", "defer"}
+
+
+def test_of_several_later_models_one_must_be_right_on_the_whole_example():
+    data = invented([4, 4, 4], n_prompt=[2, 2, 2])  # two target tokens each
+    both = AnyTeacher([cache(data, [1, 1, 1, 0, 0, 0]), cache(data, [0, 0, 0, 1, 1, 1])])
+    batches = Batches(data, 3, buckets=1, loss="defer-token", teacher=both, start=cache(data, [0, 0, 0, 0, 1, 1]))
+    assert both.example_right().tolist() == [True, False, True]
+    assert batches.batch(0)[0]["defer"].sum() == 1  # of the third the start was right
 
 
 @pytest.mark.parametrize(("given", "message"), [((), "no teacher and no start"), (("teacher",), "Received: no start")])
