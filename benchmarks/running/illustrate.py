@@ -180,16 +180,16 @@ def illustrate(folder: Path, cache: Path, progress, data: Path | None = None) ->
     from benchmarks.running.workbench import Workbench
 
     manifest = store.read_manifest(Path(folder) / "manifest.json")
+    if between := manifest.get("middle"):
+        raise CatKerasError(
+            f"The mask is shown of a small and a large model. Received: a run with {', '.join(between)} between them. "
+            "Take a run of two models"
+        )
     plan = plans.make(Profile.model_validate(manifest["settings"]), data)
     seed = manifest["seeds"][0]
     if (METHOD, seed) not in plan.small:
         methods = ", ".join(manifest["methods"])
         raise CatKerasError(f"The mask is shown in a training with {METHOD}. Received: a run of {methods}")
-    if plan.middle:
-        raise CatKerasError(
-            "The mask is shown of a small and a large model. Received: a run with "
-            f"{', '.join(plan.profile.middle)} between them. Take a run of two models"
-        )
     bench = Workbench(plan, store.Store(cache), progress)
     if bench.remote("large"):
         raise CatKerasError("The mask is shown with the weights of both models. Received: a large model of an endpoint")

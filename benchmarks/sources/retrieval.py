@@ -25,6 +25,8 @@ def squad(data: Path | None) -> dict[str, Collection]:
     Raises:
         CatKerasError: no such folder, or rows without a question or a paragraph.
     """
+    if data is None:
+        raise CatKerasError(f"SQuAD is read from a data folder. Received: none. Pass --data DIR: {folder.LAYOUT}")
     root = folder.data_folder(data)
     rows = {
         split: [row for _, row in folder.read_jsonl(folder.split_file(root / "squad" / "v1.1", split, root))]

@@ -11,7 +11,7 @@ from cat_keras.decoding.sampling import Sampler, next_tokens
 from cat_keras.modeling import models, tokenizers
 
 SLOTS = 64  # more do not pay on a CPU, where they only read a larger cache
-FEW = 8  # slots of a call with at most so many prompts
+FEWER = {8: 8, 128: 32}  # at most so many prompts → slots that they get, so that few are free when no prompt waits
 STEPS = 16  # tokens of each slot in a call; more lose more of those that a stop string cuts off
 JOINING = 16  # one prompt for so many slots is read at a time; it waits until as many slots are free
 CHUNK = 32  # tokens of each of them in one pass
@@ -170,7 +170,7 @@ class ContinuousBatching:
         """Extends `answers`, an `Answers`, to their ends."""
         limits = answers.limits
         waiting = sorted((i for i in range(len(prompts)) if limits[i] > 0), key=lambda i: len(prompts[i]))
-        rows = min(self.rows, FEW) if len(waiting) <= FEW else self.rows
+        rows = min(self.rows, next((n for few, n in FEWER.items() if len(waiting) <= few), self.rows))
         advance = self._function(rows, sum(int(limits[i]) for i in waiting))
         # How many positions a prompt needs from the call on in which it joins.
         needed = {i: len(prompts[i]) + min(STEPS, int(limits[i])) - 1 for i in waiting}

@@ -37,8 +37,8 @@ class Generator:
 
     Attributes:
         steps, computed: forward passes of one token so far, and the rows in them, those that nobody needs included.
-        compilations: functions traced so far; in slots at most one for each width and number of
-            slots, which is 8 for up to eight prompts and otherwise as many as `rows` allows.
+        compilations: functions traced so far; in slots at most one for each width and number of slots, which is 8 for
+            up to 8 prompts, 32 for up to 128, and else as many as `rows` allows.
     """
 
     def __init__(self, model, stop: Iterable[int | str] | Endings | None = None, sampler: Sampler = GREEDY,

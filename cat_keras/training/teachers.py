@@ -55,3 +55,7 @@ class AnyTeacher:
                 join = np.minimum if name == "teacher_rank" else np.maximum
                 first[name] = join(first[name], other[name])
         return first
+
+    def example_right(self) -> np.ndarray:
+        """(n,) bool, whether any of the models is right on all target tokens of an example; after `check`."""
+        return np.logical_or.reduce([cache.example_right() for cache in self.caches])

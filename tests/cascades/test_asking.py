@@ -54,6 +54,7 @@ def test_a_hundred_thousand_answers_take_less_than_a_second(name):
     assert time.process_time() - began < 1
 
 
+@pytest.mark.slow
 def test_a_cascade_reads_the_token_of_all_models_but_the_last(trained, large, examples):
     cascade = Cascade([trained, large], "defer-token", thresholds=[0.0], **SETTINGS)
     assert [p.measures for p in cascade.predictors] == [{"defer"}, frozenset()]

@@ -9,6 +9,8 @@ from cat_keras.decoding.likelihoods import LikelihoodPredictor
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.decoding.sampling import Sampler
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"max_length": 48, "max_new_tokens": 4, "batch_size": 16}
 
 

@@ -13,6 +13,8 @@ from benchmarks.report.reading import load
 from cat_keras.storage import store
 from tests import runs
 
+pytestmark = pytest.mark.slow
+
 TASKS, METHODS = ("sst2", "wmt22_deen"), ("xent", "defer-token")
 
 
@@ -66,7 +68,6 @@ def test_leads_are_differences_of_what_each_gives_by_its_rule(contents):
     assert set(lead) == {"audc", "s_d", "auroc_small_right", "auroc_large_right_small_wrong"}
 
 
-@pytest.mark.slow
 def test_the_file_the_table_and_what_is_kept(contents, folder, tmp_path):
     files = contents.files(drawn=False)
     (table,) = [t for t in contents.further if t.title == "A token that asks for help"]

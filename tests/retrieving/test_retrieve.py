@@ -151,6 +151,8 @@ def test_squad_as_a_collection(place):
     assert collections["test"].positives.tolist() == [i for i in range(6, 12) for _ in range(2)]
     cut = columns.read(profile.Data(documents=8, train=4, test=3), place / "data")
     assert len(cut["train"].documents) == 8 and len(cut["test"].queries) == 3
+    with pytest.raises(CatKerasError, match="Pass --data DIR"):
+        sources.squad(None)
     with pytest.raises(CatKerasError, match="every relevant document, here 4"):
         columns.read(profile.Data(documents=3, train=4, test=3), place / "data")
 

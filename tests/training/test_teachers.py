@@ -36,6 +36,7 @@ def test_any_of_two_models(data, caches):
     weights, labels = np.array([[0, 1, 1], [0, 1, 0]]), np.array([[0, 6, 7], [0, 8, 0]])
     columns = ["teacher_right", "teacher_logprob", "teacher_rank", "teacher_probs"]
     batch = both.batch(np.array([0, 1]), weights, columns, labels)
+    assert both.example_right().tolist() == [False, True]  # only the last model has all of the second example right
     assert batch["teacher_right"].tolist() == [[0, 1, 0], [0, 1, 0]]
     assert batch["teacher_logprob"].tolist() == [[0, -0.5, -2], [0, -0.25, 0]]
     assert batch["teacher_rank"].tolist() == [[0, 0, 0], [0, 0, 0]]
