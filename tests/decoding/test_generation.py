@@ -10,13 +10,14 @@ from cat_keras.decoding import aligned
 from cat_keras.decoding.aligned import SPREAD
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.endings import Endings
-from cat_keras.decoding.generation import MEASURES, Generator
+from cat_keras.decoding.generation import Generator
 from cat_keras.decoding.options import OptionScorer
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.decoding.sampling import Sampler, confidence, draw
 from cat_keras.decoding.uncached import WholeGenerator, WholeScorer
 from cat_keras.errors import CatKerasError
 
+MEASURES = ("entropy", "margin", "hidden")  # those that need no tokenizer
 VOCABULARY = 60
 END = 1
 PROMPTS = [np.random.default_rng(i).integers(2, VOCABULARY, 3 + 4 * i % 9).tolist() for i in range(9)]
@@ -126,7 +127,7 @@ def test_both_ways_of_batching_answer_alike(family, monkeypatch):
     assert isinstance(generator._batching, aligned.AlignedBatching)
     for a, b in zip(generator(PROMPTS, 6), expected, strict=True):
         assert a.tokens == b.tokens
-        for name in ("logprobs", "entropy", "margin", "hidden"):
+        for name in ("logprobs", *MEASURES):
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-4)
 
 
