@@ -124,8 +124,8 @@ class Plan:
 
     def prediction_key(self, model_key: str) -> str:
         """The key of a model's answers to the test examples."""
-        data, roles = self.profile.data, {cell.key: cell.role for cell in self.middle.values()}
-        role = "large" if model_key == self.large_key else roles.get(model_key, "small")
+        data = self.profile.data
+        role = "large" if model_key == self.large_key else self._middle_roles.get(model_key, "small")
         return _key(
             "predict",
             model=model_key,
@@ -139,14 +139,18 @@ class Plan:
             **({"compare": data.compare} if data.compare != "sum" else {}),
             **_chat(self.profile),
             **_experts(self.profile.model_of(role)),
-            **({"measures": ["defer"]} if self._asks(model_key) else {}),
+            **({"measures": ["defer"]} if model_key in self._asking else {}),
         )
 
-    def _asks(self, model_key: str) -> bool:
-        """Whether a model has learned a token that asks for help, which its answers are then without."""
-        return any(
-            cell.key == model_key and cell.objective == ASKING for cell in (*self.middle.values(), *self.small.values())
-        )
+    @functools.cached_property
+    def _asking(self) -> frozenset[str]:
+        """Keys of models that have learned a token that asks for help, which their answers are then without."""
+        cells = (*self.middle.values(), *self.small.values())
+        return frozenset(cell.key for cell in cells if cell.objective == ASKING)
+
+    @functools.cached_property
+    def _middle_roles(self) -> dict[str, str]:
+        return {cell.key: cell.role for cell in self.middle.values()}
 
     @functools.cached_property
     def overlap(self) -> dict[str, Overlap]:
