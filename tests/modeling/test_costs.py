@@ -156,7 +156,7 @@ def test_an_estimate_takes_what_is_computed(tmp_path):
     MIXTURES["mixtral"]().save_to_preset(str(tmp_path))
     told = sizes.of(profile.Model(preset=str(tmp_path)), 0)
     assert told.flops == count(MIXTURES["mixtral"]())
-    made = SimpleNamespace(size={"large": told})
+    made = SimpleNamespace(_size={"large": told}.get)
     lengths = np.array([3.0])
     expected = 3 * (told.flops.computed.per_token + told.flops.per_logit) + 4.5 * told.flops.per_context
     assert estimate.Estimate._forward(made, "large", lengths) == pytest.approx(expected)
