@@ -181,10 +181,15 @@ OWN = "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }
     "files",
     [
         {"chat_template.jinja": OWN},
-        {"tokenizer_config.json": json.dumps({"chat_template": OWN})},
-        {"tokenizer_config.json": json.dumps({"chat_template": [{"name": "tools", "template": "-"},
-                                                                {"name": "default", "template": OWN}]})},
-        {"chat_template.jinja": OWN, "tokenizer_config.json": json.dumps({"chat_template": "-"})},
+        *(
+            pytest.param(files, marks=pytest.mark.long)
+            for files in (
+                {"tokenizer_config.json": json.dumps({"chat_template": OWN})},
+                {"tokenizer_config.json": json.dumps({"chat_template": [{"name": "tools", "template": "-"},
+                                                                        {"name": "default", "template": OWN}]})},
+                {"chat_template.jinja": OWN, "tokenizer_config.json": json.dumps({"chat_template": "-"})},
+            )
+        ),
     ],
 )  # fmt: skip
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def searched(prompt, beams, after):
     return kept[0]
 
 
-@pytest.mark.parametrize("beams", [1, 2, pytest.param(4, marks=pytest.mark.slow), WORDS**NEW])
+@pytest.mark.parametrize("beams", [1, 2, pytest.param(4, marks=pytest.mark.long), WORDS**NEW])
 @pytest.mark.parametrize("form", ["tight", "static", "whole"])
 def test_no_beam_is_better_than_the_one_that_is_found(model, table, beams, form):
     if form != "tight" and beams != 4:

@@ -50,7 +50,7 @@ def pair(request):
     return (*made, end)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_answers_end_where_those_of_keras_hub_do(pair):
     small, large, end = pair
     predictions = ck.Predictor(large, max_length=40, max_new_tokens=NEW)([ck.Example("1", p, "") for p in PROMPTS])

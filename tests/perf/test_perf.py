@@ -64,6 +64,7 @@ def test_shared_prompts_choose_as_whole_strings_do(work):
     assert (table["by FLOPs"] > 1).all()
 
 
+@pytest.mark.long
 def test_speculation_is_lossless_and_counted(work):
     table, _ = cascades.speculative(work, 1)
     (row,) = table.to_dict("records")

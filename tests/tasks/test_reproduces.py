@@ -105,7 +105,7 @@ def test_both_numbers_are_told_where_they_differ(runs):
     assert f"small_quality, cat-xent seed 1: measured 0.0125, reference {wanted:.4f} ± 0." in output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_of_other_examples_does_not_count(runs):
     path = runs / "embedded" / "examples.parquet"
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).slice(1), path)

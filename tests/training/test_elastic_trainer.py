@@ -115,7 +115,7 @@ def plain():
     [
         pytest.param({"accumulate": 3}, marks=pytest.mark.long),
         pytest.param({"chunk": 50}, marks=pytest.mark.long),
-        pytest.param({"place": 2}, marks=pytest.mark.slow),
+        pytest.param({"place": 2}, marks=pytest.mark.long),
         pytest.param({"jit": True}, marks=pytest.mark.long),
         pytest.param({"place": 2, "accumulate": 2, "chunk": 50}, marks=pytest.mark.long),
     ],

@@ -226,7 +226,7 @@ class Killed(BaseException):
     """Like a KeyboardInterrupt: no `except Exception` may swallow it."""
 
 
-@pytest.mark.parametrize("step", [FIRST, *(pytest.param(n, marks=pytest.mark.slow) for n in (FIRST - 1, FIRST + 1))])
+@pytest.mark.parametrize("step", [FIRST, *(pytest.param(n, marks=pytest.mark.long) for n in (FIRST - 1, FIRST + 1))])
 def test_a_training_killed_near_the_change_ends_with_the_same_bits(helped, tmp_path, step):
     loss, rows = losses.get("salt", steps=FIRST), np.arange(0, 40, 2)
     weights, history = trained_to_the_end(*helped(loss, rows))
@@ -253,14 +253,14 @@ def test_a_checkpoint_of_other_steps_or_sequences_is_refused(helped, tmp_path):
             train(*other, Schedule(1e-2, 2), checkpoint)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fit_takes_it_too(helped):
     trainer, batches = helped(losses.get("salt", steps=FIRST), [0, 1, 2, 20])
     history = trainer.fit(batches, epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_live_small_model_helps_as_a_cached_one(new_model, trained, encoded):
     loss = losses.get("salt", steps=FIRST)
     whole = TeacherCache.build(trained, encoded, k=320)
