@@ -104,7 +104,7 @@ def test_the_numbers_are_those_of_the_curves():
     assert (plugin.low <= plugin.curve + 0.02).all() and (plugin.curve <= plugin.high + 0.02).all()
     (shown,) = rejection_table.tables(found, facts)
     assert [row[0] for row in shown.rows] == ["plugin-ood", "max-probability"] and "30%" in shown.title
-    assert {row["rule"]: row["area"] for row in rejection_table.records(found)}["plugin-ood"] == plugin.area.estimate
+    assert {r["rule"]: r["joint_risk"] for r in rejection_table.records(found)}["plugin-ood"] == plugin.area.estimate
     assert len(rejection_table.curve_records(found)) == 2 * len(numbers.SHARES)
 
 
