@@ -11,6 +11,17 @@ from cat_keras.storage import processes
 from cat_keras.storage.processes import beside, is_running, locked, remove, sweep
 
 
+def test_the_peak_of_a_process_is_its_own():
+    """A process that a large one starts is not large, and a block that was freed again still counts."""
+    block = bytearray(400 << 20)
+    block[:: 1 << 12] = b"1" * len(block[:: 1 << 12])  # touched, so that it is in memory
+    code = "from cat_keras.storage import processes; print(processes.peak_memory())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size = len(block)
+    del block
+    assert int(child.stdout) < 300 << 20 < size <= processes.peak_memory()
+
+
 @pytest.fixture
 def dead():
     """The id of a process that has ended."""
