@@ -34,10 +34,9 @@ def planned(study) -> float:
 
 
 @pytest.mark.slow
-def test_two_thousand_cells_are_planned_in_two_seconds(study):
+def test_two_thousand_cells_are_planned_in_twice_the_time_of_a_thousand(study):
     planned(study(30))  # imports and versions
     half, whole = (min(planned(study(n)) for _ in range(2)) for n in (999, 1998))
-    assert whole < 2
     assert whole < 3 * half + 0.1, "twice the cells take more than twice the time"
 
 
