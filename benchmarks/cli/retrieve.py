@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli.options import DataOption, OutOption, console
-from cat_keras.errors import Stopped
 
 
 def retrieve(
@@ -18,7 +17,7 @@ def retrieve(
     set: Annotated[list[str] | None, typer.Option(help="Any profile key, e.g. --set data.test=500.")] = None,
 ):
     """Train bi-encoders by EmbedDistill, step by step, and judge them, reranking included."""
-    from benchmarks.cli.run import framework_noise_to
+    from benchmarks.cli.run import framework_noise_to, resumable
     from benchmarks.planning.profile import parse_change
     from benchmarks.report.tables import render
     from benchmarks.retrieving import profile as profiles
@@ -27,19 +26,12 @@ def retrieve(
     changes |= {"seeds": list(range(seeds))} if seeds else {}
     changes |= {"rungs": [name for name in rungs.split(",") if name]} if rungs else {}
     chosen = profiles.read(profile, changes)
-    try:
-        with framework_noise_to(out / "log.txt"):
-            from benchmarks.retrieving import run
-            from benchmarks.running.progress import Progress
+    with resumable(), framework_noise_to(out / "log.txt"):
+        from benchmarks.retrieving import run
+        from benchmarks.running.progress import Progress
 
-            with Progress(console()) as progress:
-                folder, tables = run.run(chosen, data, out, progress)
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
-        raise typer.Exit(130) from None
-    except Stopped:
-        typer.echo("\nAsked to end (SIGTERM). The state is saved; the same command continues from there.", err=True)
-        raise typer.Exit(143) from None
+        with Progress(console()) as progress:
+            folder, tables = run.run(chosen, data, out, progress)
     for table in tables:
         render.print_table(table, console())
     typer.echo(f"The tables: {folder / 'table.md'}; the figure: {folder / 'retrieval.png'}; all files: {folder}/")

@@ -63,19 +63,25 @@ def run(
         return
     from benchmarks.running.run import run as execute
 
+    with resumable(), framework_noise_to(out / "log.txt"):
+        logs = tuple(log.split(",")) if log else ()
+        command = ("python", "-m", "benchmarks", *sys.argv[1:])
+        folder = execute(chosen, data, out, console(), source, share, strategy, logs, done, only, command, verbose)
+    if folder:
+        typer.echo(f"The report: {folder / 'report.html'}; as text: {folder / 'table.md'}; all files: {folder}/")
+
+
+@contextlib.contextmanager
+def resumable():
+    """A command that is interrupted or asked to end says that it can go on, and ends with the status of the signal."""
     try:
-        with framework_noise_to(out / "log.txt"):
-            logs = tuple(log.split(",")) if log else ()
-            command = ("python", "-m", "benchmarks", *sys.argv[1:])
-            folder = execute(chosen, data, out, console(), source, share, strategy, logs, done, only, command, verbose)
+        yield
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was finished is kept; the same command continues from there.", err=True)
         raise typer.Exit(130) from None
     except Stopped:
         typer.echo("\nAsked to end (SIGTERM). The state is saved; the same command continues from there.", err=True)
         raise typer.Exit(143) from None
-    if folder:
-        typer.echo(f"The report: {folder / 'report.html'}; as text: {folder / 'table.md'}; all files: {folder}/")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ Time against the steps of each size trained alone, in turns; memory in processes
 """
 
 import json
-import subprocess
 import sys
 
 import pandas as pd
@@ -47,7 +46,7 @@ def _row(name: str, rounds: int) -> dict:
     alone = {str(size): _steps(ck.CascadeAware(elastic.extract(size), "xent"), data) for size in elastic.sizes}
     seconds = paired.rounds({ALL: _steps(ck.elastic.Trainer(elastic), data), **alone}, rounds)
     seconds["sum"] = seconds[list(alone)].sum(axis=1)
-    together, whole = (_in_own_process(name, what) for what in (ALL, WHOLE))
+    together, whole = (paired.in_own_process("elastic", name, what) for what in (ALL, WHOLE))
     return {
         "sizes differ in": name,
         "sizes": len(elastic.sizes),
@@ -69,12 +68,6 @@ def _steps(trainer, data):
     return lambda: training.train(trainer, batches, training.Schedule(1e-3, STEPS))
 
 
-def _in_own_process(name: str, what: str) -> float:
-    words = [sys.executable, "-m", "benchmarks.perf.elastic", "point", name, what]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def peak(name: str, what: str) -> float:
     """MiB by which training grows this process."""
     proto = workload.tokenizer()
@@ -88,7 +81,7 @@ def peak(name: str, what: str) -> float:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["point", name, what]:  # how `_in_own_process` starts it
+        case ["point", name, what]:  # how `paired.in_own_process` starts it
             print(json.dumps(peak(name, what)))
         case _:
             sys.exit("Measure with: python -m benchmarks perf elastic")

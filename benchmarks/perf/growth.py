@@ -6,7 +6,6 @@ Each point is a process of its own, so that its peak of memory is its own.
 """
 
 import json
-import subprocess
 import sys
 import time
 
@@ -51,9 +50,7 @@ def exponent(sizes, values) -> float:
 
 def _in_own_process(**setting: int) -> dict:
     """What `point` gives, measured in a process that does nothing else."""
-    words = [sys.executable, "-m", "benchmarks.perf.growth", "point", json.dumps(setting)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return paired.in_own_process("growth", json.dumps(setting))
 
 
 def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:

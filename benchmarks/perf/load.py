@@ -7,7 +7,6 @@ memory is its own. The predictions that a report is made of are invented, from s
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -59,9 +58,7 @@ def measure():
 
 def in_own_process(name: str, value: int | str) -> dict:
     """What a function of `POINTS` gives for the value, measured in a process that does nothing else."""
-    words = [sys.executable, "-m", "benchmarks.perf.load", "point", name, json.dumps(value)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return paired.in_own_process("load", name, json.dumps(value))
 
 
 # -- what is measured ------------------------------------------------------------------------------------------------

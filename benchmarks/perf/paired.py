@@ -1,8 +1,11 @@
 """Timings that mean something on a machine whose speed drifts: candidates take turns, and ratios are of each turn."""
 
 import io
+import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -35,6 +38,17 @@ def rounds(candidates: dict[str, Callable[[], object]], count: int, warm: bool =
         times = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in rows[-1].items())
         print(f"round {number} of {count}: {times}" if number else f"first, not counted: {times}", flush=True)
     return pd.DataFrame(rows[not warm :])
+
+
+def in_own_process(module: str, *words: str):
+    """What a module of this folder measures in a process that does nothing else.
+
+    Args:
+        module: its name. words: what it is called with, behind "point"; its last line is the result as JSON.
+    """
+    command = [sys.executable, "-m", f"benchmarks.perf.{module}", "point", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _seconds(work: Callable[[], object]) -> float:

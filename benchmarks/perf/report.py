@@ -5,7 +5,6 @@ rows and makes a curve of them, with the same result to 12 digits; and the table
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -68,9 +67,7 @@ def repeated(outcomes: Outcomes, counts: np.ndarray) -> Outcomes:
 
 def in_own_process(folder: Path) -> dict:
     """Seconds and processor seconds of computing the tables of kept results, and the peak of memory in MiB."""
-    words = [sys.executable, "-m", "benchmarks.perf.report", "point", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return paired.in_own_process("report", str(folder))
 
 
 def tables(folder: Path) -> dict:

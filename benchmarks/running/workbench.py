@@ -59,8 +59,10 @@ class Workbench:
         teach = {s.role for s in self.plan.columns(cells) if not self.store.path("teacher", s.key).exists()}
         compiled = {_compilation_key(c) for c in cells}
         self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
-        needed = {"small", *teach, *map(self.plan.role, models), *(c.role for c in cells)}
-        self._models = {role: model for role, model in self._models.items() if role in needed}
+        answering = [(self.plan.role(model), self.plan.last(model)) for model in models]
+        needed = {"small", *teach, *(_name(c.role, c.size) for c in cells)}
+        needed |= {_name(role, cell and cell.size) for role, cell in answering}
+        self._models = {name: model for name, model in self._models.items() if name in needed}
         self._predictors = {key: predictor for key, predictor in self._predictors.items() if key[0] in needed}
 
     @property

@@ -45,11 +45,8 @@ ALLOWED = {
     ("benchmarks/tasks/extensions.py", "exec_module"): "--tasks-file names code of the user's own",
     ("benchmarks/cli/__init__.py", "load_module"): "that option",
     ("benchmarks/test_reproduction.py", "subprocess"): "starts this project's command line, as a list of words",
-    ("benchmarks/perf/elastic.py", "subprocess"): "starts itself, as a list of words",
-    ("benchmarks/perf/growth.py", "subprocess"): "starts itself, as a list of words",
-    ("benchmarks/perf/load.py", "subprocess"): "starts itself, as a list of words",
+    ("benchmarks/perf/paired.py", "subprocess"): "starts a module beside it, as a list of words",
     ("benchmarks/perf/peer.py", "subprocess"): "starts a module beside it, as a list of words",
-    ("benchmarks/perf/report.py", "subprocess"): "starts itself, as a list of words",
     ("benchmarks/perf/registry.py", "subprocess"): "starts this project's command line, as a list of words",
 }
 
