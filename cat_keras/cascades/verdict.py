@@ -123,8 +123,7 @@ def _coin(budget: np.ndarray, quality: np.ndarray, cost: np.ndarray) -> np.ndarr
 
 def _interval(values: np.ndarray, scale: float = 1.0) -> Interval:
     values = np.where(np.abs(values) < ROUNDING * scale, 0.0, values)
-    low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(values[0]), float(low), float(high))
+    return Interval.of(values[0], values[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
 
 
 def _p_value(differences: np.ndarray) -> float:

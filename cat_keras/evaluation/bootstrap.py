@@ -42,6 +42,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def of(cls, estimate: float, samples: np.ndarray, ends: tuple[float, float] = (0.025, 0.975)) -> "Interval":
+        """The interval between two quantiles of resampled values, (R,); by default of 95 %."""
+        return cls(float(estimate), *map(float, np.quantile(samples, ends)))
+
 
 @dataclass(frozen=True, eq=False)
 class AudcBootstrap:
@@ -81,8 +86,7 @@ class AudcBootstrap:
         if versus is not None:
             estimate = estimate - self._column(self.estimates(task), versus)
             sample = sample - self._column(self.samples(task), versus)
-        low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
-        return Interval(float(estimate), float(low), float(high))
+        return Interval.of(estimate, sample, ((1 - level) / 2, (1 + level) / 2))
 
     def p_value(self, method: str, versus: str, task: str | None = None) -> float:
         """Two-sided p-value of "both methods have the same AUDC": < 1 − level where the interval excludes 0.

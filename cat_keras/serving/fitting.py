@@ -136,7 +136,7 @@ def quality_difference(served: Served, reference: Served, blocks: int = 20, resa
             for part in np.array_split(np.arange(resamples), 1 + resamples * shape[0] // 1_000_000)
         ]
     )  # some megabytes at a time
-    return Interval(float(difference.mean()), *map(float, np.quantile(values, [0.025, 0.975])))
+    return Interval.of(difference.mean(), values)
 
 
 def _resampled(rng, sums: np.ndarray, counts: np.ndarray, resamples: int) -> np.ndarray:

@@ -98,4 +98,4 @@ def _interval(parts: Sequence[Decomposition], slope: float) -> Interval:
         slopes = (sum_xy - sum_x * sum_y / size) / (sum_xx - sum_x**2 / size)
     if not np.isfinite([slope, *slopes]).all():
         return Interval(slope, float("nan"), float("nan"))
-    return Interval(slope, *map(float, np.quantile(slopes, (0.025, 0.975))))
+    return Interval.of(slope, slopes)

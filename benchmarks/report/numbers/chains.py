@@ -211,7 +211,7 @@ def _pooled(values: Sequence[np.ndarray]) -> np.ndarray:
 
 def _interval(values: np.ndarray) -> Interval:
     """Of the value on the data and those in every resample, (1 + R,)."""
-    return Interval(float(values[0]), *map(float, np.quantile(values[1:], (0.025, 0.975))))
+    return Interval.of(values[0], values[1:])
 
 
 def _curve(means: np.ndarray) -> np.ndarray:

@@ -115,7 +115,8 @@ class _Sampled:
 
     def cascade(self, method: str) -> tuple[np.ndarray, np.ndarray]:
         """(1 + R, 101) FLOPs and quality of the cascade with the large model at `RATES`, by the rule of the run."""
-        return tuple(self._mean(method, lambda cell, weights, i=i: _curve(cell, weights)[i]) for i in range(2))
+        curves = self._mean(method, lambda cell, weights: _curve(cell, weights).swapaxes(0, 1))
+        return curves[:, 0], curves[:, 1]
 
     def _cells(self, method: str) -> list[list[Cell]]:
         return [[self.summary.cells[method, seed, name] for name in self.weights] for seed in self.seeds]
@@ -144,4 +145,4 @@ def _curve(cell: Cell, weights: np.ndarray) -> np.ndarray:
 
 
 def _interval(values: np.ndarray) -> Interval:
-    return Interval(float(values[0]), *map(float, np.quantile(values[1:], [0.025, 0.975])))
+    return Interval.of(values[0], values[1:])

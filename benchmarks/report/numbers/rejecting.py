@@ -100,4 +100,4 @@ def _standing(seeds, rule, c_fn, sampled, baseline) -> Standing:
 
 
 def _interval(values: np.ndarray) -> Interval:
-    return Interval(float(values[0]), *map(float, np.quantile(values[1:], [0.025, 0.975])))
+    return Interval.of(values[0], values[1:])

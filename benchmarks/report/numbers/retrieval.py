@@ -59,7 +59,7 @@ def standings(table: pyarrow.Table, resamples: int = RESAMPLES) -> Standings:
         values, samples = means[key][measure], sampled[:, place[key], measure]
         if other is not None:
             values, samples = values - means[other][measure], samples - sampled[:, place[other], measure]
-        return Interval(float(values.mean()), *map(float, np.quantile(samples, [0.025, 0.975])))
+        return Interval.of(values.mean(), samples)
 
     standing = {}
     for (model, depth), rows in groups.items():
