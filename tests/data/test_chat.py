@@ -11,6 +11,7 @@ from cat_keras.data.encoding import join, prompts_within, tokenize
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 from tests.decoding import families
+from tests.forward import logprobs
 
 SYSTEM, PROMPT = "Be brief.", "The heron?"
 # family → the conversation as its documentation has it, with and without the system prompt; and the end of a turn.
@@ -160,9 +161,7 @@ def test_models_are_asked_trained_and_scored_in_turns(family):
     answer = ck.Generator(model, ids)([prompt], 5)[0]
     np.testing.assert_allclose(said.token_logprobs, answer.logprobs, atol=1e-4)
     assert said.n_prompt == chosen.n_prompt == len(prompt)
-    x = np.array([data.tokens[:-1]])
-    logits = np.asarray(model({"token_ids": x, "padding_mask": np.ones_like(x)}))[0].astype(np.float64)
-    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    log_p = logprobs(model, data.tokens[:-1])
     labels = data.tokens[data.n_prompt[0] :]
     expected = log_p[data.n_prompt[0] - 1 :][np.arange(len(labels)), labels].sum()
     assert chosen.option_logprobs[0] == pytest.approx(expected, abs=1e-3)

@@ -1,6 +1,5 @@
 """Slots with a position each: what KerasHub generates, in every family; no slot stays free; few compilations."""
 
-import keras_hub
 import numpy as np
 import pytest
 from keras import ops
@@ -8,7 +7,7 @@ from keras import ops
 from cat_keras.decoding import continuous, slots
 from cat_keras.decoding.generation import Generator
 from cat_keras.decoding.sampling import Sampler, most_probable
-from tests.decoding.test_generation import (
+from tests.decoding.backbones import (
     END,
     PROMPTS,
     VOCABULARY,
@@ -17,43 +16,18 @@ from tests.decoding.test_generation import (
     gemma3,
     gpt2,
     llama,
+    llama2,
+    mistral,
+    opt,
     qwen,
-    sharpened,
-)
+    qwen2,
+)  # fmt: skip
+from tests.decoding.families import sharpened
+from tests.forward import logprobs
 
 RAGGED = [np.random.default_rng(i).integers(2, VOCABULARY, n).tolist() for i, n in enumerate((1, 70, 3, 33, 2, 90, 32))]
 STOPS = range(1, 9)  # so many that some answers end early
 LIMITS = [9, 3, 20, 1, 40, 6, 12]
-
-
-def llama2():
-    backbone = keras_hub.models.LlamaBackbone(
-        vocabulary_size=VOCABULARY, num_layers=2, num_query_heads=4, num_key_value_heads=4, hidden_dim=16,
-        intermediate_dim=32,
-    )  # fmt: skip
-    return keras_hub.models.LlamaCausalLM(backbone=backbone)
-
-
-def mistral():
-    backbone = keras_hub.models.MistralBackbone(
-        vocabulary_size=VOCABULARY, num_layers=2, num_query_heads=4, num_key_value_heads=2, hidden_dim=16,
-        intermediate_dim=32, sliding_window=4,
-    )  # fmt: skip
-    return keras_hub.models.MistralCausalLM(backbone=backbone)
-
-
-def qwen2():
-    """Without sliding windows, with which its own `generate` fails."""
-    backbone = keras_hub.models.QwenBackbone(
-        vocabulary_size=VOCABULARY, num_layers=2, num_query_heads=4, num_key_value_heads=2, hidden_dim=16,
-        intermediate_dim=32,
-    )  # fmt: skip
-    return keras_hub.models.QwenCausalLM(backbone=backbone)
-
-
-def opt():
-    backbone = keras_hub.models.OPTBackbone(VOCABULARY, 2, 2, 16, 32, max_sequence_length=64)
-    return keras_hub.models.OPTCausalLM(backbone=backbone)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +57,7 @@ def generated(model, prompts, new) -> list[list[int]]:
 
 def log_probabilities(model, prompt, tokens):
     """Those of the tokens after a prompt, from a pass over the whole sequence."""
-    x = np.array([[*prompt, *tokens]], np.int32)
-    logits = np.asarray(model({"token_ids": x, "padding_mask": np.ones_like(x)}))[0].astype(np.float64)
-    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    return log_p[np.arange(len(prompt) - 1, x.shape[1] - 1), tokens]
+    return logprobs(model, [*prompt, *tokens])[len(prompt) - 1 : -1][np.arange(len(tokens)), tokens]
 
 
 @pytest.mark.long

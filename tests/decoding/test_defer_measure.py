@@ -1,5 +1,7 @@
 """A model with a token that asks for help: its answers are without the token, and its probability is measured."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from cat_keras.decoding.generation import Generator
 from cat_keras.decoding.likelihoods import LikelihoodPredictor
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.decoding.sampling import Sampler
+from tests.forward import logprobs
 
 pytestmark = pytest.mark.slow
 
@@ -38,12 +41,7 @@ def answers(predictor, examples):
 
 @pytest.fixture(scope="module")
 def log_p(eager):
-    def forward(tokens):
-        x = np.asarray([tokens], np.int32)
-        logits = np.asarray(eager({"token_ids": x, "padding_mask": np.ones_like(x)}))[0].astype(np.float64)
-        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-
-    return forward
+    return functools.partial(logprobs, eager)
 
 
 def test_options_are_scored_without_the_token(predictor, examples, answers, log_p):

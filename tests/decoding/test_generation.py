@@ -1,6 +1,5 @@
 """Decoding with a cache of ours: what KerasHub generates, for its families; sampling; measures; and no row in vain."""
 
-import keras_hub
 import numpy as np
 import pytest
 from keras import ops
@@ -16,66 +15,11 @@ from cat_keras.decoding.predictor import Predictor
 from cat_keras.decoding.sampling import Sampler, confidence, draw
 from cat_keras.decoding.uncached import WholeGenerator, WholeScorer
 from cat_keras.errors import CatKerasError
+from tests.decoding.backbones import END, PROMPTS, VOCABULARY, gemma, gemma2, gemma3, gpt2, llama, qwen
+from tests.decoding.families import sharpened
+from tests.forward import logprobs
 
 MEASURES = ("entropy", "margin", "hidden")  # those that need no tokenizer
-VOCABULARY = 60
-END = 1
-PROMPTS = [np.random.default_rng(i).integers(2, VOCABULARY, 3 + 4 * i % 9).tolist() for i in range(9)]
-
-
-def gpt2():
-    backbone = keras_hub.models.GPT2Backbone(VOCABULARY, 2, 2, 16, 32, max_sequence_length=64)
-    return keras_hub.models.GPT2CausalLM(backbone=backbone)
-
-
-def llama():
-    backbone = keras_hub.models.Llama3Backbone(
-        vocabulary_size=VOCABULARY, num_layers=2, num_query_heads=4, num_key_value_heads=2, hidden_dim=16,
-        intermediate_dim=32,
-    )  # fmt: skip
-    return keras_hub.models.Llama3CausalLM(backbone=backbone)
-
-
-def qwen():
-    backbone = keras_hub.models.Qwen3Backbone(
-        vocabulary_size=VOCABULARY, num_layers=1, num_query_heads=2, num_key_value_heads=1, head_dim=8, hidden_dim=16,
-        intermediate_dim=32,
-    )  # fmt: skip
-    return keras_hub.models.Qwen3CausalLM(backbone=backbone)
-
-
-def gemma(**changes):
-    arguments = {
-        "vocabulary_size": VOCABULARY, "num_layers": 2, "num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-        "hidden_dim": 16, "intermediate_dim": 32, **changes,
-    }  # fmt: skip
-    return keras_hub.models.GemmaCausalLM(backbone=keras_hub.models.GemmaBackbone(**arguments))
-
-
-def gemma2():
-    """Soft-capped logits, a sliding window, norms after each block."""
-    return gemma(
-        use_sliding_window_attention=True, sliding_window_size=4, attention_logit_soft_cap=5.0,
-        final_logit_soft_cap=5.0, use_post_ffw_norm=True, use_post_attention_norm=True,
-    )  # fmt: skip
-
-
-def gemma3():
-    backbone = keras_hub.models.Gemma3Backbone(
-        vocabulary_size=VOCABULARY, image_size=16, num_layers=2, num_query_heads=2, num_key_value_heads=1, head_dim=8,
-        hidden_dim=16, intermediate_dim=32, vision_encoder=None, sliding_window_size=4,
-        use_sliding_window_attention=True,
-    )  # fmt: skip
-    return keras_hub.models.Gemma3CausalLM(backbone=backbone, preprocessor=None)
-
-
-def sharpened(model, seed=0):
-    """Random weights large enough that arg-max tokens differ from place to place."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        if len(weight.shape) > 1:
-            weight.assign(rng.normal(0, 1.5 / np.sqrt(weight.shape[-1]), weight.shape))
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +30,7 @@ def model():
 @pytest.fixture(scope="module")
 def next_distribution(model):
     """A function: log-probabilities of the token after some tokens, from a whole forward pass."""
-
-    def forward(tokens):
-        x = np.asarray([tokens], np.int32)
-        logits = np.asarray(model({"token_ids": x, "padding_mask": np.ones_like(x)}))[0, -1].astype(np.float64)
-        return logits - np.log(np.exp(logits).sum())
-
-    return forward
+    return lambda tokens: logprobs(model, tokens)[-1]
 
 
 # -- greedy ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Answers: what KerasHub itself would generate, what a full forward pass says of it, and what it costs."""
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from cat_keras.data.records import Example
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import costs, models
+from tests.forward import logprobs
 
 NEW = 6
 
@@ -26,14 +28,8 @@ def predictions(predictor, examples):
 
 @pytest.fixture(scope="module")
 def log_p(trained):
-    """A function: log-probabilities of every next token, (n, vocabulary), from one unpadded forward pass."""
-
-    def forward(tokens):
-        x = np.asarray([tokens], np.int32)
-        logits = np.asarray(trained({"token_ids": x, "padding_mask": np.ones_like(x)}))[0].astype(np.float64)
-        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-
-    return forward
+    """A function of tokens, see `forward.logprobs`."""
+    return functools.partial(logprobs, trained)
 
 
 @pytest.fixture(scope="module")

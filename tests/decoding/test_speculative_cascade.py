@@ -11,6 +11,7 @@ from cat_keras.decoding.sampling import Sampler
 from cat_keras.decoding.speculative_cascade import SpeculativeCascade
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import costs
+from tests.forward import logprobs
 
 NEW = 7
 
@@ -45,17 +46,10 @@ def answers(lossless, prompts):
     return lossless.generate(prompts, NEW)
 
 
-def log_p(model, tokens):
-    """Log-probabilities of every next token, (rows, n, vocabulary), from an unpadded forward pass without a cache."""
-    x = np.asarray(tokens, np.int32)
-    logits = np.asarray(model({"token_ids": x, "padding_mask": np.ones_like(x)})).astype(np.float64)
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-
-
 def greedy(model, prompt, end, count=NEW):
     tokens = list(prompt)
     while len(tokens) < len(prompt) + count and (len(tokens) == len(prompt) or tokens[-1] != end):
-        tokens.append(int(log_p(model, [tokens])[0, -1].argmax()))
+        tokens.append(int(logprobs(model, [tokens])[0, -1].argmax()))
     return tokens[len(prompt) :]
 
 
@@ -132,7 +126,7 @@ def closed_form(small, large, prompt, rule, alpha, sampler, end):
     """Probability of each answer of one or two tokens: π of the first times π of the second given the first."""
 
     def pi(contexts):
-        logits = [log_p(m, contexts)[:, -1].astype(np.float32) for m in (small, large)]
+        logits = [logprobs(m, contexts)[:, -1].astype(np.float32) for m in (small, large)]
         drawn = tuple(np.asarray(sampler.probabilities(x)) for x in logits)
         return np.asarray(speculative.target(rule, *map(np.exp, logits), np.float32(alpha), drawn))
 

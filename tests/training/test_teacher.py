@@ -14,6 +14,7 @@ from cat_keras.training import losses, masks, teacher
 from cat_keras.training.batches import Batches
 from cat_keras.training.teacher import TeacherCache
 from cat_keras.training.trainer import CascadeAware
+from tests.forward import logprobs
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +28,9 @@ def forward(trained, encoded):
     labels, log_p = [], []
     for i in range(len(encoded)):
         tokens = encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]]
-        x = tokens[None, :-1]
-        logits = np.asarray(trained({"token_ids": x, "padding_mask": np.ones_like(x)}))[0].astype(np.float64)
         target = slice(encoded.n_prompt[i] - 1, None)
         labels.append(tokens[1:][target])
-        log_p.append((logits - np.log(np.exp(logits).sum(-1, keepdims=True)))[target])
+        log_p.append(logprobs(trained, tokens[:-1])[target])
     return np.concatenate(labels), np.concatenate(log_p)
 
 
