@@ -15,9 +15,9 @@ FEWER = {8: 8, 128: 32}  # at most so many prompts → slots that they get, so t
 STEPS = 16  # tokens of each slot in a call; more lose more of those that a stop string cuts off
 JOINING = 16  # one prompt for so many slots is read at a time; it waits until as many slots are free
 CHUNK = 32  # tokens of each of them in one pass
-# A call that may make so many tokens is worth compiling with XLA on a CPU. That takes about ten seconds for each width,
-# and then tokens are made more than twice as fast. The number is of the call alone, so that the same call computes the
-# same in every process.
+# A call that may make so many tokens is worth compiling with XLA on a CPU: the compilation of each width takes seconds,
+# which a shorter call does not win back. The number is of the call alone, so that the same call computes the same in
+# every process.
 WORTH_XLA = 1 << 16
 
 
