@@ -13,6 +13,9 @@ RESULTS = Path("results")
 RunArgument = Annotated[str, typer.Argument(help="A run folder, or the name of a run under --out.")]
 
 
+SideArgument = Annotated[str, typer.Argument(help="A run, or comma-separated trainings of it, one large model each.")]
+
+
 def report(
     runs: Annotated[list[str], typer.Argument(help="Run folders, or names of runs under --out.")],
     out: OutOption = Path("runs"),
@@ -44,9 +47,11 @@ def keep(
     add: Annotated[bool, typer.Option("--add", help="Beside the models that the folder holds already.")] = False,
 ):
     """Write what of a run is small enough and free to commit: numbers per prediction, no texts, and the report."""
+    from benchmarks.keeping import analyses
     from benchmarks.keeping.keep import keep as keeping
 
-    folder = keeping(_folder(run, out), to, add)
+    source = _folder(run, out)
+    folder = analyses.keep_folder(source, to) if analyses.of(source) else keeping(source, to, add)
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     typer.echo(f"Kept in {folder}/, {size / 1e6:.1f} MB; `python -m benchmarks verify {folder}` computes it again")
 
@@ -90,17 +95,24 @@ def verify(
 
 
 def compare(
-    a: RunArgument,
-    b: RunArgument,
+    a: SideArgument,
+    b: SideArgument,
     out: OutOption = Path("runs"),
     anyway: Annotated[bool, typer.Option("--anyway", help="Compare tasks that were changed between the runs.")] = False,
+    to: Annotated[Path | None, typer.Option(help="Also keep it in this folder, e.g. results/salt.")] = None,
 ):
-    """Put two runs side by side, with intervals of what differs."""
+    """Put two runs side by side, with intervals of what differs; or several trainings of either."""
+    from benchmarks.keeping import analyses
     from benchmarks.keeping import compare as comparing
+    from benchmarks.report.numbers import comparison
     from benchmarks.report.reading import load
 
-    runs = load.load_all([_folder(a, out), _folder(b, out)])
-    comparing.show(comparing.compare(*runs, anyway=anyway), console())
+    folders = [[_folder(name, out) for name in side.split(",") if name] for side in (a, b)]
+    runs = iter(load.load_all([folder for side in folders for folder in side]))
+    rows = comparing.rows(*([next(runs) for _ in side] for side in folders), anyway=anyway)
+    comparing.show(comparison.compared(rows), console())
+    if to:
+        typer.echo(f"Kept in {analyses.keep(rows, 'comparison', to)}/")
 
 
 def token_level(

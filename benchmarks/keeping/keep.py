@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 
 from benchmarks import report
-from benchmarks.keeping import merge
+from benchmarks.keeping import analyses, merge
 from benchmarks.metrics.metric import code
 from benchmarks.report.numbers import cells, routing
 from benchmarks.report.reading import histories, load, routes
@@ -47,6 +47,8 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
         source: a run folder with texts. to: the folder of the kept results, made where there is none.
         add: models that `to` holds and this run does not stay, see `merge`.
 
+    Analyses of the run that lie in its folder (`analyses`) are kept with it.
+
     Returns:
         `to`.
 
@@ -64,7 +66,7 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
         scored = _routes_of(to, run) | scored
     contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True)) | _training(courses)
     contents |= _routing(scored)
-    contents |= _computed(contents, manifest, to.name)
+    contents |= _computed(contents, manifest, to.name) | analyses.beside(Path(source))
     _write(to, contents, manifest, before)
     return to
 
@@ -75,10 +77,15 @@ def redraw(folder: Path):
     Raises:
         CatKerasError: it holds no kept results, or other predictions than its manifest lists.
     """
-    run, folder = load.load(folder), Path(folder)
+    folder = Path(folder)
+    if analyses.of(folder):
+        analyses.keep_folder(folder, folder)
+        return
+    run = load.load(folder)
     examples, predictions = (folder / name for name in PREDICTIONS)
     before, contents = _files_of(folder), {examples.name: examples.read_bytes(), predictions.name: _again(predictions)}
     contents |= _training(run.histories) | _routing(run.routes) | shown(run)
+    contents |= analyses.beside(folder)
     _write(folder, contents, run.manifest | {"kept": run.manifest["kept"] | {"packages": packages()}}, before)
 
 

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from benchmarks import report
+from benchmarks.keeping import analyses
 from benchmarks.keeping.keep import PREDICTIONS, packages, redraw, shown
 from benchmarks.report.reading import load
 from benchmarks.report.reading.folder import manifest as read_manifest
@@ -58,13 +59,14 @@ def verify(folder: Path) -> Verdict:
         CatKerasError: it has no manifest, or one that this code cannot read.
     """
     folder = Path(folder)
-    manifest = read_manifest(folder / "manifest.json")
-    problems = list(_damaged(folder, manifest))
+    path, analysis = folder / "manifest.json", analyses.of(folder)
+    manifest = store.read_manifest(path) if analysis else read_manifest(path)
+    sources = (analyses.ANALYSES[analysis].rows,) if analysis else PREDICTIONS
+    problems = list(_damaged(folder, manifest, sources))
     notices = list(_stale(manifest))
-    if any(line.startswith((*PREDICTIONS, "manifest.json")) for line in problems):  # nothing to compute from
+    if any(line.startswith((*sources, "manifest.json")) for line in problems):  # nothing to compute from
         return Verdict(folder, tuple(problems), tuple(notices))
-    run = load.load(folder)
-    computed = report.files(run) if run.has_text else shown(run)
+    computed = analyses.computed(folder) if analysis else _of_run(folder)
     differences = dict(_differences(folder, computed))
     # A file changed by hand has another checksum too; where it differs says more.
     problems = [line for line in problems if line.partition(":")[0] not in differences]
@@ -72,6 +74,11 @@ def verify(folder: Path) -> Verdict:
     if differences and (others := _changed_packages(manifest, packages())):
         notices.append(f"computed with other versions than recorded: {others}")
     return Verdict(folder, tuple(problems), tuple(notices), len(computed))
+
+
+def _of_run(folder: Path) -> dict[str, bytes]:
+    run = load.load(folder)
+    return report.files(run) if run.has_text else shown(run) | analyses.computed(folder)
 
 
 def verify_all(folders: Sequence[Path], jobs: int = 0, write: bool = False) -> Iterator[Verdict]:
@@ -104,14 +111,14 @@ def _written(folder: Path) -> Verdict:
 
 def _size(folder: Path) -> int:
     predictions = Path(folder) / PREDICTIONS[1]
-    return predictions.stat().st_size if predictions.is_file() else 0
+    return predictions.stat().st_size if predictions.is_file() else 0  # analyses are quick
 
 
-def _damaged(folder: Path, manifest: Mapping) -> Iterator[str]:
+def _damaged(folder: Path, manifest: Mapping, sources: Sequence[str]) -> Iterator[str]:
     listed = manifest.get("files")
-    if "kept" in manifest and not listed:
+    if ("kept" in manifest or manifest.get("kind")) and not listed:
         yield "manifest.json: lists no files; `keep` did not finish, call it again"
-    for name in sorted({*PREDICTIONS, *(listed or ())}):
+    for name in sorted({*sources, *(listed or ())}):
         if not (folder / name).is_file():
             yield f"{name}: missing"
         elif listed and name in listed and store.sha256_file(folder / name) != listed[name]:

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from benchmarks import cli, report
 from benchmarks.keeping import compare, keep
-from benchmarks.report.numbers import summary
+from benchmarks.report.numbers import comparison, summary
 from benchmarks.report.reading import load
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
@@ -38,12 +38,12 @@ def test_numbers_are_those_of_either_report(found, folders):
     for i, folder in enumerate(folders):
         numbers = summary.summarize(load.load(folder))
         for method in runs.METHODS:
-            row, own = numbers.row(method), line(found, compare.ALL, method)
+            row, own = numbers.row(method), line(found, comparison.ALL, method)
             assert own.audc[i] == pytest.approx(row.audc.mean)
             assert own.alone[i] == pytest.approx(row.quality[0].mean)
             assert own.quarter[i] == pytest.approx(row.quality[1].mean)
             assert own.s_d[i] == pytest.approx(row.s_d.mean)
-        assert found.large[compare.ALL][i] == pytest.approx(numbers.large_quality)
+        assert found.large[comparison.ALL][i] == pytest.approx(numbers.large_quality)
 
 
 def test_differences_and_their_intervals(found):
@@ -55,7 +55,7 @@ def test_differences_and_their_intervals(found):
     for name, (estimate, low, high) in found.large_difference.items():
         a, b = found.large[name]
         assert estimate == pytest.approx(b - a, abs=1e-12) and low <= estimate <= high
-    better = line(found, compare.ALL).alone_difference
+    better = line(found, comparison.ALL).alone_difference
     assert better.low > 0  # 20 points of skill on 180 examples
     # As wide as a mean of 60 paired differences per task can be, but not nothing.
     assert 0.01 < better.high - better.low < 0.4
@@ -85,11 +85,11 @@ def test_kept_results_compare_as_the_run_itself(folders, place, found, monkeypat
 def test_only_what_both_have(folders, place):
     less = runs.full(place / "less", ("sst2", "cb"), ("xent", "dist"), (0,), n=60, seed=2)
     few = compare.compare(load.load(folders[0]), load.load(less))
-    assert {line.method for line in few.lines} == {"xent"} and set(few.large) == {compare.ALL, "sst2"}
+    assert {line.method for line in few.lines} == {"xent"} and set(few.large) == {comparison.ALL, "sst2"}
     assert any("only A has it complete: xsum, embedded_translate, cat-xent" in note for note in few.notes)
     assert any("only B has it complete: cb, dist" in note for note in few.notes)
     nothing = runs.full(place / "nothing", ("cb",), ("xent",), (0,), n=8)
-    with pytest.raises(CatKerasError, match="methods and tasks that both have complete"):
+    with pytest.raises(CatKerasError, match="methods and tasks that all have complete"):
         compare.compare(load.load(folders[0]), load.load(nothing))
 
 
@@ -102,6 +102,34 @@ def test_a_task_that_is_another_one_is_refused(folders, place):
     with pytest.raises(CatKerasError, match=r"not in xsum \(templates\).*--anyway"):
         compare.compare(a, b)
     assert "Not the same task in both runs: xsum (templates)." in compare.compare(a, b, anyway=True).notes
+
+
+def test_several_trainings_of_either_side(place, folders):
+    """The means are those of the runs one by one, and an interval over trainings is not that of one of them."""
+    a, b = ([runs.full(place / f"{side}{i}", TASKS, seeds=(i,), n=60, better=better, seed=10 * i + j) for i in range(3)]
+            for j, (side, better) in enumerate((("plain", 0.0), ("helped", 0.2))))  # fmt: skip
+    many = compare.compare(load.load_all(a), load.load_all(b))
+    singly = [compare.compare(load.load(one), load.load(other)) for one, other in zip(a, b, strict=True)]
+    for name in (comparison.ALL, *TASKS):
+        for method in runs.METHODS:
+            means = np.mean([line(each, name, method).audc for each in singly], axis=0)
+            assert line(many, name, method).audc == pytest.approx(means)
+        assert many.large[name] == pytest.approx(np.mean([each.large[name] for each in singly], axis=0))
+    assert many.facts["sides"][0] == {"name": "plain0 (3 trainings)", "runs": 3, "rule": "chow-average"}
+    widths = [np.ptp(line(each, comparison.ALL).alone_difference[1:]) for each in (many, *singly)]
+    assert widths[0] not in widths[1:]
+    with pytest.raises(CatKerasError, match=r"another training.*plain0 twice"):
+        compare.compare([load.load(a[0])] * 2, load.load(b[0]))
+
+
+def test_what_settings_differ_in(place):
+    settings = {"large": {"seed": 0, "tune": {"epochs": 2.5}}, "name": "one"}
+    other = {"large": {"seed": 1, "tune": {"epochs": 2.53, "objective": "salt"}}, "name": "other"}
+    folders = [
+        runs.full(place / f"settings{i}", TASKS[:1], n=8, settings=each) for i, each in enumerate((settings, other))
+    ]
+    found = compare.compare(*map(load.load, folders))
+    assert found.notes[-1] == ("Settings that differ: large.tune.epochs 2.5 → 2.53; large.tune.objective unset → salt.")
 
 
 def test_command(folders):

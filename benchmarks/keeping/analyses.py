@@ -1,0 +1,158 @@
+"""Analyses that are kept as the rows that they are computed from, beside a run or in a folder of their own.
+
+Each has one Parquet file of rows without texts, whose metadata say what the rows are, and tables that follow from it.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+from benchmarks.report.numbers import comparison, rejecting, retrieval
+from benchmarks.report.reading.columns import open_file
+from benchmarks.report.tables import comparison_table, rejection_table, render, retrieval_table
+from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.storage import store
+
+MEASURED = ("latency.csv", "load.csv", "load-real.csv")  # beside a run; measured here and now, so kept as they are
+REMEDY = "Make the analysis again"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """rows: the name of its file. tables: what follows from the rows, file name → content."""
+
+    rows: str
+    tables: Callable[[pyarrow.Table], dict[str, bytes]]
+
+
+def _comparison(table: pyarrow.Table) -> dict[str, bytes]:
+    found = comparison.compared(table)
+    return {
+        "comparison.csv": render.csv_bytes(comparison_table.records(found)),
+        "table.md": _text(comparison_table.tables(found)),
+    }
+
+
+def _rejection(table: pyarrow.Table) -> dict[str, bytes]:
+    standings, facts = rejecting.standings(table), json.loads(table.schema.metadata[b"cat_keras"])
+    return {
+        "rejection.csv": render.csv_bytes(rejection_table.records(standings)),
+        "rejection.md": _text(rejection_table.tables(standings, facts)),
+    }
+
+
+def _retrieval(table: pyarrow.Table) -> dict[str, bytes]:
+    standings, facts = retrieval.standings(table), retrieval.facts(table)
+    return {
+        "retrieval.csv": render.csv_bytes(retrieval_table.records(standings)),
+        "table.md": _text(retrieval_table.tables(standings, facts)),
+    }
+
+
+ANALYSES = {
+    "comparison": Analysis("comparison.parquet", _comparison),
+    "rejection": Analysis("rejection.parquet", _rejection),
+    "retrieval": Analysis("retrieval.parquet", _retrieval),
+}
+
+
+def of(folder: Path) -> str:
+    """Which analysis a folder holds by itself; empty for that of a run.
+
+    Raises:
+        CatKerasError: its manifest cannot be read, or names an analysis that this code does not know.
+    """
+    path = Path(folder) / "manifest.json"
+    name = store.read_manifest(path).get("kind", "") if path.is_file() else ""
+    if name and name not in ANALYSES:
+        raise unknown_name("kind of results", name, ANALYSES)
+    return name
+
+
+def beside(folder: Path) -> dict[str, bytes]:
+    """What is kept of the analyses that lie in a run folder: their rows, their tables and what was measured."""
+    contents = {name: (folder / name).read_bytes() for name in MEASURED if (folder / name).is_file()}
+    for each in ANALYSES.values():
+        if (folder / each.rows).is_file():
+            contents[each.rows] = _parquet(_read(folder / each.rows))
+    return contents | computed(folder)
+
+
+def computed(folder: Path) -> dict[str, bytes]:
+    """The tables of all analyses whose rows lie in a folder.
+
+    Raises:
+        CatKerasError: a file that cannot be read.
+    """
+    found = {}
+    for each in ANALYSES.values():
+        if (folder / each.rows).is_file():
+            found |= each.tables(_read(folder / each.rows))
+    return found
+
+
+def keep(table: pyarrow.Table, name: str, to: Path) -> Path:
+    """Writes the rows of an analysis and its tables into a folder of their own.
+
+    Args:
+        table: rows with their metadata. name: of `ANALYSES`. to: the folder, made where there is none.
+
+    Raises:
+        CatKerasError: the folder holds something else.
+    """
+    to, each = Path(to), ANALYSES[name]
+    if (to / "manifest.json").exists() and (held := of(to)) != name:
+        raise CatKerasError(
+            f"A folder is written again by what wrote it. Received: {to}, which holds a {held or 'run'}. "
+            "Give another folder"
+        )
+    table = _numbered(table)
+    store.write_together(to, {each.rows: _parquet(table)} | each.tables(table), {"kind": name})
+    return to
+
+
+def keep_folder(source: Path, to: Path) -> Path:
+    """`keep` of a folder that holds an analysis by itself; with the same folder twice, writes its tables again."""
+    name = of(source)
+    return keep(_read(source / ANALYSES[name].rows), name, to)
+
+
+def _numbered(table: pyarrow.Table) -> pyarrow.Table:
+    """With queries as numbers, in the order of their names, by which resampling sorts them; names may be text."""
+    if "query" not in table.column_names:
+        return table
+    names = table["query"].to_pylist()
+    rank = {name: i for i, name in enumerate(sorted(set(names)))}
+    numbers = pyarrow.array([f"{rank[name]:06}" for name in names])
+    return table.set_column(table.column_names.index("query"), "query", numbers)
+
+
+def _read(path: Path) -> pyarrow.Table:
+    try:
+        table = pyarrow.parquet.read_table(open_file(path, REMEDY))
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise CatKerasError(
+            f"Rows of an analysis are a Parquet file; {path} cannot be read ({error}). {REMEDY}"
+        ) from error
+    if b"cat_keras" not in (table.schema.metadata or {}):
+        raise CatKerasError(f"Rows of an analysis say in their metadata what they are; {path} has none. {REMEDY}")
+    return table
+
+
+def _parquet(table: pyarrow.Table) -> bytes:
+    buffer = io.BytesIO()
+    floats = [field.name for field in table.schema if pyarrow.types.is_floating(field.type)]
+    others = [name for name in table.column_names if name not in floats]
+    pyarrow.parquet.write_table(
+        table, buffer, compression="zstd", compression_level=19, use_dictionary=others, use_byte_stream_split=floats
+    )
+    return buffer.getvalue()
+
+
+def _text(tables) -> bytes:
+    return "\n".join(map(render.markdown, tables)).encode()
