@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas
 
+from tests import commands
+
 PROFILE = """
 methods = ["xent", "cat-dist"]
 buckets = 1
@@ -53,11 +55,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def run(folder: Path, *arguments: str, status: int = 0) -> str:
-    """What a run says that ends with a status."""
-    process = start(folder, *arguments)
-    output, _ = process.communicate()
-    assert process.returncode == status, output
-    return output
+    """What a run prints that ends with a status."""
+    return commands.benchmarks(*words(folder), *arguments, status=status)
 
 
 def predictions(folder: Path) -> str:

@@ -12,6 +12,8 @@ from paper_figs.figures import (
     overview,
     quality_cost,
     regimes,
+    rejection,
+    retrieval,
     rules,
     scores,
     sizes,
@@ -45,6 +47,8 @@ FIGURES = tuple(
         wmt22,
         token_level,
         load,
+        rejection,
+        retrieval,
         teacher_bits,
     )
 )

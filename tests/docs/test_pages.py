@@ -11,13 +11,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.endpoint_server import serving
 
 pytestmark = pytest.mark.slow
@@ -108,7 +107,7 @@ def begins(command: str, table) -> bool:
     return any(command.startswith(start) for start in table)
 
 
-def commands() -> dict[str, str]:
+def pages_commands() -> dict[str, str]:
     """Every command of every page that is run here, once → the first page that has it."""
     found = {}
     for page, blocks in BLOCKS.items():
@@ -173,31 +172,28 @@ def made_small(arguments: list[str]) -> list[str]:
     return more + [word for setting in small for word in ("--set", setting)]
 
 
-@pytest.mark.parametrize("command", map(case, commands()))
+@pytest.mark.parametrize("command", map(case, pages_commands()))
 def test_command(command, place):
     if "DIR" in command and not DATA:
         pytest.skip("CAT_KERAS_DATA names no folder of real data")
     words = [DATA if word == "DIR" else word for word in command.split()]
     if words[0] == "pytest":
-        words = ["-m", "pytest", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), str(ROOT / words[1]),
-            *words[2:]]  # fmt: skip
+        words = ["pytest", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), str(ROOT / words[1]), *words[2:]]
     else:
         assert words[:2] == ["python", "-m"], f"{command!r}: run it, or give the reason in ELSEWHERE"
-        words = words[1:]
+        words = words[2:]
     # What the tiny run of this test gave, beside itself: the committed one has other settings.
     words = ["runs/embedded" if word == "results/embedded" else word for word in words]
     if "full" in words:
         words += ["--tasks", "sst2,common_gen"]
     words += ["--dry-run"] * begins(command, PLANNED)
-    if words[2] == "run" and "--dry-run" not in words:
+    if words[1:2] == ["run"] and "--dry-run" not in words:
         words += made_small(words)
-    if words[1] == "paper_figs" and not {"--results", "--list"} & {*words}:
+    if words[0] == "paper_figs" and not {"--results", "--list"} & {*words}:
         words += ["--out", str(place / "drawn")]
-    where = ROOT if words[1:] == ["benchmarks", "verify"] or "paper_figs" in command else place
+    where = ROOT if words == ["benchmarks", "verify"] or "paper_figs" in command else place
     where = place if "--results" in words else where
-    done = subprocess.run(
-        [sys.executable, *words], cwd=where, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    done = commands.call(*words, cwd=where)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout
 

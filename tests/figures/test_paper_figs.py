@@ -31,6 +31,8 @@ from paper_figs.figures import (
     methods,
     overview,
     regimes,
+    rejection,
+    retrieval,
     rules,
     sizes,
     teacher_bits,
@@ -38,6 +40,7 @@ from paper_figs.figures import (
     w_sweep,
 )
 from paper_figs.source import Source, sources
+from tests import analysis_rows
 
 TASKS = ("sst2", "embedded_translate", "wmt22_deen")
 OBJECTIVES = ("xent", "dist", "cat-xent", "cat-dist")
@@ -144,6 +147,8 @@ def results(tmp_path_factory):
         (folder / regimes.CHANGES).write_text(CHANGES)
     (whole / regimes.CHANGES).write_text(CHANGES)
     (whole / records.FILE).write_text(LOAD)
+    pyarrow.parquet.write_table(analysis_rows.rejection_rows(), whole / rejection.ROWS)
+    pyarrow.parquet.write_table(analysis_rows.retrieval_rows(), whole / retrieval.ROWS)
     return root
 
 

@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +16,7 @@ from benchmarks.retrieving import columns, profile, run
 from benchmarks.running.progress import Progress
 from benchmarks.sources import retrieval as sources
 from cat_keras.errors import CatKerasError
+from tests import commands
 from tests.conftest import ANIMALS, NUMBERS
 
 TINY = """
@@ -77,8 +76,7 @@ def place(tmp_path_factory):
 
 def retrieve(place: Path, *more: str) -> subprocess.CompletedProcess:
     words = ["retrieve", "tiny.toml", "--data", "data", *more]
-    return subprocess.run([sys.executable, "-m", "benchmarks", *words], cwd=place, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})  # fmt: skip
+    return commands.call("benchmarks", *words, cwd=place)
 
 
 @pytest.mark.long

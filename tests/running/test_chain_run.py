@@ -1,13 +1,11 @@
 """A cascade of three models by the command line, at a tiny size: train, report, keep, verify, tune, export, refuse."""
 
 import json
-import subprocess
-import sys
 
 import pandas
 import pytest
 
-from tests import tiny
+from tests import commands, tiny
 
 pytestmark = pytest.mark.long  # trains ten models
 
@@ -26,11 +24,7 @@ pretrain = {epochs = 1, learning_rate = 1e-3, batch_size = 16}
 
 def benchmarks(folder, *words, status=0):
     """What a command says; it ends with a status."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *map(str, words)], capture_output=True, text=True, cwd=folder
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return commands.benchmarks(*map(str, words), status=status, cwd=folder)
 
 
 def test_three_models_from_training_to_a_policy(tmp_path, monkeypatch):

@@ -1,13 +1,12 @@
 """A run on rows of a user: what is cut and which words are data is the same from the training to the report."""
 
 import json
-import subprocess
-import sys
 
 import pandas
 import pytest
 
 from benchmarks.report.reading import load
+from tests import commands
 from tests.tiny import EACH_STAGE, words
 
 TASK = """
@@ -44,7 +43,7 @@ def test_a_run_cuts_stories_and_counts_control_words(tmp_path):
     ]
     for split, part in (("train", rows[:60]), ("test", rows[60:])):
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    command = [sys.executable, "-m", "benchmarks", "--tasks-file", str(tmp_path / "own.py"), *words(tmp_path)]
+    command = ["--tasks-file", str(tmp_path / "own.py"), *words(tmp_path)]
     options = [
         "--data",
         str(tmp_path / "data"),
@@ -54,8 +53,7 @@ def test_a_run_cuts_stories_and_counts_control_words(tmp_path):
         'data.train="all"',
         *EACH_STAGE,
     ]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    commands.benchmarks(*command, *options)
     results = tmp_path / "runs/tiny"
     log = (results / "log.txt").read_text()
     assert "15 hold the word of a control token, which is read as text" in log  # of 60 training rows

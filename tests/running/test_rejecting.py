@@ -17,7 +17,7 @@ from cat_keras.data import overlap
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.rejection import joint_curve
-from tests import runs, tiny
+from tests import commands, runs, tiny
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +111,9 @@ def test_the_numbers_are_those_of_the_curves():
 @pytest.mark.slow
 def test_a_tiny_run_is_mixed_and_kept(tmp_path):
     tiny.run(tmp_path, *tiny.EACH_STAGE)
-    command = [sys.executable, "-m", "benchmarks", "reject", "tiny", "--out", str(tmp_path / "runs")]
+    command = ["reject", "tiny", "--out", str(tmp_path / "runs")]
     command += ["--elsewhere", "scrambled,embedded_translate", "--share", "0.7", "--deferral", "0.3"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Rejecting, with 70% of the questions from elsewhere") == 2
+    assert commands.benchmarks(*command).count("Rejecting, with 70% of the questions from elsewhere") == 2
     kept = tmp_path / "runs" / "tiny"
     found = pandas.read_csv(kept / "rejection.csv")
     assert set(found["elsewhere"]) == {"scrambled", "embedded_translate"} and len(found) == 12

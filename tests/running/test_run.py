@@ -1,7 +1,6 @@
 """A whole run of a tiny profile through the command line: what it leaves, that it continues, that it repairs."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pandas
 import pytest
 
 from benchmarks.report.reading import load
+from tests import commands
 from tests.tiny import PROFILE, predictions, run, start
 
 pytestmark = pytest.mark.slow
@@ -54,9 +54,7 @@ def test_a_second_call_finds_everything_and_loads_no_tensorflow(finished):
 
 def test_what_kept_results_hold_is_not_made_again(finished, tmp_path):
     folder, _, _ = finished
-    command = [sys.executable, "-m", "benchmarks"]
-    kept = ["keep", "tiny", "--out", str(folder / "runs"), "--to", str(tmp_path / "kept")]
-    subprocess.run([*command, *kept], check=True, capture_output=True)
+    commands.benchmarks("keep", "tiny", "--out", str(folder / "runs"), "--to", str(tmp_path / "kept"))
     output = run(tmp_path, "--done", str(tmp_path / "kept"))
     assert "nothing to do" in output and "In the kept results already: large, xent seed 0" in output
     assert not list((tmp_path / "runs").rglob("*.parquet"))
@@ -139,9 +137,7 @@ def test_a_preset_takes_the_place_of_a_home_made_model(finished, tmp_path):
         PROFILE.split("[large]")[0] + f'[large]\npreset = "{large}"\n[small]\npreset = "{small}"\n[objective]'
         + PROFILE.split("[objective]")[1]
     )  # fmt: skip
-    command = [sys.executable, "-m", "benchmarks", "run", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "runs")]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
-    assert done.returncode == 0, done.stderr
+    commands.benchmarks("run", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "runs"))
     # The same weights, data and order: the same answers as the home-made pair.
     assert predictions(tmp_path) == finished[2]
 

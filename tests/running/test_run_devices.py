@@ -8,7 +8,7 @@ import sys
 import pandas
 import pytest
 
-from tests import tiny
+from tests import commands, tiny
 from tests.training.test_workers import free_ports
 
 pytestmark = pytest.mark.long  # training/test_workers.py and test_step.py train on several replicas in CI
@@ -26,7 +26,7 @@ def command(folder):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    subprocess.run([sys.executable, "-m", "benchmarks", *command(folder)], check=True, capture_output=True)
+    commands.benchmarks(*command(folder))
     return folder
 
 

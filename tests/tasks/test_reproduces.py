@@ -1,10 +1,7 @@
 """The tests that reproduce tasks: whom `-k` selects, and what they say of a run that differs from its reference."""
 
 import csv
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow
@@ -15,6 +12,7 @@ from benchmarks.conftest import spellings
 from benchmarks.planning import profile
 from benchmarks.tasks import loading, task
 from benchmarks.test_reproduction import tolerance
+from tests import commands
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "embedded"
@@ -75,8 +73,9 @@ def runs(tmp_path):
 
 
 def reproduce(runs, *words):
-    command = [sys.executable, "-m", "pytest", "benchmarks", "--profile", "embedded", "--runs", str(runs), *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "200")
+        done = commands.call("pytest", "benchmarks", "--profile", "embedded", "--runs", str(runs), *words, cwd=ROOT)
     return done.returncode, done.stdout
 
 

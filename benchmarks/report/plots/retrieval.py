@@ -9,13 +9,13 @@ def figure(standings: Standings, facts: dict) -> dict[str, bytes]:
     """`retrieval.png` and `retrieval.svg`."""
     with canvas.style():
         made, panels = canvas.grid(2, 4.6, 3.2)
-        _staircase(panels[0], standings, facts)
-        _curves(panels[1], standings, facts)
+        staircase(panels[0], standings, facts)
+        curves(panels[1], standings, facts)
         canvas.legend(made, panels[1])
         return canvas.rendered({"retrieval": made}, vector=("retrieval",))
 
 
-def _staircase(axes, standings: Standings, facts: dict):
+def staircase(axes, standings: Standings, facts: dict):
     """A bar per student with its interval, and the teacher as a line."""
     names = [model for model, depth in standings if not depth and model != "teacher"]
     for place, model in enumerate(reversed(names)):
@@ -32,7 +32,7 @@ def _staircase(axes, standings: Standings, facts: dict):
     axes.set_title("Students", pad=14)
 
 
-def _curves(axes, standings: Standings, facts: dict):
+def curves(axes, standings: Standings, facts: dict):
     """A line per retriever, its points the numbers of documents reranked."""
     for number, model in enumerate(model for model in facts["labels"] if any(d for m, d in standings if m == model)):
         points = sorted((depth, standing) for (other, depth), standing in standings.items() if other == model)
