@@ -100,6 +100,7 @@ def compare(
     out: OutOption = Path("runs"),
     anyway: Annotated[bool, typer.Option("--anyway", help="Compare tasks that were changed between the runs.")] = False,
     to: Annotated[Path | None, typer.Option(help="Also keep it in this folder, e.g. results/salt.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Beside the trainings that the folder holds already.")] = False,
 ):
     """Put two runs side by side, with intervals of what differs; or several trainings of either."""
     from benchmarks.keeping import analyses
@@ -110,6 +111,8 @@ def compare(
     folders = [[_folder(name, out) for name in side.split(",") if name] for side in (a, b)]
     runs = iter(load.load_all([folder for side in folders for folder in side]))
     rows = comparing.rows(*([next(runs) for _ in side] for side in folders), anyway=anyway)
+    if to and add and analyses.of(to):
+        rows = comparing.joined(analyses.read(to), rows)
     comparing.show(comparison.compared(rows), console())
     if to:
         typer.echo(f"Kept in {analyses.keep(rows, 'comparison', to)}/")

@@ -118,8 +118,12 @@ def keep(table: pyarrow.Table, name: str, to: Path) -> Path:
 
 def keep_folder(source: Path, to: Path) -> Path:
     """`keep` of a folder that holds an analysis by itself; with the same folder twice, writes its tables again."""
-    name = of(source)
-    return keep(_read(source / ANALYSES[name].rows), name, to)
+    return keep(read(source), of(source), to)
+
+
+def read(folder: Path) -> pyarrow.Table:
+    """The rows of a folder that holds an analysis by itself."""
+    return _read(Path(folder) / ANALYSES[of(folder)].rows)
 
 
 def _numbered(table: pyarrow.Table) -> pyarrow.Table:

@@ -1,7 +1,9 @@
 """Two sides, each of one run or of several trainings of it, side by side: what they share, as rows of a table."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -10,6 +12,7 @@ from rich.console import Console
 from benchmarks.keeping.verify import changed_fields
 from benchmarks.report.numbers import cells, few
 from benchmarks.report.numbers.comparison import SIDES, Comparison, compared
+from benchmarks.report.numbers.comparison import facts as facts_of
 from benchmarks.report.reading.load import START, Run
 from benchmarks.report.tables import comparison_table, render
 from cat_keras.errors import CatKerasError
@@ -71,6 +74,47 @@ def rows(a: Side, b: Side, anyway: bool = False) -> pyarrow.Table:
     return pyarrow.concat_tables(parts).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
 
 
+def joined(held: pyarrow.Table, more: pyarrow.Table) -> pyarrow.Table:
+    """Rows of a comparison with those of further trainings of both sides.
+
+    Raises:
+        CatKerasError: they are of other tasks, methods or rules, or a training is in both.
+    """
+    one, other = facts_of(held), facts_of(more)
+    for name in ("tasks", "methods", "unpaired"):
+        if one[name] != other[name]:
+            raise CatKerasError(
+                f"Further trainings have the {name} of those that are kept, {', '.join(one[name])}. Received: "
+                f"{', '.join(other[name])}. Compare them in a folder of their own"
+            )
+    known = {content for _, content in _trainings(held)}
+    if twice := [training for training, content in _trainings(more) if content in known]:
+        raise CatKerasError(
+            f"Each training is compared once. Received: {' of '.join(map(str, twice[0]))}, kept already"
+        )
+    sides = [dict(side) | {"name": _several(side["name"], side["runs"] + further["runs"]),
+                           "runs": side["runs"] + further["runs"]}
+             for side, further in zip(one["sides"], other["sides"], strict=True)]  # fmt: skip
+    first = {name: side["runs"] for name, side in zip(SIDES, one["sides"], strict=True)}
+    places = more["run"].to_numpy() + np.array([first[side] for side in more["side"].to_pylist()])
+    more = more.set_column(more.column_names.index("run"), "run", pyarrow.array(places, held["run"].type))
+    facts = one | {"sides": sides, "notes": list(dict.fromkeys([*one["notes"], *other["notes"]]))}
+    table = pyarrow.concat_tables([held.replace_schema_metadata(), more.replace_schema_metadata()])
+    return table.replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
+
+
+def _trainings(table: pyarrow.Table):
+    """(run, side) and a digest of the answers of each training."""
+    columns = ["side", "run", "method", "task", "id", "score", "quality_small", "quality_large"]
+    for (side, run), rows in table.select(columns).to_pandas().groupby(["side", "run"], sort=True):
+        content = rows.drop(columns=["side", "run"]).to_csv(index=False).encode()
+        yield (f"run {run}", f"side {side}"), (side, hashlib.sha256(content).hexdigest())
+
+
+def _several(name: str, runs: int) -> str:
+    return f"{Path(name.rpartition(' (')[0] or name).name} ({runs} trainings)"
+
+
 def _check(sides: Sequence[Sequence[Run]]):
     runs = [run for side in sides for run in side]
     if longer := [run for run in runs if run.middle]:
@@ -95,7 +139,7 @@ def _answers(run: Run, labels: Mapping) -> pyarrow.Table:
 
 def _name(side: Sequence[Run]) -> str:
     first = side[0].folder.as_posix()
-    return first if len(side) == 1 else f"{side[0].folder.name} ({len(side)} trainings)"
+    return first if len(side) == 1 else _several(first, len(side))
 
 
 def _settings(a: Run, b: Run) -> list[str]:

@@ -50,6 +50,7 @@ ELSEWHERE = {
     "python -m benchmarks reject": "needs more questions than the runs here; test_rejecting.py mixes a tiny run",
     "python -m benchmarks retrieve": "trains for minutes; test_retrieve.py has the whole way at a tiny size",
     "python -m benchmarks illustrate study": "the run of hours is not there; embedded is illustrated here",
+    "python -m benchmarks compare runs/0": "the trainings are not there; test_compare.py compares several",
     "python -m benchmarks compare nano": "the run of hours is not there; embedded is compared here",
     "python -m benchmarks report results/nano": "draws again what is committed; embedded is reported here",
     "python -m paper_figs --check": "CI checks the figures",

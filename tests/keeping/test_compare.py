@@ -122,6 +122,21 @@ def test_several_trainings_of_either_side(place, folders):
         compare.compare([load.load(a[0])] * 2, load.load(b[0]))
 
 
+def test_further_trainings_join_those_that_are_kept(place):
+    pairs = [[runs.full(place / f"more{i}{side}", TASKS[:2], seeds=(i,), n=20, better=better, seed=10 * i + j)
+              for j, (side, better) in enumerate((("a", 0.0), ("b", 0.2)))] for i in range(3)]  # fmt: skip
+    loaded = [load.load_all(pair) for pair in pairs]
+    first, rest = compare.rows(*loaded[0]), compare.rows(*zip(*loaded[1:], strict=True))
+    joined, whole = compare.joined(first, rest), compare.rows(*zip(*loaded, strict=True))
+    assert comparison.compared(joined).lines == comparison.compared(whole).lines
+    assert comparison.facts(joined)["sides"] == comparison.facts(whole)["sides"]
+    with pytest.raises(CatKerasError, match=r"run 0 of side A, kept already"):
+        compare.joined(joined, first)
+    other = compare.rows(*load.load_all([runs.full(place / f"other{s}", TASKS[:1], seeds=(9,), n=20) for s in "ab"]))
+    with pytest.raises(CatKerasError, match=r"have the tasks of those that are kept"):
+        compare.joined(first, other)
+
+
 def test_what_settings_differ_in(place):
     settings = {"large": {"seed": 0, "tune": {"epochs": 2.5}}, "name": "one"}
     other = {"large": {"seed": 1, "tune": {"epochs": 2.53, "objective": "salt"}}, "name": "other"}
