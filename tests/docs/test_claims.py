@@ -12,14 +12,21 @@ from benchmarks.report.tables.render import signed
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 SCALES = (1, 100)  # s_d as it is; qualities in points and costs in per cent
-KEYS = {
-    "changes.csv": ("estimate", "low", "high"),
-    "rules.csv": tuple(f"audc_minus_xent_{part}" for part in ("mean", "low", "high")),
-    "routing.csv": tuple(f"minus_cascade_{part}" for part in ("mean", "low", "high")),
-    "alignment.csv": ("slope_right", "slope_right_low", "slope_right_high"),
-    "asking.csv": ("estimate", "low", "high"),
-    "thresholds.csv": ("change %", "low", "high"),
-}
+# Files of results with intervals: columns with their ends, such as `sharing` or `audc_minus_xent_mean`, and `PLAIN`.
+FILES = (
+    "changes",
+    "rules",
+    "routing",
+    "alignment",
+    "asking",
+    "elastic",
+    "chains",
+    "rejection",
+    "comparison",
+    "retrieval",
+)
+FILES += ("thresholds",)
+PLAIN = (("estimate", "low", "high"), ("change %", "low", "high"), ("difference", "low", "high"))
 NUMBER = r"([+−-]\d+(?:\.\d+)?)"
 STATED = re.compile(rf"{NUMBER}(?: %| points?)? \[{NUMBER}, {NUMBER}\]")
 
@@ -29,16 +36,28 @@ def stated(text: str) -> list[tuple[str, str, str]]:
     return [tuple(number.replace("−", "-") for number in found) for found in STATED.findall(" ".join(text.split()))]
 
 
+def intervals(columns: list[str]) -> list[tuple[str, str, str]]:
+    """The columns of a file that are an estimate and both ends of its interval."""
+    found = [keys for keys in PLAIN if {*keys} <= {*columns}]
+    for low in columns:
+        name = low.removesuffix("_low")
+        estimate = next((c for c in (name, f"{name}_mean") if c in columns and name != low), None)
+        found += [(estimate, low, f"{name}_high")] if estimate else []
+    return found
+
+
 @cache
 def measured(digits: int) -> set[tuple[str, str, str]]:
-    """Every change and every slope that a kept result gives an interval of; as tables show it, in each scale."""
-    return {
-        tuple(signed(scale * float(row.get(key) or "nan"), digits) for key in keys)
-        for name, keys in KEYS.items()
-        for path in RESULTS.rglob(name)
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-        for scale in SCALES
-    }
+    """Every number that a kept result gives an interval of; as tables show it, in each scale."""
+    found = set()
+    for name in FILES:
+        for path in RESULTS.rglob(f"{name}.csv"):
+            rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+            for keys in intervals(list(rows[0])) if rows else ():
+                for row in rows:
+                    values = [float(row[key] or "nan") for key in keys]
+                    found |= {tuple(signed(scale * value, digits) for value in values) for scale in SCALES}
+    return found
 
 
 @pytest.mark.parametrize(
