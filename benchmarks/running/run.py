@@ -1,5 +1,6 @@
 """The run, top to bottom: train the pair, predict with every model, put the results in one folder, report."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from benchmarks.running import leases, preflight, run_folder
 from benchmarks.running.journal import Journal
 from benchmarks.running.progress import Progress
 from cat_keras.errors import unknown_name
-from cat_keras.storage import store
+from cat_keras.storage import compilations, store
 
 LOGS = ("csv", "tensorboard")
 # Columns that are stored only where a prediction of the model has them.
@@ -37,7 +38,7 @@ def run(
     Args:
         profile: a `profile.Profile`.
         data: folder of the real data, or None when the tasks need none.
-        out: results go to `out/<profile name>`, the cache to `out/cache`.
+        out: results go to `out/<profile name>`, the cache to `out/cache`, and code that XLA compiled to `out/compiled`.
         console: a rich console.
         source: where rows come from instead of the profile's source, see `sources.load`.
         shard: (i, n) for the i-th of n shares of the models, see `shards`; None for all.
@@ -70,8 +71,8 @@ def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, 
     started, profile, progress = time.monotonic(), whole.profile, Progress(console, journal)
     place, cache = _place_and_store(out / "cache", journal.notice, strategy, progress.go_on)
     models, kept_entries = _share(whole, shard, only), _entries_of(done)
-    with progress:
-        todo = whole
+    with progress, contextlib.ExitStack() as until_done:
+        todo, collect = whole, None
         if place is None and profile.data.bad_rows == "leave out":
             todo = whole.without(preflight.rows(whole, cache) or ())  # what an earlier call of this run has found
         missing = _without_predictions(todo, cache, models, kept_entries)
@@ -79,6 +80,7 @@ def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, 
         damaged = _damaged(todo, cache, place)
         bench = None
         if missing or damaged:
+            collect = until_done.enter_context(compilations.kept(out / "compiled"))
             from benchmarks.running.workbench import Workbench  # late: a run with nothing to do loads no TensorFlow
             from cat_keras.training import distribution
 
@@ -99,7 +101,7 @@ def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, 
         )
         journal("plan", f"{len(models)} models, {len(missing)} to do: {', '.join(map(todo.name, missing))}")
         progress.expect(_count_stages(todo, cache, missing))
-        _make_models(todo, cache, bench, missing, journal)
+        _make_models(todo, cache, bench, missing, journal, collect)
         if damaged:
             bench.mend(damaged)
     if place is not None and not place.chief:
@@ -199,14 +201,15 @@ def _count_stages(todo, cache, missing) -> int:
     return len(cells) + teaches + len(missing) + (early if missing else 0)
 
 
-def _make_models(todo, cache, bench, missing: list[plan.Model], journal: Journal):
-    """Trains each model and stores its predictions."""
+def _make_models(todo, cache, bench, missing: list[plan.Model], journal: Journal, collect: Callable[[], None]):
+    """Trains each model and stores its predictions; `collect` keeps the code that was compiled for it."""
     for number, model in enumerate(missing):
         journal.making(todo, model)
         if number == 0 or model[0] != missing[number - 1][0]:  # seeds of a method share what is compiled
             bench.keep(missing[number:])
         bench.make(model)
         _predict(todo, cache, bench, model)
+        collect()
         readers = [m for m in missing[1:] if any(source.role == "large" for source in todo.last(m).teachers)]
         if model == plan.LARGE and readers:
             journal.making(todo, readers[0])
