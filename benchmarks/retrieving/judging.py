@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.retrieving.models import TEACHER, Workshop
 from cat_keras.modeling import costs
-from cat_keras.retrieval import BiEncoder, Index, embedding
+from cat_keras.retrieval import BiEncoder, Index, Ranker, embedding
 
 DEPTHS = (2, 5, 10, 20, 50, 100, 200)  # documents that the ranker reads, up to the profile's number
 
@@ -33,7 +33,11 @@ class Ranked:
 
 def ranked(shop: Workshop, model: str, seed: int, entry: Path) -> Ranked:
     """Searches the corpus for the test queries; two retrievers with one tower of documents share its index."""
-    encoder: BiEncoder = shop.loaded(entry)
+    return ranked_by(shop, model, seed, shop.loaded(entry))
+
+
+def ranked_by(shop: Workshop, model: str, seed: int, encoder: BiEncoder) -> Ranked:
+    """As `ranked`, of a bi-encoder that is loaded already."""
     depth = min(shop.profile.depth, len(shop.tokens.documents))
     rows, _ = index_of(shop, encoder).search(encoder, shop.tokens.test, depth)
     search = 2.0 * len(shop.tokens.documents) * encoder.query.dim
@@ -51,8 +55,12 @@ def index_of(shop: Workshop, encoder: BiEncoder) -> Index:
     return shop.indexes[name]
 
 
-def ranker_scores(shop: Workshop, retrieved: Sequence[Ranked]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What the ranker says of the first documents of several retrievers' rankings; a pair that two share is read once.
+def ranker_scores(shop: Workshop, retrieved: Sequence[Ranked], ranker: Ranker,
+                  parts: dict) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    """What a ranker says of the first documents of several retrievers' rankings; a pair that two share is read once.
+
+    Args:
+        parts: which ranker it is, in the identity of its scores.
 
     Returns:
         for each retriever the scores, (n, rerank) float32, and the FLOPs to read each of these pairs, (n, rerank).
@@ -61,19 +69,18 @@ def ranker_scores(shop: Workshop, retrieved: Sequence[Ranked]) -> list[tuple[np.
     n, documents = len(shop.tokens.test), len(shop.tokens.documents)
     heads = [one.rows[:, :most] for one in retrieved]
     pairs = np.unique(np.concatenate([np.arange(n)[:, None] * documents + head for head in heads], axis=None))
-    entry = shop.ranker()
 
     def build():
         lookup = shop.tokens.test, shop.tokens.documents
-        out = embedding.score_pairs(shop.loaded(entry), *lookup, np.stack(np.divmod(pairs, documents), axis=1),
+        out = embedding.score_pairs(ranker, *lookup, np.stack(np.divmod(pairs, documents), axis=1),
                                     progress=shop.progress.advance)  # fmt: skip
         return {"scores": out["scores"]}
 
-    parts = {"ranker": entry.name, "pairs": hashlib.sha256(pairs.tobytes()).hexdigest()}
+    parts = parts | {"pairs": hashlib.sha256(pairs.tobytes()).hexdigest()}
     values = shop.arrays("rerank", parts, build, (len(pairs), "pairs"))["scores"]
     scores = [values[np.searchsorted(pairs, np.arange(n)[:, None] * documents + head)] for head in heads]
     lengths = [shop.tokens.test.lengths[:, None] + shop.tokens.documents.lengths[head] for head in heads]
-    price = costs.count(shop.loaded(entry).model)
+    price = costs.count(ranker.model)
     return [(own, price.forward(tokens, 0, 0)) for own, tokens in zip(scores, lengths, strict=True)]
 
 

@@ -11,7 +11,7 @@ from benchmarks.retrieving.columns import Tokens
 from benchmarks.retrieving.profile import Model, Profile, Training
 from benchmarks.retrieving.writing import Written, write_queries
 from cat_keras import retrieval
-from cat_keras.errors import unknown_name
+from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.modeling import models
 from cat_keras.retrieval import BiEncoder, Pairs, Ranker, Tower, embedding
 from cat_keras.storage import store
@@ -56,6 +56,12 @@ def rungs(profile: Profile) -> tuple[str, ...]:
     for name in profile.rungs:
         if name not in RUNGS:
             raise unknown_name("rung", name, RUNGS)
+    for size in profile.elastic.sizes if profile.elastic else ():
+        if f"{RANKER}-{size}" in RUNGS:
+            raise CatKerasError(
+                f"A row has a name of its own. Received: a size {size!r}, whose ranker has the name of a student. Name "
+                "it otherwise"
+            )
     chosen = profile.rungs or tuple(RUNGS)
     return tuple(name for name in RUNGS if name in chosen and (profile.generator or not RUNGS[name].generated))
 
@@ -95,9 +101,9 @@ class Workshop:
             encoder = BiEncoder(Tower(model), temperature=self.profile.temperature)
             pairs = Pairs(self.tokens.sentences, self.tokens.documents, self.tokens.sources,
                           settings.pretrain.batch_size, seed=seed)  # fmt: skip
-            return encoder, pairs, retrieval.Objective()
+            return encoder, pairs, retrieval.Retriever(encoder)
 
-        return self._trained(key, f"{role} {seed}: pretrain", settings.pretrain, make, len(self.tokens.sentences))
+        return self.trained(key, f"{role} {seed}: pretrain", settings.pretrain, make, len(self.tokens.sentences))
 
     def teacher(self) -> Path:
         """The large bi-encoder, trained on queries with in-batch negatives."""
@@ -105,11 +111,12 @@ class Workshop:
         key = self.key("teacher", start=start.name, tune=settings.tune.model_dump())
 
         def make():
-            pairs = Pairs(self.tokens.train, self.tokens.documents, self._train_part.positives,
-                          settings.tune.batch_size, relevant=self._train_part.relevant_rows)  # fmt: skip
-            return retrieval.load(start), pairs, retrieval.Objective()
+            pairs = Pairs(self.tokens.train, self.tokens.documents, self.train_part.positives,
+                          settings.tune.batch_size, relevant=self.train_part.relevant_rows)  # fmt: skip
+            encoder = retrieval.load(start)
+            return encoder, pairs, retrieval.Retriever(encoder)
 
-        return self._trained(key, "teacher: tune", settings.tune, make)
+        return self.trained(key, "teacher: tune", settings.tune, make)
 
     def ranker(self) -> Path:
         """The cross-encoder, which begins as the teacher and tells positives from hard negatives."""
@@ -118,12 +125,12 @@ class Workshop:
 
         def make():
             ranker = Ranker(retrieval.load(teacher).query.model, self.profile.temperature)
-            pairs = Pairs(self.tokens.train, self.tokens.documents, self._train_part.positives,
-                          settings.tune.batch_size, relevant=self._train_part.relevant_rows,
+            pairs = Pairs(self.tokens.train, self.tokens.documents, self.train_part.positives,
+                          settings.tune.batch_size, relevant=self.train_part.relevant_rows,
                           negatives=self.negatives(), hard=settings.hard, joint=True)  # fmt: skip
-            return ranker, pairs, retrieval.Objective()
+            return ranker, pairs, retrieval.Retriever(ranker)
 
-        return self._trained(key, "ranker: tune", settings.tune, make)
+        return self.trained(key, "ranker: tune", settings.tune, make)
 
     def student(self, rung: str, seed: int) -> Path:
         """A small bi-encoder, trained as a rung says from the start of its seed; all have as many steps."""
@@ -137,11 +144,9 @@ class Workshop:
             parts["generated"] = self._generated_key()
         key = self.key("student", **parts)
 
-        return self._trained(
-            key, f"student {seed}: {how.label}", settings.tune, lambda: self._student(how, start, seed)
-        )
+        return self.trained(key, f"student {seed}: {how.label}", settings.tune, lambda: self._student(how, start, seed))
 
-    def _student(self, how: Rung, start: Path, seed: int) -> tuple[BiEncoder, Pairs, retrieval.Objective]:
+    def _student(self, how: Rung, start: Path, seed: int) -> tuple[BiEncoder, Pairs, retrieval.Retriever]:
         objective, model = self._objective(how), retrieval.load(start).query.model
         if how.frozen:
             documents = self.loaded(self.teacher()).document
@@ -151,8 +156,8 @@ class Workshop:
         else:
             matched = self.profile.teacher.width if how.queries or how.documents else None
             encoder = BiEncoder(Tower(model), temperature=self.profile.temperature, matched=matched, seed=seed)
-        queries, positives = self.tokens.train, self._train_part.positives
-        relevant, negatives = self._train_part.relevant_rows, self.negatives()
+        queries, positives = self.tokens.train, self.train_part.positives
+        relevant, negatives = self.train_part.relevant_rows, self.negatives()
         teaching = {"encoder": self.encoder_teaching, "ranker": self.ranker_teaching}.get(how.scores, lambda: None)()
         if how.generated:
             written = self.generated()
@@ -164,7 +169,7 @@ class Workshop:
         pairs = Pairs(queries, self.tokens.documents, positives, self.profile.student.tune.batch_size,
                       relevant=relevant, negatives=negatives, hard=self.profile.hard, objective=objective,
                       teaching=teaching, frozen=teaching.document if how.frozen else None, seed=seed)  # fmt: skip
-        return encoder, pairs, objective
+        return encoder, pairs, retrieval.Retriever(encoder, objective)
 
     def _objective(self, how: Rung) -> retrieval.Objective:
         weights = self.profile.distil
@@ -180,7 +185,7 @@ class Workshop:
 
     def _find_negatives(self):
         teaching = self.encoder_teaching()
-        return {"rows": hard_negatives(teaching, self._train_part.relevant_rows, self.profile.negatives)}
+        return {"rows": hard_negatives(teaching, self.train_part.relevant_rows, self.profile.negatives)}
 
     def encoder_teaching(self) -> retrieval.EncoderTeaching:
         """The teacher's vectors of the training queries and of the corpus."""
@@ -196,7 +201,7 @@ class Workshop:
         ranker = self.ranker()
 
         def build():
-            candidates = np.concatenate([self._train_part.positives[:, None], self.negatives()], axis=1)
+            candidates = np.concatenate([self.train_part.positives[:, None], self.negatives()], axis=1)
             return vars(retrieval.RankerTeaching.of(self.loaded(ranker), self.tokens.train, self.tokens.documents,
                                                     candidates, progress=self.progress.advance))  # fmt: skip
 
@@ -234,17 +239,18 @@ class Workshop:
         return self._loaded[entry]
 
     @property
-    def _train_part(self):
+    def train_part(self) -> retrieval.Collection:
+        """The training queries and the corpus."""
         return self.tokens.collections["train"]
 
     def key(self, stage: str, **parts) -> str:
         return store.identity(stage=stage, **self.base, **parts)
 
-    def _trained(self, key: str, label: str, settings: Training, make: Callable, queries: int = 0) -> Path:
+    def trained(self, key: str, label: str, settings: Training, make: Callable, queries: int = 0) -> Path:
         """The folder of a trained model. A training that was killed continues from its checkpoint.
 
         Args:
-            make: gives the untrained model, its batches and its objective.
+            make: gives the model that is kept, the batches, and the trainer of that model.
             queries: of an epoch, by default those of the training set; generated ones make no epoch longer.
         """
         if self.kept.has("retrieval", key):
@@ -254,8 +260,7 @@ class Workshop:
         scratch.mkdir(parents=True, exist_ok=True)
 
         def build(folder):
-            model, pairs, objective = make()
-            trainer = retrieval.Retriever(model, objective)
+            model, pairs, trainer = make()
             trainer.compile(keras.optimizers.Adam(clipnorm=1.0), jit_compile=False)
             self.progress.start(label, steps, "steps")
             history = train(

@@ -4,11 +4,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_serializer, model_validator
 
+from benchmarks.planning.ladder import WHOLE
 from benchmarks.planning.profile import Count, Number, Positive, Rows, Section, Share, Tokens
 from benchmarks.planning.profile import keys as dotted_keys
 from cat_keras.errors import CatKerasError, unknown_name
+from cat_keras.modeling.elastic import Size, sizes
 
 FOLDER = Path(__file__).parent
 Weight = Annotated[Number, Field(ge=0, le=1e6)]
@@ -77,6 +79,49 @@ class Distillation(Section):
     documents: Weight = 1.0
 
 
+class Cut(Section):
+    """A size of the teacher, see `cat_keras.modeling.elastic`; what is left out is that of the whole."""
+
+    layers: Positive | None = None
+    heads: Positive | None = None
+    feedforward: Positive | None = None
+
+
+class Elastic(Section):
+    """The teacher at several sizes that are trained together, as a bi-encoder and then as a ranker.
+
+    The bi-encoder begins with the pretraining of the teacher; the ranker begins with the bi-encoder's weights, and is
+    trained as long as `ranker` says.
+    """
+
+    sizes: dict[str, Cut]
+    seeds: tuple[Count, ...] = (0,)  # each has a pretraining of its own; 0 has that of the teacher
+    distil: Weight = 1.0  # of the divergence from the whole's scores, see `cat_keras.retrieval.ElasticObjective`
+    tune: Training
+
+    @property
+    def ladder(self) -> dict[str, dict]:
+        """Name → the numbers that are given, in the order of the profile."""
+        return {name: size.model_dump(exclude_none=True) for name, size in self.sizes.items()}
+
+    @property
+    def training(self) -> dict:
+        """What decides the weights of a seed, names apart."""
+        return {"sizes": list(self.ladder.values()), "distil": self.distil, "tune": self.tune.model_dump()}
+
+    def check(self, teacher: Model):
+        """Raises CatKerasError where no elastic model of the teacher's shape has these sizes."""
+        if not self.sizes or WHOLE in self.sizes:
+            raise CatKerasError(
+                f"elastic.sizes names the sizes beside {WHOLE!r}, at least one. Received: {sorted(self.sizes)}. Give "
+                "tables such as half = {layers = 1}"
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise CatKerasError(f"elastic.seeds has at least one seed, and each once. Received: {list(self.seeds)}")
+        whole = Size(**{axis: getattr(teacher, axis) for axis in sizes.AXES})
+        sizes.nested(self.ladder.values(), whole, teacher.heads)
+
+
 class Profile(Section):
     """What a retrieval run trains, on what, how long, and what it is judged by."""
 
@@ -94,6 +139,7 @@ class Profile(Section):
     ranker: Ranker
     generator: Generator | None = None
     distil: Distillation = Distillation()
+    elastic: Elastic | None = None
 
     @model_validator(mode="after")
     def _check(self):
@@ -104,7 +150,15 @@ class Profile(Section):
             raise ValueError(f"a batch has at most the {self.negatives} hard negatives that there are")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("at least one seed, and each once")
+        if self.elastic:
+            self.elastic.check(self.teacher)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_elastic(self, handler):
+        """What stands in the facts of a run: one without elastic models is written as before there were any."""
+        values = handler(self)
+        return values if self.elastic else {name: value for name, value in values.items() if name != "elastic"}
 
 
 def read(name: str, changes: dict | None = None) -> Profile:

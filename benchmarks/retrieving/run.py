@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from benchmarks.planning.ladder import WHOLE
 from benchmarks.report.numbers import retrieval as numbers
 from benchmarks.report.plots import retrieval as plots
 from benchmarks.report.tables import render
 from benchmarks.report.tables import retrieval_table as tables
-from benchmarks.retrieving import columns, judging
+from benchmarks.retrieving import columns, elastic, judging
 from benchmarks.retrieving.models import RUNGS, TEACHER, VERSION, Workshop, rungs
 from benchmarks.retrieving.profile import Profile
 from cat_keras import retrieval
@@ -40,8 +41,10 @@ def run(profile: Profile, data: Path | None, out: Path, progress) -> tuple[Path,
     entries = judging.entries(shop, names)
     ranked = [judging.ranked(shop, *entry) for entry in entries]
     read_again = [one for one in ranked if one.model in _reranked(names)]
-    table = pyarrow.Table.from_pylist(_rows(shop, ranked) + _reranked_rows(shop, read_again))
-    table = table.replace_schema_metadata({"cat_keras": json.dumps(_facts(shop, ranked, names), sort_keys=True)})
+    rows, facts = _rows(shop, ranked) + _reranked_rows(shop, read_again), _facts(shop, ranked, names)
+    if profile.elastic:
+        add_sizes(shop, rows, facts)
+    table = pyarrow.Table.from_pylist(rows).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
     folder = out / profile.name
     return folder, write(folder, table)
 
@@ -83,11 +86,25 @@ def _rows(shop: Workshop, ranked: Sequence[judging.Ranked]) -> list[dict]:
 def _reranked_rows(shop: Workshop, ranked: Sequence[judging.Ranked]) -> list[dict]:
     """One row per retriever, number of documents reranked, and test query."""
     rows = []
-    for one, (scores, flops) in zip(ranked, judging.ranker_scores(shop, ranked), strict=True):
+    entry = shop.ranker()
+    read = judging.ranker_scores(shop, ranked, shop.loaded(entry), {"ranker": entry.name})
+    for one, (scores, flops) in zip(ranked, read, strict=True):
         for depth in (d for d in judging.DEPTHS if d <= scores.shape[1]):
             price = one.flops + flops[:, :depth].sum(axis=1)
             rows += _judged(shop, one, retrieval.rerank(scores, one.rows, depth), depth, price)
     return rows
+
+
+def add_sizes(shop: Workshop, rows: list[dict], facts: dict):
+    """Adds the elastic models: a row per size and test query, of the bi-encoder and of the ranker behind the whole."""
+    retrieved = elastic.retrieved(shop)
+    read = elastic.reread(shop, retrieved)
+    rows += _rows(shop, retrieved)
+    for one, scores, flops in read:
+        depth = scores.shape[1]
+        rows += _judged(shop, one, retrieval.rerank(scores, one.rows, depth), depth, one.flops + flops.sum(axis=1))
+    facts["elastic"] = {"sizes": [*shop.profile.elastic.sizes, WHOLE], "reranked": read[0][1].shape[1]}
+    facts["parameters"] |= {one.model: int(one.parameters) for one in [*retrieved, *(one for one, *_ in read)]}
 
 
 def _judged(shop: Workshop, one: judging.Ranked, rankings: np.ndarray, depth: int, flops: np.ndarray) -> list[dict]:

@@ -1,4 +1,5 @@
-"""Objectives of retrieval: the softmax over documents, and EmbedDistill (arXiv 2301.12005) on top of it.
+"""Objectives of retrieval: the softmax over documents, EmbedDistill (arXiv 2301.12005) on top of it, and their mean
+over the sizes of an elastic model.
 
 Labels of a batch are (B, C) int8: 1 for the positive of a query, 0 for a negative, −1 for a document that counts
 neither way, since it is relevant too or the same as the positive.
@@ -110,3 +111,50 @@ class Objective:
         first = ops.argmax(ops.where(labels == LEFT_OUT, _NEVER, scores), axis=-1)
         right = ops.take_along_axis(labels, first[:, None], axis=-1) == POSITIVE
         return loss, ops.mean(ops.cast(right, "float32"))
+
+
+class ElasticObjective:
+    """The mean over S sizes of objective + `distil` · KL(p_whole ‖ p_size), per query; the whole has the first alone.
+
+    p is the softmax of scores over the documents that count for the labels. That of the whole is constant to the
+    gradient. Every size has the same weight. All of this is our choice, as in the training of elastic language models:
+    ElasticLM (arXiv 2311.07204) could be read in its abstract alone.
+
+    Args:
+        objective: of each size; None for the labels alone.
+        distil: weight of the divergence from the whole, from 0.
+        sizes: numbers of the sizes, as they count for the identity of a training. documents: of that of documents.
+
+    Raises:
+        CatKerasError: distil outside its range.
+    """
+
+    normalize = "queries"
+
+    def __init__(self, objective: Objective | None = None, distil: float = 1.0, sizes=(), documents=()):
+        self.objective = objective or Objective()
+        self.distil = check_number("distil, the weight of the divergence from the whole,", distil, "[0, 1e+06]")
+        self.sizes, self.documents = [list(size) for size in sizes], list(documents)
+
+    def get_config(self) -> dict:
+        objective = self.objective.get_config()
+        return {"objective": objective, "distil": self.distil, "sizes": self.sizes, "documents": self.documents}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what it reads of a teacher, as `Pairs` delivers it."""
+        return self.objective.columns
+
+    def __call__(self, outputs: list[dict], labels, inputs: dict):
+        """(loss, mean share of the queries whose positive has the highest score), scalars.
+
+        Args:
+            outputs: of each size what `Objective` reads, the whole last. labels, inputs: see there.
+        """
+        losses, firsts = zip(*(self.objective(of_size, labels, inputs) for of_size in outputs), strict=True)
+        loss = sum(losses)
+        if self.distil:
+            *smaller, whole = (ops.cast(of_size["scores"], "float32") for of_size in outputs)
+            whole = ops.stop_gradient(whole)
+            loss += self.distil * sum(ops.mean(score_distillation(scores, whole, labels)) for scores in smaller)
+        return loss / len(outputs), sum(firsts) / len(outputs)

@@ -144,14 +144,14 @@ class Ranker(keras.Model):
 
     Args:
         model: a `CausalLM`. temperature: τ.
+        head: the linear function, a built layer of another ranker of this width that shares it; None for a new one.
     """
 
-    def __init__(self, model, temperature: float = 0.05, **kwargs):
+    def __init__(self, model, temperature: float = 0.05, head: keras.layers.Dense | None = None, **kwargs):
         super().__init__(**kwargs)
         self.model, self.temperature = model, check_number("temperature", temperature, TEMPERATURE)
         self.dim = model.backbone.hidden_dim
-        self.head = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="head", dtype="float32")
-        self.head.build((None, self.dim))
+        self.head = head or new_head(self.dim)
         self.built = True
         self.compile(jit_compile=False)
 
@@ -160,16 +160,28 @@ class Ranker(keras.Model):
         pair = part(inputs, "pair")
         query_mask = pair.pop("query_mask")
         hidden = self.model.backbone(pair, training=training)
-        query = unit(mean_pool(hidden, query_mask))
-        document = unit(mean_pool(hidden, pair["padding_mask"] - query_mask))
-        scores = ops.sum(query * document, axis=-1) / self.temperature + self.head(document)[:, 0]
-        return {"scores": scores, "query": query, "document": document}
+        return pair_outputs(hidden, pair["padding_mask"], query_mask, self.head, self.temperature)
 
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) of everything that decides the score of a pair's tokens."""
         head = hashlib.sha256(np.asarray(ops.convert_to_numpy(self.head.kernel)).tobytes()).hexdigest()
         return store.identity(model=models.weights_fingerprint(self.model), head=head, temperature=self.temperature)
+
+
+def new_head(width: int) -> keras.layers.Dense:
+    """The linear function of a ranker, (n, width) → (n, 1), which begins at 0."""
+    head = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="head", dtype="float32")
+    head.build((None, width))
+    return head
+
+
+def pair_outputs(hidden, padding_mask, query_mask, head, temperature: float) -> dict:
+    """What a `Ranker` says of hidden states (n, length, width) of pairs: scores (n,); query, document (n, width)."""
+    query = unit(mean_pool(hidden, query_mask))
+    document = unit(mean_pool(hidden, padding_mask - query_mask))
+    scores = ops.sum(query * document, axis=-1) / temperature + head(document)[:, 0]
+    return {"scores": scores, "query": query, "document": document}
 
 
 def part(inputs: dict, name: str) -> dict:

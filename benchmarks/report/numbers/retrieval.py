@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow
 
+from benchmarks.planning.ladder import WHOLE
 from cat_keras.evaluation.bootstrap import Interval
 from cat_keras.evaluation.resampling import Streams
 
 MEASURES = ("RR@10", "nDCG@10", "R@10", "R@100")
 MAIN = MEASURES[0]
 RESAMPLES = 2000
+KINDS = ("denser", "ranker")  # of elastic models
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,9 @@ class Standing:
     """One retriever, with so many of its documents reranked; means over seeds and queries.
 
     Attributes:
-        measures: name → mean with its 95 % interval. difference: of the reciprocal rank to the rung before, or of a
-            ranking to itself before reranking; None for none. to_alone: to the student alone.
+        measures: name → mean with its 95 % interval. difference: of the reciprocal rank to the rung before, of a
+            ranking to itself before reranking, or of a size to the whole; None for none. to_alone: to the student
+            alone.
         flops: per query. spread: standard deviation over seeds of the mean reciprocal rank; NaN of one seed.
         seeds: how many.
     """
@@ -42,9 +45,15 @@ def facts(table: pyarrow.Table) -> dict:
     return json.loads(table.schema.metadata[b"cat_keras"])
 
 
+def sizes(facts: dict) -> dict[str, str]:
+    """Model at a size → that at the whole size; the bi-encoders, then the rankers. Empty without elastic models."""
+    names = facts.get("elastic", {}).get("sizes", ())
+    return {f"{kind}-{name}": f"{kind}-{WHOLE}" for kind in KINDS for name in names}
+
+
 def standings(table: pyarrow.Table, resamples: int = RESAMPLES) -> Standings:
     """All of a table. Intervals are of a paired bootstrap over test queries: every model gets the same resamples."""
-    frame, before = table.to_pandas(), facts(table)["before"]
+    frame, before, wholes = table.to_pandas(), facts(table)["before"], sizes(facts(table))
     groups = dict(list(frame.groupby(["model", "reranked"], sort=False)))
     queries = sorted(frame["query"].unique())
     # (models, measures, n): the mean over seeds for each query
@@ -65,6 +74,8 @@ def standings(table: pyarrow.Table, resamples: int = RESAMPLES) -> Standings:
     for (model, depth), rows in groups.items():
         of_seeds = rows.groupby("seed")[MAIN].mean()
         other = (model, 0) if depth else (before.get(model), 0)
+        if model in wholes:
+            other = (wholes[model], depth) if wholes[model] != model else None
         alone = ("alone", 0) if not depth and model in before else None
         standing[model, depth] = Standing(
             {name: interval((model, depth), i) for i, name in enumerate(MEASURES)},
