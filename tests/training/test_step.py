@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cat_keras.modeling import lora
 from cat_keras.training import distribution, losses
 from cat_keras.training.batches import Batches
 from cat_keras.training.step import Step, split
@@ -41,12 +42,18 @@ def stepped(new_model, batch):
         jit=False,
         capacity=None,
         chunk=None,
+        rank=0,
         **arguments,
     ):
         devices = [f"CPU:{i}" for i in range(replicas)]
         place = distribution.choose("mirrored", devices) if replicas > 1 else distribution.choose("none")
         with place.scope():
-            trainer = CascadeAware(new_model("small", seed=7), losses.get(objective, **arguments), chunk=chunk)
+            model = new_model("small", seed=7)
+            if rank:
+                lora.enable(model, rank)
+                for layer in lora.adapted(model):
+                    lora.factors(layer)[1].assign(np.full(lora.factors(layer)[1].shape, 0.1))
+            trainer = CascadeAware(model, losses.get(objective, **arguments), chunk=chunk)
             trainer.compile(optimizer() if optimizer else keras.optimizers.SGD(1.0), jit_compile=jit)
             trainer.optimizer.build(trainer.model.trainable_variables)
         loss, live = Step(trainer, accumulate)(*data, capacity)
@@ -162,6 +169,13 @@ def test_chunks_of_logits_give_the_same_gradient(stepped, plain, batch, capacity
     # Chunks of fifty do not divide the positions: the last one is shorter.
     assert capacity(batch[1].shape[1], 10) % 50
     assert_close(stepped(capacity=capacity, chunk=50, jit=True), plain)
+
+
+@pytest.mark.slow
+def test_lora_takes_the_same_step_on_two_replicas_and_in_chunks(stepped, capacity):
+    alone = stepped(rank=2)
+    assert_close(stepped(2, 2, rank=2), alone)
+    assert_close(stepped(capacity=capacity, chunk=50, jit=True, rank=2), alone)
 
 
 def test_more_target_tokens_than_expected_are_no_error(stepped, plain):
