@@ -12,6 +12,8 @@ LARGE = ("large tune", "large pretrain")  # the trainings that the large model m
 def preset(manifest: dict, cache: Path, role: str, labels: Iterable[str]) -> str | Path:
     """Where a model of the run lies: what its last training wrote, or the preset that was not trained.
 
+    Of a training with LoRA the cache holds the factors alone; they are merged into a preset of its own then.
+
     Args:
         manifest: of the run. cache: the store it was built in.
         role: "small" or "large". labels: of the trainings that the model may come from, the last one first.
@@ -32,7 +34,29 @@ def preset(manifest: dict, cache: Path, role: str, labels: Iterable[str]) -> str
         raise CatKerasError(
             f"The models of a run lie in its cache; {results.path('train', cell['key'])} is gone. Run the profile again"
         )
-    return results.path("train", cell["key"]) / "preset"
+    return _preset(results, cell["key"], manifest["settings"][role].get("preset", ""))
+
+
+def _preset(results: store.Store, key: str, origin: str) -> str | Path:
+    """The preset that a training ended with, or the one that was not trained where the key is ""."""
+    if not key:
+        return origin
+    if not results.has("train", key):
+        raise CatKerasError(f"The base of LoRA lies in the cache of its run; {results.path('train', key)} is gone. "
+                            "Run the profile again")  # fmt: skip
+    entry = results.path("train", key)
+    adapters = entry / "adapters.npz"
+    if not adapters.exists():
+        return entry / "preset"
+
+    def build(folder):
+        from cat_keras.modeling import lora, models
+
+        model = models.load(_preset(results, store.read_manifest(entry / "manifest.json")["base"], origin))
+        lora.load(model, adapters)
+        models.save(model, folder / "preset")
+
+    return results.get("merged", key, build) / "preset"
 
 
 def export(folder: Path, cache: Path, model: str, seed: int, to: Path | None, dtype: str | None) -> Path:
