@@ -6,6 +6,7 @@ from pathlib import Path
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
+ADAPTERS = "adapters.npz"  # what a training with LoRA ends with, in place of a preset
 LARGE = ("large tune", "large pretrain")  # the trainings that the large model may come from, the last one first
 
 
@@ -34,25 +35,32 @@ def preset(manifest: dict, cache: Path, role: str, labels: Iterable[str]) -> str
         raise CatKerasError(
             f"The models of a run lie in its cache; {results.path('train', cell['key'])} is gone. Run the profile again"
         )
-    return _preset(results, cell["key"], manifest["settings"][role].get("preset", ""))
+    settings = manifest["settings"]
+    model = settings[role] if role in settings else settings["middle"][role]
+    return _preset(results, cell["key"], model.get("preset", ""))
 
 
 def _preset(results: store.Store, key: str, origin: str) -> str | Path:
-    """The preset that a training ended with, or the one that was not trained where the key is ""."""
-    if not key:
-        return origin
-    if not results.has("train", key):
-        raise CatKerasError(f"The base of LoRA lies in the cache of its run; {results.path('train', key)} is gone. "
-                            "Run the profile again")  # fmt: skip
+    """The preset that a training ended with.
+
+    Args:
+        key: of the training. origin: the preset that the first training began with, "" where it was a new model.
+    """
     entry = results.path("train", key)
-    adapters = entry / "adapters.npz"
+    adapters = entry / ADAPTERS
     if not adapters.exists():
         return entry / "preset"
+    base = store.read_manifest(entry / "manifest.json")["base"]
+    if base and not results.has("train", base):
+        raise CatKerasError(
+            "The base of adapters lies in the cache of its run; "
+            f"{results.path('train', base)} is gone. Run the profile again"
+        )
 
     def build(folder):
         from cat_keras.modeling import lora, models
 
-        model = models.load(_preset(results, store.read_manifest(entry / "manifest.json")["base"], origin))
+        model = models.load(_preset(results, base, origin) if base else origin)
         lora.load(model, adapters)
         models.save(model, folder / "preset")
 

@@ -17,6 +17,7 @@ import numpy as np
 import cat_keras as ck
 from benchmarks.planning.methods import ASKING
 from benchmarks.planning.plan import Cell, Columns, Model, Plan
+from benchmarks.running.trained import ADAPTERS
 from cat_keras import training
 from cat_keras.data.chat import turn_of
 from cat_keras.errors import CatKerasError
@@ -26,7 +27,6 @@ from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses, selection
 
 EDITS = ("reorder", "cut")  # objectives that train nothing, see `plan`
-ADAPTERS = "adapters.npz"  # what a training with LoRA ends with
 LONG_TRAINING = 100  # steps; XLA takes several seconds to compile each length of batches
 
 

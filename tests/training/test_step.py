@@ -1,13 +1,17 @@
 """The distributed step: one gradient, however the batch is split over replicas and slices."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from cat_keras.errors import Stopped
 from cat_keras.modeling import lora
 from cat_keras.training import distribution, losses
 from cat_keras.training.batches import Batches
+from cat_keras.training.loop import Schedule, train
 from cat_keras.training.step import Step, split
 from cat_keras.training.teacher import TeacherCache
 from cat_keras.training.trainer import CascadeAware
@@ -176,6 +180,29 @@ def test_lora_takes_the_same_step_on_two_replicas_and_in_chunks(stepped, capacit
     alone = stepped(rank=2)
     assert_close(stepped(2, 2, rank=2), alone)
     assert_close(stepped(capacity=capacity, chunk=50, jit=True, rank=2), alone)
+
+
+@pytest.mark.slow
+def test_a_training_with_lora_on_two_replicas_continues_from_its_checkpoint(new_model, encoded, tmp_path):
+    def trained(replicas, steps, checkpoint=None):
+        place = distribution.choose("mirrored", ["CPU:0", "CPU:1"]) if replicas > 1 else distribution.choose("none")
+        with place.scope():
+            model = new_model("small", seed=7)
+            lora.enable(model, 2)
+            trainer = CascadeAware(model, "xent")
+            trainer.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        report = lambda p: stop.append(p.step)  # noqa: E731
+        stop, batches = [], Batches(encoded, 8, seed=1, buckets=1)
+        with contextlib.suppress(Stopped):
+            train(trainer, batches, Schedule(0.1, 4), checkpoint, progress=report, stop=lambda: len(stop) == steps)
+        return [keras.ops.convert_to_numpy(w) for w in model.weights], stop
+
+    alone, _ = trained(1, 9)
+    trained(2, 2, tmp_path / "state.npz")
+    two, steps = trained(2, 9, tmp_path / "state.npz")
+    assert steps == [3, 4]
+    for a, b in zip(alone, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_more_target_tokens_than_expected_are_no_error(stepped, plain):
