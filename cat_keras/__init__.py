@@ -13,6 +13,7 @@ _PUBLIC = {
     "store": "storage.store:",
     "costs": "modeling.costs:",
     "models": "modeling.models:",
+    "lora": "modeling.lora:",
     "Example": "data.records:Example",
     "Prediction": "data.records:Prediction",
     "Chat": "data.chat:Chat",

@@ -66,6 +66,11 @@ def towers(t, **given):
     return retrieval.BiEncoder(retrieval.Tower(t["small"]), **given)
 
 
+def adapted(t, **given):
+    ck.lora.enable(t["small"], **{"rank": 1} | given)
+    ck.lora.merge(t["small"])  # B is 0, so that the model of all other calls is as it was
+
+
 def texts(t, max_length=9):
     return retrieval.Texts.encode(["Who?", "A heron.", "A vole.", "A newt."], t["tokenizer"], max_length)
 
@@ -262,6 +267,10 @@ ARGUMENTS = {
         )
         for name in ("layers", "width", "heads", "feedforward", "dropout", "seed")
     },
+    ck.lora.enable: {
+        name: lambda t, x, name=name: adapted(t, **{name: x}) for name in ("rank", "alpha", "seed")
+    },
+    ck.lora.initial: {"seed": lambda t, x: ck.lora.initial(t["small"], t["small"].get_weights(), x)},
     ck.Endpoint: {
         name: lambda t, x, name=name: ck.Endpoint("http://127.0.0.1:8000/v1", "tiny", **{name: x})
         for name in ("concurrency", "timeout", "retries")
@@ -415,6 +424,7 @@ MAY_BE_NONE = {(where, name) for where, name in CASES if name in OPTIONAL}
 MAY_BE_NONE |= {(ck.elastic.Size, name) for name in ARGUMENTS[ck.elastic.Size]}
 MAY_BE_NONE |= {(ck.tune, "reject"), (ck.rejection.PluginOOD, "inside"), (ck.Cascade.calibrate, "reject")}
 MAY_BE_NONE |= {(ck.routing.Router, "margin"), (ck.models.export, "max_length")}
+MAY_BE_NONE |= {(ck.lora.enable, "alpha")}
 MAY_BE_NONE |= {(retrieval.Tower, "dim"), (retrieval.BiEncoder, "matched")}
 MAY_BE_NONE -= {(where, "batch_size") for where in ARGUMENTS if where.__module__.startswith("cat_keras.retrieval")}
 

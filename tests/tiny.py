@@ -59,6 +59,14 @@ def run(folder: Path, *arguments: str, status: int = 0) -> str:
     return commands.benchmarks(*words(folder), *arguments, status=status)
 
 
+def command(folder: Path, *arguments: str) -> str:
+    """What another command says of the runs in a folder."""
+    words = [sys.executable, "-m", "benchmarks", *arguments, "--out", str(folder / "runs")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 def predictions(folder: Path) -> str:
     """What the models answered, without the times."""
     table = pandas.read_parquet(folder / "runs" / "tiny" / "predictions.parquet").drop(columns="seconds")

@@ -140,6 +140,9 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterato
     for role in reversed(estimate.profile.roles[:-1] if remote else estimate.profile.roles):
         size, (memory, has_activations) = estimate.size[role], estimate.memory(role)
         need = f"{_size(memory)} of device memory" + ("" if has_activations else " and activations")
+        if loras := {c.lora.rank for c in estimate.plan.cells() if c.role == role and c.lora}:
+            need += f"; LoRA of rank {', '.join(map(str, sorted(loras)))}"
+            need += "" if size.kernels else ", whose factors are not counted"
         fits = "it has" if memory <= machine.memory else "it has only"
         yield (
             f"The {role} model: {_count(size.parameters)} parameters, from {size.known_from}. Estimate of its "

@@ -195,11 +195,22 @@ class Estimate:
             cell.objective,
             -1 if cell.role == "large" else cell.seed,
             steps=max(round(cell.training.epochs * batches), 1) if cell.training.epochs else 0,
-            flops=3 * cell.training.epochs * sum(self._forward(part, self.train_lengths) for part in self._parts(cell)),
-            disk=FLOAT * self.size[cell.role].parameters,
+            flops=cell.training.epochs * sum(self._step(part, cell) for part in self._parts(cell)),
+            disk=FLOAT * (self.size[cell.role].adapted(cell.lora)[0] if cell.lora else self.size[cell.role].parameters),
             compiled=self.profile.buckets * (self.size[cell.role].layers or LAYERS),
             start=cell.start.key if cell.start else "",
         )
+
+    def _step(self, part: str | dict, cell: Cell) -> float:
+        """FLOPs of an epoch: a forward pass, the gradient of the activations, and that of the weights.
+
+        LoRA leaves out the last, except for the kernels that it adapts: Keras adds the product of the factors to a
+        kernel before it multiplies, so that the gradient of their sum is computed.
+        """
+        forward = self._forward(part, self.train_lengths)
+        if not cell.lora:
+            return 3 * forward
+        return 2 * forward + 2 * self._size(part).adapted(cell.lora)[1] * float(self.train_lengths.sum())
 
     def _parts(self, cell: Cell) -> list:
         """What a training computes: the model of its role, or parts of the small one, each in a pass of its own."""
@@ -260,12 +271,17 @@ class Estimate:
     def memory(self, role: str) -> tuple[float, bool]:
         """Bytes that training a model takes on one device, and whether activations are among them.
 
-        They hold weights, gradients and the two moments of Adam. If the architecture is known, activations are added:
-        about 20 numbers of the model's width per token and layer, and three copies of the distributions of a batch.
+        They hold weights, gradients and the two moments of Adam, of all weights or of the factors of LoRA. If the
+        architecture is known, activations are added: about 20 numbers of the model's width per token and layer, and
+        three copies of the distributions of a batch.
         """
         size, model = self.size[role], self.profile.model_of(role)
         phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role != "large" else None) if p]
         batch_tokens = max((p.batch_size for p in phases), default=1) * float(self.train_lengths.max())
         activations = batch_tokens * (20 * size.layers * size.width + 3 * size.vocabulary)
-        copies = 4 if phases else 1
-        return FLOAT * (copies * size.parameters + activations), bool(size.layers)
+        return FLOAT * (size.parameters + 3 * self._trained(role) + activations), bool(size.layers)
+
+    def _trained(self, role: str) -> int:
+        """How many numbers the largest of the trainings of a model changes; 0 where it is not trained."""
+        size, cells = self.size[role], [cell for cell in self.plan.cells() if cell.role == role]
+        return max((size.adapted(c.lora)[0] if c.lora else size.parameters for c in cells), default=0)

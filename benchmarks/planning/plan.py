@@ -19,7 +19,7 @@ from benchmarks.planning import chains, ladder, sizes
 from benchmarks.planning.examples import Examples, Lengths
 from benchmarks.planning.findings import BadInput, Finding
 from benchmarks.planning.methods import ASKING, OBJECTIVES
-from benchmarks.planning.profile import Profile, Training
+from benchmarks.planning.profile import Lora, Profile, Training
 from benchmarks.tasks import embedded, loading, task
 from cat_keras.data.overlap import Overlap
 from cat_keras.data.records import Example
@@ -64,6 +64,7 @@ class Cell:
     start_columns: str = ""  # key of the model's own columns before this training; "" if the objective reads none
     small_teacher: "Cell | None" = None  # of the large model with SALT: the training that the small start comes from
     small_columns: str = ""  # of the large model with SALT: key of the columns of the small start
+    lora: Lora | None = None  # what is trained in place of all weights
     size: dict | None = None  # numbers of a part of the small model, of an elastic method; None of all other models
 
     @property
@@ -237,6 +238,7 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
             read (see `sources`).
     """
     _check_sizes(profile)
+    _check_ranks(profile)
     tasks = _select_tasks(profile)
     train, test, left_out = _read_examples(profile, tasks, data, source, assume)
     rows = train.fingerprint
@@ -263,6 +265,21 @@ def _check_sizes(profile: Profile):
     if profile.middle:
         counts = {r: sizes.of(profile.model_of(r), profile.data.vocabulary_size).flops for r in profile.roles}
         chains.check_sizes({role: flops.per_token + flops.per_logit for role, flops in counts.items()})
+
+
+def _check_ranks(profile: Profile):
+    """Raises CatKerasError where a rank of LoRA is larger than the width of a preset whose folder is here."""
+    for role in profile.roles:
+        preset = profile.model_of(role).preset
+        ranks = {lora.rank for method in ("", *profile.methods) if (lora := profile.lora_of(role, method))}
+        if not ranks or not preset or not Path(preset).is_dir():
+            continue
+        width = sizes.of(profile.model_of(role), 0).width
+        if width and max(ranks) > width:
+            raise CatKerasError(
+                f"The rank of LoRA is at most the width of the model. Received: rank {max(ranks)} for {preset}, whose "
+                f"width is {width}. Lower it"
+            )
 
 
 def _before_large(profile, method, seed, encoded, origin, teacher: Columns) -> dict[str, Cell]:
@@ -392,7 +409,10 @@ def _start_cell(profile, role, seed, encoded, origin) -> Cell | None:
             objective, teaching = ("xent", {}), {}
             if phase == "tune" and training.objective != "xent":
                 objective, teaching = (training.objective, training.arguments), _small_teaching(profile, seed, encoded)
-            cell = _cell(label, cell, role, objective, scope, training, seed, encoded, origin, profile, **teaching)
+            lora = profile.lora_of(role) if phase == "tune" else None
+            cell = _cell(
+                label, cell, role, objective, scope, training, seed, encoded, origin, profile, lora=lora, **teaching
+            )
     return cell
 
 
@@ -435,6 +455,7 @@ def _method_cell(profile, role, method, seed, encoded, origin, teachers: tuple[C
         profile,
         teachers=teachers if OBJECTIVES[objective] else (),
         start_columns=start_columns,
+        lora=profile.lora_of(role, method),
     )
 
 
@@ -471,14 +492,14 @@ def _elastic_cell(profile, method, seed, encoded, origin, teachers: tuple[Column
 
 def _cell(
     label, start, role, objective, scope, training, seed, encoded, origin, profile, teachers=(), start_columns="",
-    small_teacher=None, small_columns="",
+    small_teacher=None, small_columns="", lora=None,
 ) -> Cell:  # fmt: skip
     """A cell with its key. A change of what enters the key makes every cached result anew.
 
     Args:
         objective: its name and arguments. encoded: key of the training data. origin: of the weights without a `start`.
         teachers: columns of later models; () if the objective does not read them.
-        small_teacher, small_columns: see `Cell`.
+        small_teacher, small_columns, lora: see `Cell`.
     """
     # One teacher is named by its key alone, as before there could be several.
     teacher = [source.key for source in teachers] if len(teachers) > 1 else teachers[0].key if teachers else None
@@ -495,10 +516,11 @@ def _cell(
         precision=profile.precision,
         dropout=profile.model_of(role).dropout,
         teacher=small_columns or teacher,
+        **({"lora": lora.arguments} if lora else {}),  # keys of trainings of all weights stay as they were
     )
     return Cell(
         key, label, start, role, *objective, scope, training, seed, teachers, start_columns, small_teacher,
-        small_columns,
+        small_columns, lora,
     )  # fmt: skip
 
 

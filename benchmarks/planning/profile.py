@@ -161,6 +161,19 @@ class Tuning(Training):
         return values if self.objective == "xent" else values | {"objective": self.objective, "salt": self.arguments}
 
 
+class Lora(Section):
+    """Fine-tuning of factors beside frozen weights, see `cat_keras.modeling.lora`."""
+
+    rank: Annotated[Whole, Field(gt=0, le=2**20)]
+    alpha: Annotated[Number, Field(ge=1e-6, le=1e6)] | None = None  # the rank, where it is not given
+    layers: Literal["default", "attention", "all"] = "default"
+
+    @property
+    def arguments(self) -> dict:
+        """Those of `lora.enable`, without a seed."""
+        return {"rank": self.rank, "alpha": float(self.alpha or self.rank), "layers": self.layers}
+
+
 ENDPOINT = ("model", "key", "chat", "options", "logprobs", "concurrency", "timeout", "retries", "fields")
 
 
@@ -179,6 +192,7 @@ class Model(Section):
     seed: Count = 0
     pretrain: Training | None = None  # plain next-token loss on prompts and targets
     tune: Tuning | None = None  # on the targets
+    lora: Lora | None = None  # of all phases after pretraining
     price: tuple[Number, Number] | None = None  # of a million tokens read and of a million written, of any model
     endpoint: str = ""  # the address of a server that answers, e.g. "http://127.0.0.1:8000/v1"
     model: str = ""  # the name that the server knows it by
@@ -211,10 +225,10 @@ class Model(Section):
 
     def _check_endpoint(self, shape):
         """An endpoint is neither built nor trained here; `Endpoint` checks its fields."""
-        if self.preset or any(shape) or self.pretrain or self.tune:
+        if self.preset or any(shape) or self.pretrain or self.tune or self.lora:
             raise ValueError(
                 "a model behind an address is not made and not trained here. Received: endpoint beside preset, a "
-                "shape, pretrain or tune. Leave these out"
+                "shape, pretrain, tune or lora. Leave these out"
             )
         self.remote()
 
@@ -228,9 +242,9 @@ class Model(Section):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler):
-        """What stands in manifests: a model that has nothing of an endpoint is written as before there were any."""
+        """What stands in manifests: what a model has nothing of is written as before there was any."""
         values = handler(self)
-        new = ("endpoint", "price", *ENDPOINT)
+        new = ("endpoint", "price", "lora", *ENDPOINT)
         return {k: v for k, v in values.items() if k not in new or v != Model.model_fields[k].default}
 
 
@@ -250,6 +264,7 @@ class Variant(Section):
     objective: str
     arguments: Arguments = {}
     later: Later | None = None  # where it is not that of the profile
+    lora: Lora | None = None  # where it is not that of the models
 
     @model_validator(mode="after")
     def _check_objective(self):
@@ -259,7 +274,7 @@ class Variant(Section):
 
     @model_serializer(mode="wrap")
     def _without_default(self, handler):
-        return _without(handler(self), later=None)
+        return _without(handler(self), later=None, lora=None)
 
 
 class Size(Section):
@@ -346,6 +361,7 @@ class Profile(Section):
         chains.check(self)
         self._check_endpoints()
         self._check_salt()
+        self._check_lora()
         if self.elastic and self.middle:
             raise CatKerasError(
                 f"Elastic methods are of a pair of models. Received: elastic beside {len(self.middle) + 2} models. "
@@ -401,6 +417,39 @@ class Profile(Section):
                 f'teacher.k={k}. Set teacher.distribution="topk"' + (f" and teacher.k={least}" if least > 1 else "")
             )
 
+    def _check_lora(self):
+        """LoRA adapts a model that is trained already, whose width is the largest rank."""
+        if self.large.lora and not self.large.tune:
+            raise CatKerasError(
+                "large.lora is of its fine-tuning. Received: large.lora without large.tune. Give large.tune, or leave "
+                "large.lora out"
+            )
+        if self.elastic and self.small.lora:
+            raise CatKerasError(
+                "Elastic methods train all weights of their sizes. Received: small.lora beside elastic. Give lora to a "
+                "variant, or leave one of both out"
+            )
+        for role in self.roles:
+            self._check_base(f"{role}.lora", self.lora_of(role), role)
+            for method in self.variants if role != "large" else ():
+                self._check_base(f"variants.{method}.lora", self.variants[method].lora, role)
+
+    def _check_base(self, key: str, lora: Lora | None, role: str):
+        """As `_check_lora`, of one key and the model of a role that it is of."""
+        model = self.model_of(role)
+        # What comes before a phase with LoRA: pretraining, and before a method also fine-tuning of all weights.
+        before = [model.pretrain] if model.lora else [model.pretrain, model.tune]
+        if lora and not model.preset and not any(phase and phase.epochs for phase in before):
+            raise CatKerasError(
+                f"LoRA adapts a model that is trained already. Received: {key} of a {role} model without preset and "
+                f"without {role}.pretrain. Give one of them, or leave lora out"
+            )
+        if lora and model.width and lora.rank > model.width:
+            raise CatKerasError(
+                f"The rank of LoRA is at most the width of the model. Received: {key} of rank {lora.rank} for a width "
+                f"of {model.width}. Lower it"
+            )
+
     @property
     def elastic_methods(self) -> dict[str, ladder.Trained]:
         """Method at a size → what it means; {} without `elastic`."""
@@ -423,6 +472,10 @@ class Profile(Section):
     def later_of(self, method: str) -> Later:
         """Of which later models a method reads the columns."""
         return (method in self.variants and self.variants[method].later) or self.later
+
+    def lora_of(self, role: str, method: str = "") -> Lora | None:
+        """The LoRA of the fine-tuning of a model, or of its training by a method; None where all weights train."""
+        return (method in self.variants and self.variants[method].lora) or self.model_of(role).lora
 
     def objective_of(self, method: str) -> tuple[str, dict]:
         """The objective behind a method, by name, and its arguments."""
@@ -526,6 +579,8 @@ def _expand_grid(profile: Profile) -> dict:
             values["variants"][name] = {"objective": objective, "arguments": arguments}
             if profile.middle:
                 values["variants"][name]["later"] = profile.later_of(method)
+            if method in profile.variants and (lora := profile.variants[method].lora):
+                values["variants"][name]["lora"] = lora.model_dump()
             values["tuned"][name] = profile.tuned.get(method, {}) | changes
     return values
 
@@ -552,8 +607,7 @@ def _replace_model(values: dict, role: str, model: str):
     else:
         has_preset = isinstance(values.get(role), dict) and "preset" in values[role]
         origin = values if has_preset else _toml(FOLDER / f"{PRESETS}.toml", PRESETS)
-        tune = {"tune": origin[role]["tune"]} if "tune" in origin[role] else {}
-        values[role] = {"preset": model, **tune}
+        values[role] = {"preset": model} | {k: origin[role][k] for k in ("tune", "lora") if k in origin[role]}
     if role == "small" and "objective" in origin:
         values["objective"] = origin["objective"]
 

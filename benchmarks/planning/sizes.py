@@ -1,12 +1,13 @@
 """Parameters and FLOPs of the models of a profile, found out without building or loading one."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.planning.profile import Model
+from benchmarks.planning.profile import Lora, Model
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import costs
 from cat_keras.modeling.costs import FlopCount
@@ -20,6 +21,7 @@ class ModelSize:
         parameters: their number. flops: forward FLOPs.
         layers, width, vocabulary: of its architecture; 0 if only the number of parameters is known.
         known_from: where these numbers come from, in words.
+        kernels: (name, shape) of the dense kernels of all layers; () if only the number of parameters is known.
     """
 
     parameters: int
@@ -28,6 +30,24 @@ class ModelSize:
     width: int = 0
     vocabulary: int = 0
     known_from: str = ""
+    kernels: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def adapted(self, lora: Lora) -> tuple[int, float]:
+        """Numbers in the factors of LoRA, and products per token of the kernels that they are beside.
+
+        Of a model whose kernels are not known, factors are taken as 0 and the kernels as their share in a decoder with
+        feed-forward blocks of four times the width.
+        """
+        if not self.kernels:
+            return 0, {"default": 1 / 6, "attention": 1 / 3, "all": 1}[lora.layers] * self.parameters
+        parts = {"default": ("query", "value"), "attention": ("query", "key", "value", "output"), "all": ("",)}
+        shapes = [
+            shape
+            for name, shape in self.kernels
+            if (lora.layers == "all" or "attention" in name)
+            and any(part in name.rpartition("/")[2] for part in parts[lora.layers])
+        ]
+        return sum(lora.rank * (math.prod(s[:-1]) + s[-1]) for s in shapes), float(sum(map(math.prod, shapes)))
 
 
 def of(model: Model, vocabulary: int) -> ModelSize:
@@ -53,7 +73,12 @@ def _of_shape(model: Model, vocabulary: int) -> ModelSize:
     products = model.layers * width * (4 * width + 3 * model.feedforward)
     norms = (2 * model.layers + 1) * width
     flops = FlopCount(2.0 * products, 2.0 * embedding, 4.0 * model.layers * width)
-    return ModelSize(products + embedding + norms, flops, model.layers, width, vocabulary, "its shape")
+    heads, inner = (model.heads, width, width // model.heads), (width, model.feedforward)
+    kernels = {f"attention/{name}": heads for name in ("query", "key", "value")}
+    kernels |= {"attention/output": (model.heads, width // model.heads, width)}
+    kernels |= {"gate": inner, "up": inner, "down": inner[::-1]}
+    kernels = tuple(kernels.items()) * model.layers
+    return ModelSize(products + embedding + norms, flops, model.layers, width, vocabulary, "its shape", kernels)
 
 
 def _of_folder(folder: Path) -> ModelSize:
@@ -99,7 +124,12 @@ def _of_folder(folder: Path) -> ModelSize:
         )
     flops = costs.of_config(config, 2.0 * active, 2.0 * idle)
     sizes = config["num_layers"], config["hidden_dim"], config["vocabulary_size"]
-    return ModelSize(parameters, flops, *sizes, "the files of its preset")
+    kernels = tuple(
+        (name.removesuffix("/vars"), tuple(arrays[0][0]))
+        for name, arrays in layers.items()
+        if "embedding" not in name and len(arrays[0][0]) > 1
+    )
+    return ModelSize(parameters, flops, *sizes, "the files of its preset", kernels)
 
 
 def _of_name(preset: str) -> ModelSize:

@@ -6,11 +6,14 @@ from pathlib import Path
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
+ADAPTERS = "adapters.npz"  # what a training with LoRA ends with, in place of a preset
 LARGE = ("large tune", "large pretrain")  # the trainings that the large model may come from, the last one first
 
 
 def preset(manifest: dict, cache: Path, role: str, labels: Iterable[str]) -> str | Path:
     """Where a model of the run lies: what its last training wrote, or the preset that was not trained.
+
+    Of a training with LoRA the cache holds the factors alone; they are merged into a preset of its own then.
 
     Args:
         manifest: of the run. cache: the store it was built in.
@@ -32,7 +35,36 @@ def preset(manifest: dict, cache: Path, role: str, labels: Iterable[str]) -> str
         raise CatKerasError(
             f"The models of a run lie in its cache; {results.path('train', cell['key'])} is gone. Run the profile again"
         )
-    return results.path("train", cell["key"]) / "preset"
+    settings = manifest["settings"]
+    model = settings[role] if role in settings else settings["middle"][role]
+    return _preset(results, cell["key"], model.get("preset", ""))
+
+
+def _preset(results: store.Store, key: str, origin: str) -> str | Path:
+    """The preset that a training ended with.
+
+    Args:
+        key: of the training. origin: the preset that the first training began with, "" where it was a new model.
+    """
+    entry = results.path("train", key)
+    adapters = entry / ADAPTERS
+    if not adapters.exists():
+        return entry / "preset"
+    base = store.read_manifest(entry / "manifest.json")["base"]
+    if base and not results.has("train", base):
+        raise CatKerasError(
+            "The base of adapters lies in the cache of its run; "
+            f"{results.path('train', base)} is gone. Run the profile again"
+        )
+
+    def build(folder):
+        from cat_keras.modeling import lora, models
+
+        model = models.load(_preset(results, base, origin) if base else origin)
+        lora.load(model, adapters)
+        models.save(model, folder / "preset")
+
+    return results.get("merged", key, build) / "preset"
 
 
 def export(folder: Path, cache: Path, model: str, seed: int, to: Path | None, dtype: str | None) -> Path:

@@ -17,6 +17,7 @@ import numpy as np
 import cat_keras as ck
 from benchmarks.planning.methods import ASKING
 from benchmarks.planning.plan import Cell, Columns, Model, Plan
+from benchmarks.running.trained import ADAPTERS
 from cat_keras import training
 from cat_keras.data.chat import turn_of
 from cat_keras.errors import CatKerasError
@@ -60,7 +61,7 @@ class Workbench:
         compiled = {_compilation_key(c) for c in cells}
         self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
         answering = [(self.plan.role(model), self.plan.last(model)) for model in models]
-        needed = {"small", *teach, *(_name(c.role, c.size) for c in cells)}
+        needed = {"small", *teach, *(_name(c.role, c.size, c.lora) for c in cells)}
         needed |= {_name(role, cell and cell.size) for role, cell in answering}
         self._models = {name: model for name, model in self._models.items() if name in needed}
         self._predictors = {key: predictor for key, predictor in self._predictors.items() if key[0] in needed}
@@ -196,12 +197,14 @@ class Workbench:
 
     # -- models --------------------------------------------------------------------------------------------------
 
-    def model(self, role: str, size: dict | None = None):
-        """The one model object of a role, and of a size of it; its weights are whatever was set last."""
-        name = _name(role, size)
+    def model(self, role: str, size: dict | None = None, lora=None):
+        """The one model object of a role, of a size of it, or with LoRA; its weights are whatever was set last."""
+        name = _name(role, size, lora)
         if name not in self._models:
             with self.place.scope():
                 self._models[name] = self._part(size) if size else self._new(role, 0)
+                if lora:
+                    ck.lora.enable(self._models[name], **lora.arguments)
             others = self._models.keys() - {"small"} if name == "small" else {name}
             for other in others if "small" in self._models else ():
                 models.check_same_tokenizer(self._models["small"], self._models[other])
@@ -239,20 +242,36 @@ class Workbench:
         self.model(role, size).set_weights(weights)
 
     def weights(self, role: str, cell: Cell | None, seed: int = 0) -> list[np.ndarray]:
-        """The weights a cell ends with; without a cell those the model begins with."""
-        source = models.load(self.trained(cell)) if cell else self._new(role, seed)
-        return source.get_weights()
+        """The weights a cell ends with, LoRA merged; without a cell those the model begins with."""
+        return self._ended(role, cell, seed).get_weights()
+
+    def _ended(self, role: str, cell: Cell | None, seed: int = 0):
+        """A plain model with the weights that a cell ends with; without a cell as it begins."""
+        if cell is None:
+            return self._new(role, seed)
+        result = self.trained(cell)
+        if not cell.lora:
+            return models.load(result)
+        model = self._ended(role, cell.start, cell.seed)
+        ck.lora.load(model, result)
+        ck.lora.merge(model)
+        return model
+
+    def begun(self, cell: Cell) -> tuple[ck.CascadeAware, ck.Batches, training.Schedule]:
+        """What a training is made of, with the weights that it starts from; the A of LoRA is drawn by its seed."""
+        weights = self.weights(cell.role, cell.start, cell.seed)
+        trainer, batches, schedule = self.session(cell)
+        training.restart(trainer, ck.lora.initial(trainer.model, weights, cell.seed) if cell.lora else weights)
+        return trainer, batches, schedule
 
     def trained(self, cell: Cell) -> Path:
-        """The preset folder that a training ends with."""
+        """The preset folder that a training ends with; with LoRA the file of its adapters."""
 
         if cell.objective in EDITS:
             return self._edited(cell)
 
         def build(folder):
-            weights = self.weights(cell.role, cell.start, cell.seed)
-            trainer, batches, schedule = self.session(cell)
-            training.restart(trainer, weights)
+            trainer, batches, schedule = self.begun(cell)
             self.progress.start(cell.label, schedule.steps, "steps")
             with contextlib.ExitStack() as stack:
                 logs = [stack.enter_context(contextlib.closing(log)) for log in self.logs(cell.label)]
@@ -261,7 +280,10 @@ class Workbench:
                     accumulate=cell.training.accumulate, progress=_StepReport(self.progress, logs),
                     stop=self.progress.stopping,
                 )  # fmt: skip
-            models.save(trainer.model, folder / "preset")
+            if cell.lora:
+                ck.lora.save(trainer.model, folder / ADAPTERS)
+            else:
+                models.save(trainer.model, folder / "preset")
             (folder / "history.json").write_text(json.dumps(history))
             last = max(len(history["loss"]) // 10, 1)
             facts = {
@@ -271,9 +293,10 @@ class Workbench:
                 "padding": batches.padding_share,
             }
             self.progress.done(f"loss {facts['loss']:.3f} nats, {facts['live']:.0%} of target tokens live")
-            return facts | {"label": cell.label}
+            base = {"base": cell.start.key if cell.start else ""} if cell.lora else {}
+            return facts | {"label": cell.label} | base
 
-        return self.store.get("train", cell.key, build) / "preset"
+        return self.store.get("train", cell.key, build) / (ADAPTERS if cell.lora else "preset")
 
     def _edited(self, cell: Cell) -> Path:
         """The preset folder of a small model that is reordered or cut, with the course of the training before it."""
@@ -338,7 +361,7 @@ class Workbench:
         jit = compiles(steps)
         key = _compilation_key(cell), jit
         if key not in self._trainers:
-            model = self.model(cell.role, cell.size)
+            model = self.model(cell.role, cell.size, cell.lora)
             loss = _objective(cell, steps, models.tokenizer_of(model))
             with self.place.scope():
                 trainer = _trainer_of(cell, model, loss)
@@ -352,11 +375,21 @@ class Workbench:
     def make(self, model: Model):
         """Trains a model as far as that is not done yet. All workers call it; predictions are then the chief's work."""
         gc.collect()  # models and their functions refer to each other
-        role = self.plan.role(model)
+        role, cell = self.plan.role(model), self.plan.last(model)
+        if cell and cell.lora and role == "large":
+            self.trained(cell)
+            self._free(cell)  # it is trained once, and the plain model that answers takes as much memory
         if not self.remote(role):
             self.model(role)
-        if cell := self.plan.last(model):
+        if cell:
             self.trained(cell)
+
+    def _free(self, cell: Cell):
+        """Frees the memory of a training that is done."""
+        name = _compilation_key(cell)[0]
+        self._trainers = {key: trainer for key, trainer in self._trainers.items() if key[0][0] != name}
+        self._models.pop(name, None)
+        gc.collect()
 
     def mend(self, keys: Collection[str]):
         """Builds damaged entries again that no missing prediction has caused to be rebuilt.
@@ -435,8 +468,9 @@ def _words(count: int) -> str:
     return f"; {count:,} hold the word of a control token, which is read as text" if count else ""
 
 
-def _name(role: str, size: dict | None) -> str:
-    return f"{role} {json.dumps(size, sort_keys=True)}" if size else role
+def _name(role: str, size: dict | None, lora=None) -> str:
+    parts = (size, lora and lora.arguments)
+    return " ".join([role, *(json.dumps(part, sort_keys=True) for part in parts if part)])
 
 
 def _trainer_of(cell: Cell, model, loss) -> ck.CascadeAware:
@@ -468,7 +502,7 @@ def compiles(steps: int) -> bool:
 def _compilation_key(cell: Cell) -> tuple:
     """Two trainings with the same key share their compiled steps."""
     arguments = json.dumps(cell.arguments, sort_keys=True)
-    return _name(cell.role, cell.size), cell.objective, arguments, cell.training.weight_decay
+    return _name(cell.role, cell.size, cell.lora), cell.objective, arguments, cell.training.weight_decay
 
 
 class _StepReport:

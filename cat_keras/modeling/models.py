@@ -1,7 +1,6 @@
 """Language models as KerasHub presets: build a small one, load and save any, hash its weights and its tokenizer."""
 
 import contextlib
-import hashlib
 import io
 import json
 import shutil
@@ -9,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cat_keras.errors import CatKerasError, check_list, check_number
-from cat_keras.modeling import tokenizers
+from cat_keras.modeling import lora, tokenizers
+from cat_keras.modeling.fingerprints import weights_fingerprint
 from cat_keras.modeling.hugging_face import folder as hugging_face
 from cat_keras.modeling.hugging_face import reading
 from cat_keras.modeling.tokenizers import fingerprint as tokenizer_fingerprint
@@ -192,14 +192,16 @@ def _chat_template(folder: Path) -> str:
 def save(model, directory: Path):
     """Writes a `CausalLM` as a KerasHub preset, whole or not at all; replaces what was there.
 
-    A chat template that the model was loaded with is written beside it.
+    A chat template that the model was loaded with is written beside it. LoRA is merged in what is written, and stays
+    apart in the model.
 
     Raises:
         CatKerasError: the disk has no room for it.
     """
     with store.replaced(directory) as temporary:
         _check_room(temporary, 4 * model.count_params())
-        model.save_to_preset(str(temporary))
+        with lora.as_plain(model):
+            model.save_to_preset(str(temporary))
         if template := getattr(getattr(model.preprocessor, "tokenizer", None), "chat_template", ""):
             (temporary / TEMPLATE).write_text(template, encoding="utf-8")
 
@@ -262,28 +264,6 @@ def tokenizer_of(model):
             f"A model of a cascade carries its tokenizer. Received: {model.name} with preprocessor=None"
         )
     return preprocessor.tokenizer
-
-
-def weights_fingerprint(model) -> str:
-    """sha256 (hex) of a model's configuration and weights, the same on every backend."""
-    settings = {
-        name: value if isinstance(value, int | float | str | bool) else json.dumps(value)
-        for name, value in model.backbone.get_config().items()
-        if _is_setting(value) and name not in ("name", "trainable")  # frozen is the same model
-    }
-    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
-    for weight in model.backbone.weights:
-        value = weight.numpy() if hasattr(weight, "numpy") else weight
-        digest.update(f"{value.shape}{value.dtype}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
-
-
-def _is_setting(value) -> bool:
-    """Whether a value of a configuration is a number or a text, or a list of them, and not a part with weights."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_setting, value))
-    return isinstance(value, int | float | str | bool)
 
 
 def token_id(tokenizer, word: str) -> int | None:

@@ -20,19 +20,22 @@ def summed(block, hidden, others, size: int, variables):
         hidden: (1, n, width).
         others: nested structure of (1, n, …).
         size: tokens per block.
-        variables: Keras variables that `block` reads.
+        variables: Keras variables that `block` reads. Frozen ones get no gradient.
 
     Returns:
         (loss, live), float32 scalars.
     """
     hidden, others = _cut(hidden, size), tf.nest.map_structure(lambda v: _cut(v, size), others)
     n_blocks = hidden.shape[0]
+    # Read before `total`, which TensorFlow lets read no variable but its arguments.
+    frozen = [(v, tf.convert_to_tensor(v.value)) for v in variables if not v.trainable]
+    variables = [v for v in variables if v.trainable]
 
     @tf.custom_gradient
     def total(hidden, *values):
         def add_block(i, loss, live, d_hidden_blocks, d_values):
             block_hidden = hidden[i]
-            with tf.GradientTape() as tape, keras.StatelessScope(zip(variables, values, strict=True)):
+            with tf.GradientTape() as tape, keras.StatelessScope([*zip(variables, values, strict=True), *frozen]):
                 tape.watch((block_hidden, *values))
                 block_loss, block_live = block(block_hidden, tf.nest.map_structure(lambda v: v[i], others))
             d_block_hidden, *d_block_values = tape.gradient(

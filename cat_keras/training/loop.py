@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from cat_keras.errors import RATE, ROWS, SHARE, CatKerasError, Stopped, check_number
+from cat_keras.modeling import lora
 from cat_keras.storage import store
 from cat_keras.training import checkpoint as checkpoints
 from cat_keras.training import distribution
@@ -153,7 +154,7 @@ def train(
 
 
 def identity(trainer, batches: Batches, schedule: Schedule) -> str:
-    """sha256 (hex) of everything that decides the final weights of a training, except its initial weights."""
+    """sha256 (hex) of everything that decides the final weights of a training, except its initial trainable weights."""
     # The schedule sets the learning rate, and Keras numbers the names of its optimizers.
     no_part = ("learning_rate", "name")
     optimizer = {k: v for k, v in trainer.optimizer.get_config().items() if k not in no_part}
@@ -163,6 +164,8 @@ def identity(trainer, batches: Batches, schedule: Schedule) -> str:
         shapes=[list(v.shape) for v in trainer.model.trainable_variables],
         batches=batches.identity,
         schedule=[schedule.peak, schedule.steps, schedule.warmup, schedule.floor],
+        # A checkpoint then holds the factors alone, so that their base has to be the same.
+        **({"lora": adapters} if (adapters := lora.identity(trainer.model)) else {}),
     )
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from cat_keras.data.encoding import encode
-from cat_keras.modeling import models
+from cat_keras.modeling import lora, models
 from cat_keras.training import losses
 from cat_keras.training.batches import Batches
 from cat_keras.training.loop import Schedule, train
@@ -36,9 +36,12 @@ def trained(proto, data, cache, objective, live_teacher=None):
     return history | {"weights": [float(np.abs(keras.ops.convert_to_numpy(w)).sum()) for w in small.weights]}
 
 
-def fitted(proto, data, cache):
-    """Two epochs of `fit`, on every device that `keras.distribution` gives."""
-    trainer = CascadeAware(model(proto, 1, 7), "cat-xent")
+def fitted(proto, data, cache, rank=0):
+    """Two epochs of `fit`, on every device that `keras.distribution` gives; with a rank, of LoRA."""
+    small = model(proto, 1, 7)
+    if rank:
+        lora.enable(small, rank)
+    trainer = CascadeAware(small, "cat-xent")
     trainer.compile(keras.optimizers.SGD(0.5), jit_compile=False if keras.config.backend() == "torch" else "auto")
     batches = Batches(data, 8, seed=1, loss="cat-xent", teacher=cache, buckets=1)
     return trainer.fit(batches, epochs=2, verbose=0).history
@@ -52,7 +55,11 @@ def main():
     data = encode(examples, models.tokenizer_of(model(proto, 1, 0)), 40)
     large = model(proto, 2, 3)
     cache = TeacherCache.build(large, data, k=400)
-    out = {"fit": fitted(proto, data, cache), "right": np.asarray(cache.right).tolist()}
+    out = {
+        "fit": fitted(proto, data, cache),
+        "lora": fitted(proto, data, cache, rank=2),
+        "right": np.asarray(cache.right).tolist(),
+    }
     if "data-parallel" not in sys.argv:
         out |= {name: trained(proto, data, cache, name) for name in OBJECTIVES}
         out["live"] = trained(proto, data, None, losses.get("cat-dist"), live_teacher=large)

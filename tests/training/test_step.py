@@ -1,12 +1,17 @@
 """The distributed step: one gradient, however the batch is split over replicas and slices."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from cat_keras.errors import Stopped
+from cat_keras.modeling import lora
 from cat_keras.training import distribution, losses
 from cat_keras.training.batches import Batches
+from cat_keras.training.loop import Schedule, train
 from cat_keras.training.step import Step, split
 from cat_keras.training.teacher import TeacherCache
 from cat_keras.training.trainer import CascadeAware
@@ -41,12 +46,18 @@ def stepped(new_model, batch):
         jit=False,
         capacity=None,
         chunk=None,
+        rank=0,
         **arguments,
     ):
         devices = [f"CPU:{i}" for i in range(replicas)]
         place = distribution.choose("mirrored", devices) if replicas > 1 else distribution.choose("none")
         with place.scope():
-            trainer = CascadeAware(new_model("small", seed=7), losses.get(objective, **arguments), chunk=chunk)
+            model = new_model("small", seed=7)
+            if rank:
+                lora.enable(model, rank)
+                for layer in lora.adapted(model):
+                    lora.factors(layer)[1].assign(np.full(lora.factors(layer)[1].shape, 0.1))
+            trainer = CascadeAware(model, losses.get(objective, **arguments), chunk=chunk)
             trainer.compile(optimizer() if optimizer else keras.optimizers.SGD(1.0), jit_compile=jit)
             trainer.optimizer.build(trainer.model.trainable_variables)
         loss, live = Step(trainer, accumulate)(*data, capacity)
@@ -162,6 +173,36 @@ def test_chunks_of_logits_give_the_same_gradient(stepped, plain, batch, capacity
     # Chunks of fifty do not divide the positions: the last one is shorter.
     assert capacity(batch[1].shape[1], 10) % 50
     assert_close(stepped(capacity=capacity, chunk=50, jit=True), plain)
+
+
+@pytest.mark.slow
+def test_lora_takes_the_same_step_on_two_replicas_and_in_chunks(stepped, capacity):
+    alone = stepped(rank=2)
+    assert_close(stepped(2, 2, rank=2), alone)
+    assert_close(stepped(capacity=capacity, chunk=50, jit=True, rank=2), alone)
+
+
+@pytest.mark.slow
+def test_a_training_with_lora_on_two_replicas_continues_from_its_checkpoint(new_model, encoded, tmp_path):
+    def trained(replicas, steps, checkpoint=None):
+        place = distribution.choose("mirrored", ["CPU:0", "CPU:1"]) if replicas > 1 else distribution.choose("none")
+        with place.scope():
+            model = new_model("small", seed=7)
+            lora.enable(model, 2)
+            trainer = CascadeAware(model, "xent")
+            trainer.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        report = lambda p: stop.append(p.step)  # noqa: E731
+        stop, batches = [], Batches(encoded, 8, seed=1, buckets=1)
+        with contextlib.suppress(Stopped):
+            train(trainer, batches, Schedule(0.1, 4), checkpoint, progress=report, stop=lambda: len(stop) == steps)
+        return [keras.ops.convert_to_numpy(w) for w in model.weights], stop
+
+    alone, _ = trained(1, 9)
+    trained(2, 2, tmp_path / "state.npz")
+    two, steps = trained(2, 9, tmp_path / "state.npz")
+    assert steps == [3, 4]
+    for a, b in zip(alone, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_more_target_tokens_than_expected_are_no_error(stepped, plain):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cat_keras.errors import CatKerasError
+from cat_keras.modeling import lora
 from cat_keras.modeling.hugging_face.configs import refused
 
 TYPES = ("float32", "bfloat16", "float16")
@@ -57,20 +58,12 @@ def _value(variable) -> np.ndarray:
 
 
 def _kernel(layer) -> np.ndarray:
-    """The kernel of a dense layer, with its LoRA; added in float32, whatever the model computes in."""
-    kernel = _value(layer._kernel)
-    if layer.lora_enabled:
-        a, b = (_value(v).astype("float32") for v in (layer.lora_kernel_a, layer.lora_kernel_b))
-        return kernel.astype("float32") + layer.lora_alpha / layer.lora_rank * (a @ b)
-    return kernel
+    """The kernel of a dense layer; with LoRA their sum in float32, whatever the model computes in."""
+    return lora.summed(layer) if layer.lora_enabled else _value(layer._kernel)
 
 
 def _embeddings(layer) -> np.ndarray:
-    embeddings = _value(layer._embeddings)
-    if getattr(layer, "lora_enabled", False):
-        a, b = (_value(v).astype("float32") for v in (layer.lora_embeddings_a, layer.lora_embeddings_b))
-        return embeddings.astype("float32") + layer.lora_alpha / layer.lora_rank * (a @ b)
-    return embeddings
+    return lora.summed(layer) if getattr(layer, "lora_enabled", False) else _value(layer._embeddings)
 
 
 def _feed_forward(prefix: str, gate, up, down) -> Iterator[tuple[str, np.ndarray]]:
