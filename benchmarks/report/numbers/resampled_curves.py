@@ -19,7 +19,7 @@ from cat_keras.evaluation.tradeoff import DeferralCurve
 from cat_keras.evaluation.vectors import ROUNDING
 
 RESAMPLES = 1000
-PIECE = 1 << 14  # counts that are turned into curves at a time: few enough to stay in the processor's cache
+PIECE = 1 << 14  # numbers of resampled curves that are handled at a time: few enough to stay in the processor's cache
 MOST = 401  # points of a curve; if its kinks are more, it is straight between so many evenly spaced points
 
 
@@ -92,20 +92,28 @@ class Sampled:
         vertex itself. It takes the place of one of the two, so that the chord still passes `at`, until no point lies
         above the chord.
         """
-        rows = np.arange(len(at))
         left, right = np.zeros(len(at), np.int64), self.quality.argmax(axis=1)
+        step = max(1, PIECE // len(self.rate))
+        for start in range(0, len(at), step):
+            self._narrow(np.arange(start, min(start + step, len(at))), left, right, x, at)
+        return left, right
+
+    def _narrow(self, rows: np.ndarray, left: np.ndarray, right: np.ndarray, x: np.ndarray, at: np.ndarray):
+        """Moves the ends of some rows, in place, until they are those of `_hull_edge`."""
         while len(rows):
-            cost, quality = self.cost[rows], self.quality[rows]
-            (x0, x1), (y0, y1) = ((_pick(c, left[rows]), _pick(c, right[rows])) for c in (cost, quality))
+            above, along = self.quality[rows], self.cost[rows]
+            (x0, x1), (y0, y1) = ((_pick(c, left[rows]), _pick(c, right[rows])) for c in (along, above))
             slope = np.divide(y1 - y0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
-            above = (quality - y0[:, None]) - slope[:, None] * (cost - x0[:, None])
+            along -= x0[:, None]
+            along *= slope[:, None]
+            above -= y0[:, None]
+            above -= along
             highest = above.argmax(axis=1)
             # Where nothing has a cost, the right end itself lies above the chord, whose slope is then taken as 0.
             unfinished = (_pick(above, highest) > 1e-12) & (highest != right[rows])
             rows, highest = rows[unfinished], highest[unfinished]
             past = x[rows, highest] >= at[rows]
             right[rows[past]], left[rows[~past]] = highest[past], highest[~past]
-        return left, right
 
 
 def _pick(columns: np.ndarray, places: np.ndarray) -> np.ndarray:
