@@ -4,5 +4,6 @@
 which run is missing for the rest; `--check` fails when a committed file is not what the results give.
 
 `source` reads a results folder, `figures/` holds one module per figure, `style` is how all of them look, `render` turns
-a drawing into files that name their inputs, `book` is the whole set: draw, check, list.
+a drawing into files that name their inputs, `book` is the whole set: draw, check, list; `together` shares the set among
+several processes.
 """

@@ -22,6 +22,7 @@ def paper_figs(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is stale.")] = False,
 ):
     """Draw every figure and table that the results can show."""
+    from paper_figs import together
     from paper_figs.book import Book
     from paper_figs.figures import FIGURES
     from paper_figs.source import sources
@@ -32,10 +33,11 @@ def paper_figs(
             typer.echo(job.name)
         _missing(book)
     elif check:
-        _check(book, out, only or ())
+        _check(book, results, out, only or ())
     else:
-        for job in book.draw(out, only or ()):
-            typer.echo(job.name)
+        for name in together.written(results, out, only or ()):
+            typer.echo(name)
+        book.write_index(out)
         if not only:
             _missing(book)
         typer.echo(f"Everything is in {out}/, shown in {out}/README.md")
@@ -50,10 +52,13 @@ def _missing(book):
         typer.echo(f"not drawn: {figure.name} wants {figure.wants}")
 
 
-def _check(book, out: Path, only):
+def _check(book, results: Path, out: Path, only):
     """Says what is stale, and exits with status 1 if anything is."""
+    from paper_figs import together
+
     count = len(book.jobs(only))
-    stale, unlike = list(book.check(out, only)), book.unlike(out, only)
+    stale, unlike = list(together.stale(results, out, only)), book.unlike(out, only)
+    stale += [] if only else book.foreign(out)
     for line in stale:
         typer.echo(line, err=True)
     if stale:

@@ -53,9 +53,16 @@ class Book:
     def draw(self, out: Path, only: Iterable[str] = ()) -> Iterator[Job]:
         """Writes the files of each job below `out`, the index last; yields each job when it is done."""
         for job in self.jobs(only):
-            for name, content in render.files(job).items():
-                store.write_bytes(Path(out) / name, content)
+            self.write(job, out)
             yield job
+        self.write_index(out)
+
+    def write(self, job: Job, out: Path):
+        """Writes the files of one job."""
+        for name, content in render.files(job).items():
+            store.write_bytes(Path(out) / name, content)
+
+    def write_index(self, out: Path):
         store.write_bytes(Path(out) / INDEX, self.index())
 
     def check(self, out: Path, only: Iterable[str] = ()) -> Iterator[str]:
@@ -63,12 +70,14 @@ class Book:
 
         Files that nothing draws, and the index, are looked at only when no names are given.
         """
-        jobs = self.jobs(only)
-        for job in jobs:
-            yield from _stale(job, Path(out))
-        if set(only):
-            return
-        expected = {path for job in jobs for path in job.paths} | {INDEX}
+        for job in self.jobs(only):
+            yield from stale(job, Path(out))
+        if not set(only):
+            yield from self.foreign(out)
+
+    def foreign(self, out: Path) -> Iterator[str]:
+        """Files below `out` that nothing draws, and an index that is not of these figures, a sentence each."""
+        expected = {path for job in self.jobs() for path in job.paths} | {INDEX}
         for path in sorted(Path(out).rglob("*")):
             name = path.relative_to(out).as_posix()
             if path.is_file() and name not in expected:
@@ -124,7 +133,7 @@ def _count(job: Job, what: str, called: str = "") -> str:
     return f"{span} {called if counts == {1} else f'{called}s'}"
 
 
-def _stale(job: Job, out: Path) -> Iterator[str]:
+def stale(job: Job, out: Path) -> Iterator[str]:
     """Draws a job again and says how its files below `out` differ from that."""
     expected = render.files(job)
     if missing := [name for name in expected if not (out / name).is_file()]:

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import matplotlib.figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from threadpoolctl import threadpool_limits
 
 from benchmarks.report.tables import wording
 from benchmarks.report.tables.render import Table, csv_bytes, markdown
 from paper_figs import style
-from paper_figs.figure import PICTURES, Job, Sheet
+from paper_figs.figure import Job, Sheet
 
 PREVIEW_DPI = 200
+CANVASES = {"pdf": FigureCanvasPdf, "svg": FigureCanvasSVG, "png": FigureCanvasAgg}
 
 
 def provenance(job: Job) -> dict:
@@ -30,7 +34,7 @@ def provenance(job: Job) -> dict:
 def files(job: Job) -> dict[str, bytes]:
     """Draws a job; path below the output folder → content."""
     origin = json.dumps(provenance(job), sort_keys=True)
-    with style.applied():
+    with style.applied(), threadpool_limits(1, "blas"):  # resamples share the cores already
         drawing = job.figure.draw(*job.sources)
         if job.figure.table and all(source.imported for source in job.sources):
             drawing = Sheet(wording.table(drawing.table), map(wording.record, drawing.records))
@@ -68,9 +72,11 @@ def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[s
         "png": title | {"Description": origin, "Software": None},
     }
     contents = {}
-    for kind in PICTURES:
+    for kind, canvas in CANVASES.items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata[kind], dpi=PREVIEW_DPI)
+        figure.dpi = PREVIEW_DPI  # the other kinds leave 72 there
+        # `savefig` would draw twice, the first time for a layout.
+        getattr(canvas(figure), f"print_{kind}")(buffer, metadata=metadata[kind])
         contents[kind] = buffer.getvalue()
     return contents
 

@@ -11,9 +11,11 @@ Its folders are the steps of making it, and a step uses only those above it:
 """
 
 from collections.abc import Sequence
+from functools import wraps
 from pathlib import Path
 
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from benchmarks.report.numbers.costs import Prices
 from benchmarks.report.page import html, record
@@ -22,6 +24,19 @@ from benchmarks.report.reading import load
 from cat_keras.storage import store
 
 
+def _on_own_threads(function):
+    """The function with matrix products on a single thread each: resamples share the cores already, and threads of
+    products would wait beside them."""
+
+    @wraps(function)
+    def limited(*arguments, **named):
+        with threadpool_limits(1, "blas"):
+            return function(*arguments, **named)
+
+    return limited
+
+
+@_on_own_threads
 def build(
     run_dir: Path, console: Console, prices: Prices | None = None, verbose: bool = False, again: bool = True
 ) -> Path:
@@ -55,6 +70,7 @@ def build(
     return folder / "table.md"
 
 
+@_on_own_threads
 def build_many(
     run_dirs: Sequence[Path], out: Path, console: Console, prices: Prices | None = None, verbose: bool = False
 ) -> Path:
@@ -80,6 +96,7 @@ def build_many(
     return page
 
 
+@_on_own_threads
 def files(run: load.Run, prices: Prices | None = None, drawn: bool = True) -> dict[str, bytes]:
     """File name → content of everything that `build` writes; with `drawn=False` of the tables alone, a quick part."""
     return Contents(run, prices).files(drawn)

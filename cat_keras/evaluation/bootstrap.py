@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,11 @@ class AudcBootstrap:
 
     def samples(self, task: str | None = None) -> np.ndarray:
         """(R, M) resampled AUDC, of one task or averaged over all; columns are paired, so they may be subtracted."""
-        return self.task_samples[self._task(task)].mean(axis=0)
+        return self._mean_samples if task is None else self.task_samples[self._task(task)].mean(axis=0)
+
+    @cached_property
+    def _mean_samples(self) -> np.ndarray:
+        return self.task_samples.mean(axis=0)  # every interval and p-value over all tasks reads a column of it
 
     def interval(
         self, method: str, versus: str | None = None, task: str | None = None, level: float = 0.95

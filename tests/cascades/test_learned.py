@@ -11,7 +11,7 @@ from sklearn.linear_model import RidgeCV
 
 from cat_keras.cascades import deferral
 from cat_keras.cascades.deferral import learned
-from cat_keras.cascades.deferral.learned import LearnedRule, cross_fitted, features, reference_probability
+from cat_keras.cascades.deferral.learned import CrossFit, LearnedRule, cross_fitted, features, reference_probability
 from cat_keras.cascades.deferral.learned.estimators import ESTIMATORS, PENALTIES, predicted
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.confidence import auroc
@@ -99,25 +99,34 @@ def test_folds_depend_on_the_ids_alone(monkeypatch):
     # A model that predicts how many it was fitted to, the mean of which is taken out again: equal in every fold.
     assert len(np.unique(cross_fitted(LearnedRule(), columns).round(9))) == 1
     seen = []
-    monkeypatch.setattr(learned.rule.LearnedRule, "_fit", spy(seen, learned.rule.LearnedRule._fit))
+    monkeypatch.setattr(CrossFit, "_split", spy(seen, CrossFit._split))
     cross_fitted(LearnedRule(), columns)
     cross_fitted(LearnedRule("diff-01"), {name: list(column)[::-1] for name, column in columns.items()})
-    assert Counter(seen[:5]) == Counter(seen[5:])
+    assert len(seen) == 10 and Counter(seen[:5]) == Counter(seen[5:])
     together = [f"unit-{i // 4}" for i in range(200)]
     del seen[:]
     cross_fitted(LearnedRule(), columns | {"unit": together}, by="unit")
     ids = learned.rule._keys(columns["task"], columns["id"])
+    assert len(seen) == 5
     for fitted_on in seen:
         inside = [key in fitted_on for key in ids]
         assert all(len(set(inside[i : i + 4])) == 1 for i in range(0, 200, 4))
 
 
-def spy(seen, fit):
+def spy(seen, split):
     def spied(self, table):
-        seen.append(frozenset(table.keys.tolist()))
-        return fit(self, table)
+        splits = split(self, table)
+        seen.extend(frozenset(table.keys[each.train].tolist()) for each in splits)
+        return splits
 
     return spied
+
+
+def test_rules_that_share_folds_score_as_each_alone():
+    columns = made(60)
+    shared = CrossFit(columns)
+    for target in ("quality", "diff-01", "quality"):
+        np.testing.assert_array_equal(shared.scores(LearnedRule(target)), cross_fitted(LearnedRule(target), columns))
 
 
 def test_scores_that_know_nothing_are_no_worse_than_random():

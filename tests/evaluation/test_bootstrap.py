@@ -109,6 +109,16 @@ def test_a_sweep_of_several_gains_is_the_plain_double_sum(n, graded):
 TOLERANCE = {False: {}, True: {"rtol": 1e-12, "atol": 1e-9}}
 
 
+@pytest.mark.parametrize("groups", [1, 3, 8])
+def test_few_groups_have_the_areas_of_a_sweep_over_all_examples(groups, monkeypatch):
+    rng, n = np.random.default_rng(groups), 61
+    score, gain = rng.integers(groups, size=n).astype(float), rng.integers(-1, 2, (n, 3))
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=9).T.astype(np.float32)
+    few = sweep.Sweep(score, gain).areas(counts)
+    monkeypatch.setattr(sweep, "_FEW", 0)
+    np.testing.assert_array_equal(few, sweep.Sweep(score, gain).areas(counts))
+
+
 def test_bootstrap_spread_is_that_of_the_mean():
     # With a constant score AUDC is the mean of (q_S + q_L)/2, whose standard error is known: σ/√n.
     rng = np.random.default_rng(2)

@@ -19,7 +19,7 @@ from cat_keras.data.records import Example, Prediction
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 from cat_keras.training import losses, masks
-from paper_figs import __main__, render, style, variants
+from paper_figs import __main__, render, style, together, variants
 from paper_figs.book import Book
 from paper_figs.figure import Sheet
 from paper_figs.figures import (
@@ -211,6 +211,21 @@ def test_check_names_the_figure_and_the_input_that_changed(tmp_path):
     ]
     (out / "run/old.pdf").write_bytes(b"")
     assert any(line.startswith("run/old.pdf: no figure draws it") for line in fresh().check(out))
+
+
+def test_several_processes_draw_the_same_files_and_find_the_same_stale(tmp_path):
+    for name in ("one", "two"):
+        save(tmp_path / "results" / name, seeds=(0,))
+    chosen, names = ["auroc", "methods"], ["one/methods", "two/methods", "one/auroc", "two/auroc"]
+    for out, processes in ((tmp_path / "alone", 1), (tmp_path / "shared", 2)):
+        assert sorted(together.written(tmp_path / "results", out, chosen, processes)) == sorted(names)
+    files = sorted(path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*.*"))
+    assert len(files) == 12
+    for file in files:
+        assert (tmp_path / "alone" / file).read_bytes() == (tmp_path / "shared" / file).read_bytes()
+    (tmp_path / "shared/two/methods.csv").write_text("edited")
+    found = [list(together.stale(tmp_path / "results", tmp_path / "shared", chosen, n)) for n in (1, 2)]
+    assert found[0] == found[1] and [line.partition(":")[0] for line in found[0]] == ["two/methods"]
 
 
 def test_another_matplotlib_draws_other_bytes_and_nothing_stale(tmp_path):

@@ -38,10 +38,7 @@ class Cell:
         self._scores: dict[str, np.ndarray] = {}
 
     def outcomes(self, rule: str, ids: Sequence[str] | None = None) -> Outcomes:
-        """Scores by `rule`, qualities and costs of the answers, from which the curve follows.
-
-        The score of random deferral is a constant, since the curve of equal scores is the expectation over all orders.
-        """
+        """Scores by `rule`, qualities and costs of the answers, from which the curve follows."""
         if rule == self.run.rule and ids is not None:  # several tables resample these
             if self._outcomes is None:
                 self._outcomes = self._made(rule, ids)
@@ -50,13 +47,16 @@ class Cell:
 
     def _made(self, rule: str, ids: Sequence[str] | None) -> Outcomes:
         small, large = self.small["quality"], self.large["quality"]
-        score = np.zeros(len(small)) if rule == RANDOM else self.score(rule)
-        return Outcomes(score, small, large, self.small["flops"], self.large["flops"], ids)
+        return Outcomes(self.score(rule), small, large, self.small["flops"], self.large["flops"], ids)
 
     def score(self, rule: str) -> np.ndarray:
-        """Scores of the answers as they are compared, (n,); a learned rule is cross-fitted on the task itself."""
+        """Scores of the answers as they are compared, (n,); a learned rule is cross-fitted on the task itself.
+
+        The score of random deferral is a constant, since the curve of equal scores is the expectation over all orders.
+        """
         if rule not in self._scores:
-            self._scores[rule] = self._apply(deferral.get(rule))
+            is_random = rule == RANDOM
+            self._scores[rule] = np.zeros(len(self.small["quality"])) if is_random else self._apply(deferral.get(rule))
         return self._scores[rule]
 
     def _apply(self, rule: deferral.Rule) -> np.ndarray:

@@ -66,15 +66,14 @@ def differences(curves: Sampled, base: Sampled) -> dict[str, np.ndarray]:
     `quality_half_cost`: the quality for half of what the baseline pays for the quality named first, minus that quality;
     it is not negative where half the cost is enough.
     """
-    target, budget = base.at(base.quality, 0.5), base.at(base.cost, 0.5)
-    paid = base.cost_at_quality(target)
+    target, budget, paid, quality = base.halfway
     paid = np.where(paid > 0, paid, np.nan)
     return {
         "s_d": curves.s_d - base.s_d,
         "small": curves.quality[:, 0] - base.quality[:, 0],
         "quality_25": curves.at(curves.quality, 0.25) - base.at(base.quality, 0.25),
         "cost": curves.cost_at_quality(target) / paid - 1,
-        "quality_same_cost": curves.quality_at_cost(budget) - base.quality_at_cost(budget),
+        "quality_same_cost": curves.quality_at_cost(budget) - quality,
         "quality_half_cost": curves.quality_at_cost((1 + SAVING) * paid) - target,
     }
 
@@ -91,8 +90,7 @@ def without_price(base: Sampled) -> set[str]:
     """
     if np.isnan(base.cost).any():
         return set(UNREACHED)
-    paid = base.cost_at_quality(base.at(base.quality, 0.5))
-    return set() if paid[0] > 0 else {"cost", "quality_half_cost"}
+    return set() if base.halfway.paid[0] > 0 else {"cost", "quality_half_cost"}
 
 
 class Changes:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,21 @@ from cat_keras.evaluation.tradeoff import DeferralCurve
 from cat_keras.evaluation.vectors import ROUNDING
 
 RESAMPLES = 1000
+PIECE = 1 << 14  # numbers of resampled curves that are handled at a time: few enough to stay in the processor's cache
 MOST = 401  # points of a curve; if its kinks are more, it is straight between so many evenly spaced points
+
+
+class Halfway(NamedTuple):
+    """What curves offer where half of the queries are deferred, (R,) each.
+
+    Attributes:
+        target, budget: quality and cost there. paid: least cost of that quality. quality: best for that cost.
+    """
+
+    target: np.ndarray
+    budget: np.ndarray
+    paid: np.ndarray
+    quality: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +53,12 @@ class Sampled:
     @classmethod
     def one(cls, curve: DeferralCurve, s_d: float = float("nan")) -> "Sampled":
         return cls(curve.deferral_rate, curve.quality[None], curve.cost[None], np.array([s_d]))
+
+    @cached_property
+    def halfway(self) -> Halfway:
+        """Of a baseline, with which every method is compared there."""
+        target, budget = self.at(self.quality, 0.5), self.at(self.cost, 0.5)
+        return Halfway(target, budget, self.cost_at_quality(target), self.quality_at_cost(budget))
 
     def at(self, column: np.ndarray, rate: float) -> np.ndarray:
         """(R,): `quality` or `cost` at a deferral rate."""
@@ -70,20 +92,28 @@ class Sampled:
         vertex itself. It takes the place of one of the two, so that the chord still passes `at`, until no point lies
         above the chord.
         """
-        rows = np.arange(len(at))
         left, right = np.zeros(len(at), np.int64), self.quality.argmax(axis=1)
+        step = max(1, PIECE // len(self.rate))
+        for start in range(0, len(at), step):
+            self._narrow(np.arange(start, min(start + step, len(at))), left, right, x, at)
+        return left, right
+
+    def _narrow(self, rows: np.ndarray, left: np.ndarray, right: np.ndarray, x: np.ndarray, at: np.ndarray):
+        """Moves the ends of some rows, in place, until they are those of `_hull_edge`."""
         while len(rows):
-            cost, quality = self.cost[rows], self.quality[rows]
-            (x0, x1), (y0, y1) = ((_pick(c, left[rows]), _pick(c, right[rows])) for c in (cost, quality))
+            above, along = self.quality[rows], self.cost[rows]
+            (x0, x1), (y0, y1) = ((_pick(c, left[rows]), _pick(c, right[rows])) for c in (along, above))
             slope = np.divide(y1 - y0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
-            above = (quality - y0[:, None]) - slope[:, None] * (cost - x0[:, None])
+            along -= x0[:, None]
+            along *= slope[:, None]
+            above -= y0[:, None]
+            above -= along
             highest = above.argmax(axis=1)
             # Where nothing has a cost, the right end itself lies above the chord, whose slope is then taken as 0.
             unfinished = (_pick(above, highest) > 1e-12) & (highest != right[rows])
             rows, highest = rows[unfinished], highest[unfinished]
             past = x[rows, highest] >= at[rows]
             right[rows[past]], left[rows[~past]] = highest[past], highest[~past]
-        return left, right
 
 
 def _pick(columns: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -186,19 +216,24 @@ class _CurveSweep:
             counts: (n, B), how often each resample has each example. weights: (B, S) of the seeds.
         """
         n, rows = len(counts), counts.T.astype(np.int64, order="C")
-        numbers = rows.astype(np.float64)
-        by_seed = np.empty((len(rows), len(self.steps), 2 * len(self.rate)))
-        for seed, (alone, steps) in enumerate(zip(self.alone, self.steps, strict=True)):
-            parts = np.split(by_seed[:, seed], 2, axis=1)
-            for part, start, rises in zip(parts, alone, steps(rows), strict=True):
-                part[:] = self._at_rates(curves(np.einsum("rn,n->r", numbers, start), rises))
+        step = max(1, PIECE // n)
+        pieces = [self._pooled(rows[i : i + step], weights[i : i + step]) for i in range(0, len(rows), step)]
         small, large = (weighted_sums(column, counts, largest=n) / n for column in (self.small, self.large))
         audc, oracle = (
             small + np.concatenate([sweep.areas(counts) for sweep in sweeps]) / n**2
             for sweeps in (self.sweeps, self.oracles)
         )
         areas = np.stack([audc, (small + large) / 2, oracle], axis=-1)  # (S, B, 3)
-        return np.concatenate([np.einsum("rsk,rs->rk", by_seed, weights), *areas], axis=1)
+        return np.concatenate([np.concatenate(pieces), *areas], axis=1)
+
+    def _pooled(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(B, 2K): quality and cost at the rates, averaged over seeds, from counts (B, n)."""
+        numbers, start, rises = rows.astype(np.float64), np.zeros((len(rows), 2)), np.zeros((*rows.shape, 2))
+        for alone, steps, weight in zip(self.alone, self.steps, weights.T, strict=True):
+            start += weight[:, None] * np.stack([np.einsum("rn,n->r", numbers, column) for column in alone], axis=1)
+            rises += weight[:, None, None] * steps(rows)
+        both = curves(start, rises)
+        return np.concatenate([self._at_rates(both[..., column]) for column in range(2)], axis=1)
 
     def _at_rates(self, curve: np.ndarray) -> np.ndarray:
         # The rates of `_rates` include all kinks of the curve, unless there are too many.

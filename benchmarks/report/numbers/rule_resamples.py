@@ -60,7 +60,7 @@ class _Ranking:
         gain, self.alone = np.column_stack([large - small, *hits]), np.column_stack([small, *hits])
         sweeps, self.places = {}, {}
         for rule in rules:
-            score = cell.outcomes(rule).score
+            score = cell.score(rule)
             rank = np.unique(score, return_inverse=True)[1].tobytes()  # equal for scores that defer alike
             if rank not in sweeps:
                 sweeps[rank] = Sweep(score, gain)

@@ -5,6 +5,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
+from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from typing import ClassVar
@@ -197,5 +198,10 @@ def row_means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np
 
 def digests(seed: int, tasks: Sequence[str], ids: Sequence[str]) -> list[bytes]:
     """Eight bytes for each (seed, task, id), which do not reveal an id that is text of the data."""
+    return list(_digests(seed, tuple(map(str, tasks)), tuple(map(str, ids))))
+
+
+@lru_cache(maxsize=4)  # model after model is judged on the examples of one task
+def _digests(seed: int, tasks: tuple[str, ...], ids: tuple[str, ...]) -> tuple[bytes, ...]:
     keys = (f"{seed}\x1f{task}\x1f{id}".encode() for task, id in zip(tasks, ids, strict=True))
-    return [hashlib.blake2b(key, digest_size=8).digest() for key in keys]
+    return tuple(hashlib.blake2b(key, digest_size=8).digest() for key in keys)

@@ -21,26 +21,31 @@ def _ridge(x: np.ndarray, y: np.ndarray) -> Layers:
     It is solved here in closed form, because a report makes hundreds of such fits, which together take less time than
     importing scikit-learn.
     """
-    (left, values, right), mean, scale = _decomposed(x.tobytes(), x.shape)
+    (left, values, right), shrinkage, rest, mean, scale = _decomposed(x.tobytes(), x.shape)
     projected, bias = left.T @ y, np.array([y.mean()])  # the bias is the mean of y, as the columns of x have mean 0
-
-    def leave_one_out_error(penalty):
-        # The error of predicting a row by the fit to the others is its residual over one minus its leverage.
-        shrinkage = values**2 / (values**2 + penalty)
-        leverage = 1 / len(y) + left**2 @ shrinkage
-        residual = (y - bias) - left @ (shrinkage * projected)
-        return float(np.mean((residual / np.maximum(1 - leverage, 1e-9)) ** 2))
-
-    penalty = min(PENALTIES, key=leave_one_out_error)
+    # The error of predicting a row by the fit to the others is its residual over one minus its leverage.
+    residual = (y - bias)[:, None] - left @ (shrinkage * projected[:, None])
+    penalty = PENALTIES[np.argmin(np.mean((residual / rest) ** 2, axis=0))]
     weights = right.T @ (values / (values**2 + penalty) * projected)
     return _unstandardised([(weights[:, None], bias)], mean, scale)
 
 
 @lru_cache(maxsize=16)  # several targets are fitted to the features of one fold after another
 def _decomposed(content: bytes, shape: tuple[int, int]):
-    """Singular value decomposition of standardised features, given as bytes of float64, and their means and scales."""
+    """What fits to features have in common whatever they are fitted to.
+
+    Args:
+        content: float64 features as bytes. shape: (n, d).
+
+    Returns:
+        the singular value decomposition of the standardised features; how much each of `PENALTIES` leaves of each
+        singular direction, (d, penalties); one minus the leverage of each row, (n, penalties); means and scales.
+    """
     x, mean, scale = _standardised(np.frombuffer(content, np.float64).reshape(shape))
-    return np.linalg.svd(x, full_matrices=False), mean, scale
+    left, values, right = np.linalg.svd(x, full_matrices=False)
+    shrinkage = (values**2)[:, None] / ((values**2)[:, None] + np.array(PENALTIES))
+    leverage = 1 / len(x) + left**2 @ shrinkage
+    return (left, values, right), shrinkage, np.maximum(1 - leverage, 1e-9), mean, scale
 
 
 def _mlp(x: np.ndarray, y: np.ndarray) -> Layers:

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,9 +25,6 @@ class _Table(NamedTuple):
     answered: np.ndarray
     features: np.ndarray
     target: np.ndarray
-
-    def rows(self, mask: np.ndarray) -> "_Table":
-        return _Table(*(column[mask] for column in self))
 
 
 @dataclass(frozen=True)
@@ -111,14 +107,17 @@ class LearnedRule(Rule):
         return table
 
     def _fit(self, table: _Table) -> "FittedRule":
-        if table.answered.sum() < LEAST:
+        model = self._model(table.features[table.answered], table.target[table.answered])
+        return FittedRule(self, model, frozenset(table.keys.tolist()))
+
+    def _model(self, x: np.ndarray, y: np.ndarray) -> Layers | Any:
+        """An estimator of the gains (n,) of n answers from their features (n, d)."""
+        if len(y) < LEAST:
             raise CatKerasError(
-                f"A learned rule is fitted to at least {LEAST} answers; received {table.answered.sum()}. "
+                f"A learned rule is fitted to at least {LEAST} answers; received {len(y)}. "
                 "Calibrate on more examples, or use a rule that is not learned"
             )
-        answers = table.rows(table.answered)
-        model = ESTIMATORS[self.estimator](answers.features, answers.target)
-        return FittedRule(self, model, frozenset(table.keys.tolist()))
+        return ESTIMATORS[self.estimator](x, y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,12 +147,7 @@ class FittedRule(Rule):
         return self._score(_Table(keys, *features(columns, self.rule.embedding), target=np.zeros(len(ids))))
 
     def _score(self, table: _Table) -> np.ndarray:
-        fitted = self.fitted_on.intersection(table.keys.tolist())
-        if fitted:
-            raise CatKerasError(
-                f"A learned rule scores examples that it was not fitted on; {len(fitted)} of {len(table.keys)} it was "
-                "fitted on. Split the data by id, or use cross_fitted"
-            )
+        _refuse(self.fitted_on, table.keys)
         scores = np.full(len(table.keys), NO_ANSWER)
         if table.answered.any():
             scores[table.answered] = -predicted(self.model, table.features[table.answered])
@@ -232,22 +226,47 @@ class CrossFit:
         check_number("seed", seed, "[-1e+18, 1e+18]", whole=True)
         self._source, self._folds, self._seed, self._by = columns(predictions), folds, seed, by
         self._inputs: dict[bool, tuple] = {}
+        self._splits: dict[bool, list[_Split]] = {}
 
     def scores(self, rule: LearnedRule) -> np.ndarray:
         """Scores of the rule, (n,) float64; errors are those of `cross_fitted`."""
-        table, scores = rule._table(self._source, self._inputs), np.full(len(self._fold_of), NO_ANSWER)
-        for fold in np.unique(self._fold_of):
-            outside = self._fold_of != fold
-            train, test = table.rows(outside & table.answered), ~outside & table.answered
-            fitted = rule._fit(train)
-            scores[test] = fitted._score(table.rows(test)) + predicted(fitted.model, train.features).mean()
+        table = rule._table(self._source, self._inputs)
+        scores = np.full(len(table.keys), NO_ANSWER)
+        if rule.embedding not in self._splits:
+            self._splits[rule.embedding] = self._split(table)
+        for split in self._splits[rule.embedding]:
+            model = rule._model(split.known, table.target[split.train])
+            scores[split.test] = predicted(model, split.known).mean() - predicted(model, split.asked)
         scores[table.answered] -= table.target[table.answered].mean() if table.answered.any() else 0
         return scores
 
-    @cached_property
-    def _fold_of(self) -> np.ndarray:
-        keys = _keys(self._source["task"], self._source[self._by], self._seed)
-        return np.array([int(key, 16) % self._folds for key in keys], dtype=np.int64)
+    def _split(self, table: _Table) -> list["_Split"]:
+        """The answers outside and inside of every fold, with their features."""
+        by = _keys(self._source["task"], self._source[self._by], self._seed)
+        fold_of, splits = np.array([int(key, 16) % self._folds for key in by], dtype=np.int64), []
+        for fold in np.unique(fold_of):
+            train, test = (np.flatnonzero(of_fold & table.answered) for of_fold in (fold_of != fold, fold_of == fold))
+            _refuse(frozenset(table.keys[train].tolist()), table.keys[test])
+            splits.append(_Split(train, test, table.features[train], table.features[test]))
+        return splits
+
+
+class _Split(NamedTuple):
+    """A fold: places of the answers outside, which are fitted to, and inside, which are scored; features of both."""
+
+    train: np.ndarray
+    test: np.ndarray
+    known: np.ndarray
+    asked: np.ndarray
+
+
+def _refuse(fitted_on: frozenset[str], keys: np.ndarray):
+    """Raises CatKerasError if examples that are to be scored are among those that a rule was fitted on."""
+    if fitted := fitted_on.intersection(keys.tolist()):
+        raise CatKerasError(
+            f"A learned rule scores examples that it was not fitted on; {len(fitted)} of {len(keys)} it was "
+            "fitted on. Split the data by id, or use cross_fitted"
+        )
 
 
 def _keys(tasks: Sequence[str], ids: Sequence[str], seed: int = 0) -> np.ndarray:
