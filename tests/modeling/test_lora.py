@@ -71,6 +71,7 @@ def test_a_is_drawn_by_its_seed_within_its_bounds(new_model):
     assert not np.array_equal(drawn[0][0], drawn[0][1])
 
 
+@pytest.mark.slow
 def test_an_adapted_kernel_by_hand(adapted):
     model = adapted(rank=1, alpha=3.0)
     layer = next(layer for layer in lora.adapted(model) if layer.name == "query")
@@ -119,6 +120,7 @@ def test_a_preset_is_merged_in_the_precision_of_its_weights(new_model, tmp_path)
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_weights_of_bfloat16_are_frozen_beside_factors_of_float32(new_model):
     model = new_model("small", seed=3, dtype="bfloat16")
     lora.enable(model, 2)
@@ -149,6 +151,7 @@ def test_adapters_are_saved_alone_and_loaded_beside_their_base(adapted, new_mode
     np.testing.assert_array_equal(logits(base), logits(model))
 
 
+@pytest.mark.slow
 def test_adapters_of_kerashubs_own_call_are_known_too(new_model, tmp_path):
     model = new_model("large", seed=3)
     model.backbone.enable_lora(2)

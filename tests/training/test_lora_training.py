@@ -98,7 +98,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_and_keeps_factors_alone(
         assert sorted(s for n in arrays.files if n.startswith("v") and (s := arrays[n].shape)) == sorted(3 * factors)
 
 
-@pytest.mark.parametrize("change", [{"base": 8}, {"alpha": 3.0}], ids=str)
+@pytest.mark.parametrize("change", [{"base": 8}, pytest.param({"alpha": 3.0}, marks=pytest.mark.slow)], ids=str)
 def test_a_checkpoint_beside_another_base_or_alpha_is_refused(restarted, new_trainer, batches, tmp_path, change):
     stopped(restarted(), batches, tmp_path / "state.npz", 3)
     with pytest.raises(CatKerasError, match="continued by the training that wrote it"):
