@@ -114,7 +114,7 @@ def _size(folder: Path) -> int:
     return predictions.stat().st_size if predictions.is_file() else 0  # analyses are quick
 
 
-def _damaged(folder: Path, manifest: Mapping, sources: Sequence[str]) -> Iterator[str]:
+def _damaged(folder: Path, manifest: Mapping, sources: Sequence[str] = PREDICTIONS) -> Iterator[str]:
     listed = manifest.get("files")
     if ("kept" in manifest or manifest.get("kind")) and not listed:
         yield "manifest.json: lists no files; `keep` did not finish, call it again"
