@@ -20,26 +20,26 @@ class Steps:
     def __init__(self, score: np.ndarray, columns: Sequence[np.ndarray]):
         self._order, last = tie_groups(score)
         self._first = np.append(0, last[:-1] + 1)
-        self._columns = np.stack(columns, axis=1)[self._order]
+        self._columns = [column[self._order] for column in columns]
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """The steps of all columns at places 1 … n of the order, (B, n, columns) float64.
+    def __call__(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The steps of each column at places 1 … n of the order, (B, n) float64 each.
 
         Args:
             rows: (B, n) int64, how often each resample has each example; every row sums to n.
         """
         ordered = rows.take(self._order, axis=1, mode="clip")  # other modes copy
         if len(self._first) == len(self._order):
-            steps = np.tile(self._columns, (len(rows), 1))
+            steps = [np.tile(column, len(rows)) for column in self._columns]
         else:  # some scores are equal: a step per group of them
             drawn, ordered = ordered, np.add.reduceat(ordered, self._first, axis=1)
-            totals = [np.add.reduceat(drawn * column, self._first, axis=1) for column in self._columns.T]
-            steps = (np.stack(totals, axis=2) / np.maximum(ordered, 1)[:, :, None]).reshape(-1, len(totals))
-        return np.repeat(steps, ordered.ravel(), axis=0).reshape(*rows.shape, -1)
+            totals = (np.add.reduceat(drawn * column, self._first, axis=1) for column in self._columns)
+            steps = [(total / np.maximum(ordered, 1)).ravel() for total in totals]
+        return [np.repeat(step, ordered.ravel()).reshape(rows.shape) for step in steps]
 
 
 def curves(alone: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Curves at every multiple of 1 / n, (B, n + 1, columns), from `alone`, (B, columns), on by `steps`, (B, n, …)."""
+    """Curves at every multiple of 1 / n, (B, n + 1), that begin at `alone`, (B,), and rise by `steps`, (B, n)."""
     return np.cumsum(np.concatenate([alone[:, None], steps], axis=1), axis=1)
 
 

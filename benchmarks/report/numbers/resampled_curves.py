@@ -228,12 +228,13 @@ class _CurveSweep:
 
     def _pooled(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(B, 2K): quality and cost at the rates, averaged over seeds, from counts (B, n)."""
-        numbers, start, rises = rows.astype(np.float64), np.zeros((len(rows), 2)), np.zeros((*rows.shape, 2))
-        for alone, steps, weight in zip(self.alone, self.steps, weights.T, strict=True):
-            start += weight[:, None] * np.stack([np.einsum("rn,n->r", numbers, column) for column in alone], axis=1)
-            rises += weight[:, None, None] * steps(rows)
-        both = curves(start, rises)
-        return np.concatenate([self._at_rates(both[..., column]) for column in range(2)], axis=1)
+        numbers = rows.astype(np.float64)
+        by_seed = np.empty((len(rows), len(self.steps), 2 * len(self.rate)))
+        for seed, (alone, steps) in enumerate(zip(self.alone, self.steps, strict=True)):
+            parts = np.split(by_seed[:, seed], 2, axis=1)
+            for part, start, rises in zip(parts, alone, steps(rows), strict=True):
+                part[:] = self._at_rates(curves(np.einsum("rn,n->r", numbers, start), rises))
+        return np.einsum("rsk,rs->rk", by_seed, weights)
 
     def _at_rates(self, curve: np.ndarray) -> np.ndarray:
         # The rates of `_rates` include all kinks of the curve, unless there are too many.
