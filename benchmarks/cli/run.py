@@ -40,6 +40,7 @@ def run(
         str, typer.Option(help="One model alone, as a manifest names it: large, cat-xent/1. A failed run says which.")
     ] = "",
     hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
+    price_hour: Annotated[float, typer.Option(help="Price of an hour of that hardware, for a dry run.")] = 0.0,
     verbose: VerboseOption = False,
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
@@ -59,7 +60,7 @@ def run(
         from benchmarks.planning import dryrun
 
         with framework_noise_to(None):
-            dryrun.show(chosen, data, out, console(), source, share, hardware)
+            dryrun.show(chosen, data, out, console(), source, share, hardware, price_hour)
         return
     from benchmarks.running.run import run as execute
 

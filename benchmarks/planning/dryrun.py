@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmarks.planning import findings, plan, shards
 from benchmarks.planning import hardware as machines
 from benchmarks.planning.estimate import Estimate, Stage, bytes_per_token
+from cat_keras.errors import check_number
 from cat_keras.modeling.costs import of_tokens
 from cat_keras.storage.store import Store
 
@@ -23,15 +24,17 @@ def show(
     source: str = "",
     shard: tuple[int, int] | None = None,
     hardware: str = "cpu2",
+    price: float = 0.0,
 ):
     """Prints what `run.run` with the same arguments would do, and an estimate of what it takes.
 
     Args:
-        hardware: a name of `hardware.toml`, or "measure".
+        hardware: a name of `hardware.toml`, or "measure". price: of an hour of it, in any currency; 0 for no price.
 
     Raises:
-        CatKerasError: as `run.run` does before it begins; unknown hardware.
+        CatKerasError: as `run.run` does before it begins; unknown hardware; a price that is none.
     """
+    check_number("--price-hour", price, "[0, 1e6]")
     machine = machines.get(hardware)
     with findings.printed(console):
         todo = plan.make(profile, data, source, assume=True)
@@ -43,7 +46,7 @@ def show(
     cached = {s.key for s in stages if cache.path(s.kind, s.key).exists()}
     console.print(_heading(todo, estimate, known_from), soft_wrap=True, highlight=False)
     console.print(_table(stages, cached, shard_of if shard else None, estimate, machine))
-    for line in _totals(stages, cached, estimate, machine):
+    for line in _totals(stages, cached, estimate, machine, price):
         console.print(line, soft_wrap=True, highlight=False)
 
 
@@ -109,8 +112,8 @@ def _table(stages: list[Stage], cached, shard_of, estimate: Estimate, machine) -
     return table
 
 
-def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterator[str]:
-    """The lines below the table: what is to do, how long it takes, and the memory of each model."""
+def _totals(stages: list[Stage], cached, estimate: Estimate, machine, price: float) -> Iterator[str]:
+    """The lines below the table: what is to do, how long it takes and what that costs, and the memory of each model."""
     todo = [s for s in stages if s.key not in cached]
     computing = sum(estimate.seconds(s, machine) for s in todo)
     compiling = estimate.compile_seconds(todo, machine)
@@ -122,6 +125,7 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine) -> Iterato
         f"[bold]Estimate for {escape(machine.name)}: {_time(computing + compiling)}[/], of which "
         f"{_time(compiling)} compiling; at {machine.train:.0%} of {_rate(machine.flops)} on each of "
         f"{machine.devices} device{'s' * (machine.devices > 1)} ({escape(machine.source)})."
+        + (f" At {price:g} an hour: {(computing + compiling) / 3600 * price:,.2f}." if price else "")
     )
     if (large := estimate.plan.large) and large.small_columns:
         yield (

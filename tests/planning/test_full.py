@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -205,7 +206,10 @@ def dry_run(*arguments):
 
 
 def test_a_dry_run_prints_plan_and_estimate_and_leaves_nothing(tmp_path):
-    output = dry_run("tiny", "--out", str(tmp_path / "runs"), "--hardware", "v5e-8", "--shard", "0/2")
+    options = ("--hardware", "v5e-8", "--shard", "0/2", "--price-hour", "360")
+    output = dry_run("tiny", "--out", str(tmp_path / "runs"), *options)
+    seconds, price = re.search(r"chips: ([\d.]+) s,.* At 360 an hour: ([\d.]+)\.", output).groups()
+    assert float(price) == pytest.approx(float(seconds) / 10, abs=0.06)
     for text in ("large tune", "predict large", "to do", "first to come", "Estimate for 8 TPU v5e chips", "disk"):
         assert text in output
     assert not (tmp_path / "runs").exists()
