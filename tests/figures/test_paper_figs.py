@@ -277,6 +277,8 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
         "sizes",
         "token_level",
         "load",
+        "rejection",
+        "retrieval",
         "teacher_bits",
         "alignment",
     }
