@@ -366,6 +366,12 @@ ARGUMENTS = {
         name: lambda t, x, name=name: towers(t, **{name: x}) for name in ("temperature", "matched", "seed")
     },
     retrieval.Ranker: {"temperature": lambda t, x: retrieval.Ranker(t["small"], x)},
+    retrieval.ElasticDenser: {"temperature": lambda t, x: retrieval.ElasticDenser(t["elastic"], temperature=x)},
+    retrieval.ElasticRanker: {"temperature": lambda t, x: retrieval.ElasticRanker(t["elastic"], temperature=x)},
+    retrieval.ElasticObjective: {"distil": lambda t, x: retrieval.ElasticObjective(distil=x)},
+    retrieval.ElasticRetriever: {
+        "distil": lambda t, x: retrieval.ElasticRetriever(retrieval.ElasticDenser(t["elastic"]), distil=x)
+    },
     retrieval.Objective: {
         name: lambda t, x, name=name: retrieval.Objective(**{name: x})
         for name in ("labels", "scores", "queries", "documents")

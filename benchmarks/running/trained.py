@@ -36,7 +36,7 @@ def preset(manifest: dict, cache: Path, role: str, labels: Iterable[str]) -> str
             f"The models of a run lie in its cache; {results.path('train', cell['key'])} is gone. Run the profile again"
         )
     settings = manifest["settings"]
-    model = settings[role] if role in settings else settings["middle"][role]
+    model = settings.get(role) or settings.get("middle", {}).get(role, {})
     return _preset(results, cell["key"], model.get("preset", ""))
 
 
