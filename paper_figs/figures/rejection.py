@@ -23,15 +23,14 @@ def draw(source: Source):
     method = next(iter(standings))[1]
     columns = min(3, len(places))
     rows = math.ceil(len(places) / columns)
-    figure, axes = style.canvas(rows, columns, width=style.PAGE, height=1.9 * rows + 0.5)
+    figure, axes = style.canvas(rows, columns, width=style.PAGE, height=2.0 * rows + 0.4)
     for axis, place in zip(axes.flat, places, strict=False):
         panels.panel(axis, standings, place, method)
-        axis.set(title=place)
+        axis.set(title=place, xlabel="rejected, % of all questions")
     for axis in axes.flat[len(places) :]:
         axis.set_axis_off()
     for axis in axes[:, 0]:
         axis.set(ylabel="joint risk × 100")
-    figure.supxlabel("rejected, % of all questions", fontsize=style.SMALL)
     style.legend(figure, axes[0, 0], columns=6)
     return figure
 
