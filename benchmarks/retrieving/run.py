@@ -19,6 +19,7 @@ from benchmarks.retrieving.models import RUNGS, TEACHER, VERSION, Workshop, rung
 from benchmarks.retrieving.profile import Profile
 from cat_keras import retrieval
 from cat_keras.storage import store
+from cat_keras.training import distribution
 
 FILE = "retrieval.parquet"
 
@@ -33,6 +34,7 @@ def run(profile: Profile, data: Path | None, out: Path, progress) -> tuple[Path,
         the folder of the run, and its tables.
     """
     names = rungs(profile)  # an unknown one is said before anything is read
+    distribution.make_deterministic(0)  # or sums of gradients have another order in every call
     collections = columns.read(profile.data, data)
     kept = store.Store(out / "cache", report=lambda line: None)
     shop = Workshop(

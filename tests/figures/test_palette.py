@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.keeping import analyses, verify
 from benchmarks.report.plots import palette
 from cat_keras.storage import store
 
 ROOT = Path(__file__).parents[2]
-RUNS = sorted(path.parent for path in (ROOT / "results").rglob("manifest.json"))
+RUNS = [path for path in verify.folders(ROOT / "results") if not analyses.of(path)]
 
 
 def appearances(methods) -> list[tuple]:

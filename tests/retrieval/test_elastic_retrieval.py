@@ -21,6 +21,7 @@ from cat_keras.retrieval import (
     embedding,
     losses,
 )
+from cat_keras.training import distribution
 
 # Two passes: the second size differs from the whole in its layers alone.
 SIZES = [{"layers": 1, "feedforward": 6, "heads": 1}, {"layers": 1}]
@@ -191,6 +192,7 @@ def with_gradients(trainer, loss):
 @pytest.mark.slow
 def test_a_killed_elastic_training_continues_to_the_bit(new_elastic, queries, documents, negatives, tmp_path):
     """With dropout, whose generators are a part of the state, and with the columns of a teacher."""
+    distribution.make_deterministic(0)
     objective = retrieval.Objective(labels=1.0, scores=1.0, queries=1.0)
     teaching = retrieval.EncoderTeaching(*np.random.default_rng(0).normal(size=(2, 8, 16)).astype(np.float32))
     batches = Pairs(queries, documents, np.arange(8), 4, negatives=negatives, objective=objective, teaching=teaching,

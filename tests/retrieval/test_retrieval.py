@@ -10,6 +10,7 @@ from cat_keras import retrieval, training
 from cat_keras.errors import CatKerasError
 from cat_keras.retrieval import BiEncoder, Pairs, Ranker, Retriever, Tower, embedding
 from cat_keras.retrieval import index as indexes
+from cat_keras.training import distribution
 
 
 def trainer_of(model, objective=None):
@@ -37,6 +38,7 @@ def test_vectors_do_not_depend_on_padding_or_company(teacher, documents):
 @pytest.mark.slow
 def test_a_killed_training_continues_to_the_bit(new_model, teacher, teaching, queries, documents, negatives, tmp_path):
     """The asymmetric student of EmbedDistill: a small tower of queries beside the teacher's frozen vectors."""
+    distribution.make_deterministic(0)
     objective = retrieval.Objective(labels=1.0, scores=1.0, queries=1.0)
     batches = Pairs(queries, documents, np.arange(8), 4, negatives=negatives, objective=objective, teaching=teaching,
                     frozen=teaching.document)  # fmt: skip
