@@ -160,7 +160,7 @@ def test_a_resumed_training_ends_with_the_same_bits_dropout_included(new_trainer
     batches, checkpoint, schedule = batches_of(encoded, cache), tmp_path / "state.npz", Schedule(1e-2, 5, 1)
 
     def trainer():
-        keras.utils.set_random_seed(0)
+        distribution.make_deterministic(0)
         return new_trainer(dropout=0.3, optimizer=keras.optimizers.Adam())
 
     def kill(progress):

@@ -184,6 +184,8 @@ def test_lora_takes_the_same_step_on_two_replicas_and_in_chunks(stepped, capacit
 
 @pytest.mark.slow
 def test_a_training_with_lora_on_two_replicas_continues_from_its_checkpoint(new_model, encoded, tmp_path):
+    distribution.make_deterministic(0)
+
     def trained(replicas, steps, checkpoint=None):
         place = distribution.choose("mirrored", ["CPU:0", "CPU:1"]) if replicas > 1 else distribution.choose("none")
         with place.scope():
