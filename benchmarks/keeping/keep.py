@@ -66,7 +66,8 @@ def keep(source: Path, to: Path, add: bool = False) -> Path:
         scored = _routes_of(to, run) | scored
     contents = dict(zip(PREDICTIONS, (_examples(run), _parquet(tables)), strict=True)) | _training(courses)
     contents |= _routing(scored)
-    contents |= _computed(contents, manifest, to.name) | analyses.beside(Path(source))
+    contents |= _computed(contents, manifest, to.name)
+    contents |= (analyses.beside(to) if add else {}) | analyses.beside(Path(source))
     _write(to, contents, manifest, before)
     return to
 
