@@ -80,4 +80,9 @@ class Sheet:
 
 def alone(suits: Callable[[Source], bool] = lambda source: True, files: Sequence[str] = PREDICTIONS) -> Pick:
     """Picks every source that has the files and suits, each for a drawing of its own; none that is aside."""
-    return lambda sources: [(s,) for s in sources if not s.aside and s.has(*files) and suits(s)]
+    return each(lambda source: not source.aside and suits(source), files)
+
+
+def each(suits: Callable[[Source], bool] = lambda source: True, files: Sequence[str] = PREDICTIONS) -> Pick:
+    """As `alone`, also of sources that are aside."""
+    return lambda sources: [(s,) for s in sources if s.has(*files) and suits(s)]

@@ -1,7 +1,5 @@
 """`reject`: which rule tells a run's own questions, and those it answers wrongly, from questions from elsewhere."""
 
-import io
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +23,6 @@ def reject(
     deferral: Annotated[float, typer.Option(help="Share of the questions that the large model answers.")] = 0.0,
 ):
     """Mix questions from elsewhere into a finished run's traffic, and compare rules that say which to reject."""
-    import pyarrow.parquet
-
     from benchmarks.cli.run import framework_noise_to
     from benchmarks.running import rejecting
     from benchmarks.running.progress import Progress
@@ -39,17 +35,16 @@ def reject(
         )
     from benchmarks.report.numbers import rejecting as numbers
     from benchmarks.report.plots import rejection
+    from benchmarks.report.reading import analysis
     from benchmarks.report.tables import rejection_table, render
     from cat_keras.storage import store
 
-    facts, standings = json.loads(rows.schema.metadata[b"cat_keras"]), numbers.standings(rows)
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(rows, buffer, compression="zstd")
-    contents = {rejecting.FILE: buffer.getvalue(), **rejection.figure(standings, rows["method"][0].as_py())}
+    standings = numbers.standings(rows)
+    contents = {rejecting.FILE: analysis.to_parquet(rows), **rejection.figure(standings, rows["method"][0].as_py())}
     contents["rejection.csv"] = render.csv_bytes(rejection_table.records(standings))
     contents["rejection_curves.csv"] = render.csv_bytes(rejection_table.curve_records(standings))
     for name, content in contents.items():
         store.write_bytes(folder / name, content)
-    for table in rejection_table.tables(standings, facts):
+    for table in rejection_table.tables(standings, numbers.facts(rows)):
         render.print_table(table, console())
     typer.echo(f"{len(rows):,} answers in {folder / rejecting.FILE}; the curves: {folder / 'rejection.png'}")

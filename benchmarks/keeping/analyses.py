@@ -3,23 +3,19 @@
 Each has one Parquet file of rows without texts, whose metadata say what the rows are, and tables that follow from it.
 """
 
-import io
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow
-import pyarrow.parquet
 
 from benchmarks.report.numbers import comparison, rejecting, retrieval
-from benchmarks.report.reading.columns import open_file
+from benchmarks.report.reading import analysis
 from benchmarks.report.tables import comparison_table, rejection_table, render, retrieval_table
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
 MEASURED = ("latency.csv", "load.csv", "load-real.csv")  # beside a run; measured here and now, so kept as they are
-REMEDY = "Make the analysis again"
 
 
 @dataclass(frozen=True)
@@ -34,24 +30,20 @@ def _comparison(table: pyarrow.Table) -> dict[str, bytes]:
     found = comparison.compared(table)
     return {
         "comparison.csv": render.csv_bytes(comparison_table.records(found)),
-        "table.md": _text(comparison_table.tables(found)),
+        "table.md": render.text(comparison_table.tables(found)),
     }
 
 
 def _rejection(table: pyarrow.Table) -> dict[str, bytes]:
-    standings, facts = rejecting.standings(table), json.loads(table.schema.metadata[b"cat_keras"])
+    standings = rejecting.standings(table)
     return {
         "rejection.csv": render.csv_bytes(rejection_table.records(standings)),
-        "rejection.md": _text(rejection_table.tables(standings, facts)),
+        "rejection.md": render.text(rejection_table.tables(standings, analysis.facts(table))),
     }
 
 
 def _retrieval(table: pyarrow.Table) -> dict[str, bytes]:
-    standings, facts = retrieval.standings(table), retrieval.facts(table)
-    return {
-        "retrieval.csv": render.csv_bytes(retrieval_table.records(standings)),
-        "table.md": _text(retrieval_table.tables(standings, facts)),
-    }
+    return retrieval_table.files(retrieval.standings(table), analysis.facts(table))
 
 
 ANALYSES = {
@@ -77,10 +69,9 @@ def of(folder: Path) -> str:
 def beside(folder: Path) -> dict[str, bytes]:
     """What is kept of the analyses that lie in a run folder: their rows, their tables and what was measured."""
     contents = {name: (folder / name).read_bytes() for name in MEASURED if (folder / name).is_file()}
-    for each in ANALYSES.values():
-        if (folder / each.rows).is_file():
-            contents[each.rows] = _parquet(_read(folder / each.rows))
-    return contents | computed(folder)
+    for each, table in _held(folder):
+        contents |= {each.rows: analysis.to_parquet(table)} | each.tables(table)
+    return contents
 
 
 def computed(folder: Path) -> dict[str, bytes]:
@@ -89,11 +80,14 @@ def computed(folder: Path) -> dict[str, bytes]:
     Raises:
         CatKerasError: a file that cannot be read.
     """
-    found = {}
+    return {name: content for each, table in _held(folder) for name, content in each.tables(table).items()}
+
+
+def _held(folder: Path) -> Iterator[tuple[Analysis, pyarrow.Table]]:
+    """The analyses whose rows lie in a folder, with these."""
     for each in ANALYSES.values():
         if (folder / each.rows).is_file():
-            found |= each.tables(_read(folder / each.rows))
-    return found
+            yield each, analysis.read(folder / each.rows)
 
 
 def keep(table: pyarrow.Table, name: str, to: Path) -> Path:
@@ -112,7 +106,7 @@ def keep(table: pyarrow.Table, name: str, to: Path) -> Path:
             "Give another folder"
         )
     table = _numbered(table)
-    store.write_together(to, {each.rows: _parquet(table)} | each.tables(table), {"kind": name})
+    store.write_together(to, {each.rows: analysis.to_parquet(table)} | each.tables(table), {"kind": name})
     return to
 
 
@@ -123,7 +117,7 @@ def keep_folder(source: Path, to: Path) -> Path:
 
 def read(folder: Path) -> pyarrow.Table:
     """The rows of a folder that holds an analysis by itself."""
-    return _read(Path(folder) / ANALYSES[of(folder)].rows)
+    return analysis.read(Path(folder) / ANALYSES[of(folder)].rows)
 
 
 def _numbered(table: pyarrow.Table) -> pyarrow.Table:
@@ -134,29 +128,3 @@ def _numbered(table: pyarrow.Table) -> pyarrow.Table:
     rank = {name: i for i, name in enumerate(sorted(set(names)))}
     numbers = pyarrow.array([f"{rank[name]:06}" for name in names])
     return table.set_column(table.column_names.index("query"), "query", numbers)
-
-
-def _read(path: Path) -> pyarrow.Table:
-    try:
-        table = pyarrow.parquet.read_table(open_file(path, REMEDY))
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise CatKerasError(
-            f"Rows of an analysis are a Parquet file; {path} cannot be read ({error}). {REMEDY}"
-        ) from error
-    if b"cat_keras" not in (table.schema.metadata or {}):
-        raise CatKerasError(f"Rows of an analysis say in their metadata what they are; {path} has none. {REMEDY}")
-    return table
-
-
-def _parquet(table: pyarrow.Table) -> bytes:
-    buffer = io.BytesIO()
-    floats = [field.name for field in table.schema if pyarrow.types.is_floating(field.type)]
-    others = [name for name in table.column_names if name not in floats]
-    pyarrow.parquet.write_table(
-        table, buffer, compression="zstd", compression_level=19, use_dictionary=others, use_byte_stream_split=floats
-    )
-    return buffer.getvalue()
-
-
-def _text(tables) -> bytes:
-    return "\n".join(map(render.markdown, tables)).encode()

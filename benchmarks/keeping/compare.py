@@ -1,7 +1,6 @@
 """Two sides, each of one run or of several trainings of it, side by side: what they share, as rows of a table."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from benchmarks.keeping.verify import changed_fields
 from benchmarks.report.numbers import cells, few
 from benchmarks.report.numbers.comparison import SIDES, Comparison, compared
-from benchmarks.report.numbers.comparison import facts as facts_of
+from benchmarks.report.reading import analysis
 from benchmarks.report.reading.load import START, Run
 from benchmarks.report.tables import comparison_table, render
 from cat_keras.errors import CatKerasError
@@ -35,7 +34,7 @@ def rows(a: Side, b: Side, anyway: bool = False) -> pyarrow.Table:
 
     Returns:
         a table with the score by the deferral rule of the run, the quality of both models, and in its metadata the
-        facts of `numbers.comparison.facts`.
+        facts that `numbers.comparison.Comparison` lists.
 
     Raises:
         CatKerasError: they share no task or no method, a shared task has another identity in one of them, or a side has
@@ -71,7 +70,7 @@ def rows(a: Side, b: Side, anyway: bool = False) -> pyarrow.Table:
         for seed in _seeds(run, method, tasks)
         for name in tasks
     ]
-    return pyarrow.concat_tables(parts).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
+    return analysis.described(pyarrow.concat_tables(parts), facts)
 
 
 def joined(held: pyarrow.Table, more: pyarrow.Table) -> pyarrow.Table:
@@ -80,18 +79,17 @@ def joined(held: pyarrow.Table, more: pyarrow.Table) -> pyarrow.Table:
     Raises:
         CatKerasError: they are of other tasks, methods or rules, or a training is in both.
     """
-    one, other = facts_of(held), facts_of(more)
-    for name in ("tasks", "methods", "unpaired"):
-        if one[name] != other[name]:
+    one, other = analysis.facts(held), analysis.facts(more)
+    wanted, found = _common(one), _common(other)
+    for name in wanted:
+        if wanted[name] != found[name]:
             raise CatKerasError(
-                f"Further trainings have the {name} of those that are kept, {', '.join(one[name])}. Received: "
-                f"{', '.join(other[name])}. Compare them in a folder of their own"
+                f"Further trainings have the {name} of those that are kept, {', '.join(wanted[name])}. Received: "
+                f"{', '.join(found[name])}. Compare them in a folder of their own"
             )
     known = {content for _, content in _trainings(held)}
     if twice := [training for training, content in _trainings(more) if content in known]:
-        raise CatKerasError(
-            f"Each training is compared once. Received: {' of '.join(map(str, twice[0]))}, kept already"
-        )
+        raise CatKerasError(f"Each training is compared once. Received: {twice[0]}, kept already")
     sides = [dict(side) | {"name": _several(side["name"], side["runs"] + further["runs"]),
                            "runs": side["runs"] + further["runs"]}
              for side, further in zip(one["sides"], other["sides"], strict=True)]  # fmt: skip
@@ -99,16 +97,22 @@ def joined(held: pyarrow.Table, more: pyarrow.Table) -> pyarrow.Table:
     places = more["run"].to_numpy() + np.array([first[side] for side in more["side"].to_pylist()])
     more = more.set_column(more.column_names.index("run"), "run", pyarrow.array(places, held["run"].type))
     facts = one | {"sides": sides, "notes": list(dict.fromkeys([*one["notes"], *other["notes"]]))}
-    table = pyarrow.concat_tables([held.replace_schema_metadata(), more.replace_schema_metadata()])
-    return table.replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
+    tables = [table.replace_schema_metadata() for table in (held, more)]
+    return analysis.described(pyarrow.concat_tables(tables), facts)
+
+
+def _common(facts: Mapping) -> dict[str, list[str]]:
+    """What all trainings of a comparison have in common, of its facts."""
+    rules = {"deferral rules": [side["rule"] for side in facts["sides"]]}
+    return {name: facts[name] for name in ("tasks", "methods", "unpaired")} | rules
 
 
 def _trainings(table: pyarrow.Table):
-    """(run, side) and a digest of the answers of each training."""
+    """A name for each training, and what tells it from all others: its side and a digest of its answers."""
     columns = ["side", "run", "method", "task", "id", "score", "quality_small", "quality_large"]
     for (side, run), rows in table.select(columns).to_pandas().groupby(["side", "run"], sort=True):
         content = rows.drop(columns=["side", "run"]).to_csv(index=False).encode()
-        yield (f"run {run}", f"side {side}"), (side, hashlib.sha256(content).hexdigest())
+        yield f"run {run} of side {side}", (side, hashlib.sha256(content).hexdigest())
 
 
 def _several(name: str, runs: int) -> str:

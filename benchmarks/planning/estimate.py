@@ -196,7 +196,7 @@ class Estimate:
             -1 if cell.role == "large" else cell.seed,
             steps=max(round(cell.training.epochs * batches), 1) if cell.training.epochs else 0,
             flops=cell.training.epochs * sum(self._step(part, cell) for part in self._parts(cell)),
-            disk=FLOAT * (self.size[cell.role].adapted(cell.lora)[0] if cell.lora else self.size[cell.role].parameters),
+            disk=FLOAT * self._trained(cell),
             compiled=self.profile.buckets * (self.size[cell.role].layers or LAYERS),
             start=cell.start.key if cell.start else "",
         )
@@ -279,9 +279,10 @@ class Estimate:
         phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role != "large" else None) if p]
         batch_tokens = max((p.batch_size for p in phases), default=1) * float(self.train_lengths.max())
         activations = batch_tokens * (20 * size.layers * size.width + 3 * size.vocabulary)
-        return FLOAT * (size.parameters + 3 * self._trained(role) + activations), bool(size.layers)
+        trained = max((self._trained(cell) for cell in self.plan.cells() if cell.role == role), default=0)
+        return FLOAT * (size.parameters + 3 * trained + activations), bool(size.layers)
 
-    def _trained(self, role: str) -> int:
-        """How many numbers the largest of the trainings of a model changes; 0 where it is not trained."""
-        size, cells = self.size[role], [cell for cell in self.plan.cells() if cell.role == role]
-        return max((size.adapted(c.lora)[0] if c.lora else size.parameters for c in cells), default=0)
+    def _trained(self, cell: Cell) -> int:
+        """How many numbers a training changes and ends with: all weights, or the factors of LoRA."""
+        size = self.size[cell.role]
+        return size.adapted(cell.lora)[0] if cell.lora else size.parameters

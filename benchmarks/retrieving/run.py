@@ -1,17 +1,15 @@
 """A retrieval run from top to bottom: texts, models, rankings, reranking, and the folder that shows them."""
 
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow
-import pyarrow.parquet
 
 from benchmarks.planning.ladder import WHOLE
 from benchmarks.report.numbers import retrieval as numbers
 from benchmarks.report.plots import retrieval as plots
+from benchmarks.report.reading import analysis
 from benchmarks.report.tables import render
 from benchmarks.report.tables import retrieval_table as tables
 from benchmarks.retrieving import columns, elastic, judging
@@ -46,7 +44,7 @@ def run(profile: Profile, data: Path | None, out: Path, progress) -> tuple[Path,
     rows, facts = _rows(shop, ranked) + _reranked_rows(shop, read_again), _facts(shop, ranked, names)
     if profile.elastic:
         add_sizes(shop, rows, facts)
-    table = pyarrow.Table.from_pylist(rows).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
+    table = analysis.described(pyarrow.Table.from_pylist(rows), facts)
     folder = out / profile.name
     return folder, write(folder, table)
 
@@ -54,14 +52,9 @@ def run(profile: Profile, data: Path | None, out: Path, progress) -> tuple[Path,
 def write(folder: Path, table: pyarrow.Table) -> list[render.Table]:
     """Writes the numbers, tables and figures of the rows of a run, and returns the tables."""
     standings, facts = numbers.standings(table), numbers.facts(table)
-    made = tables.tables(standings, facts)
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(table, buffer, compression="zstd")
-    contents = {FILE: buffer.getvalue(), **plots.figure(standings, facts)}
-    contents["retrieval.csv"] = render.csv_bytes(tables.records(standings))
-    contents["table.md"] = "\n".join(map(render.markdown, made)).encode()
+    contents = {FILE: analysis.to_parquet(table), **plots.figure(standings, facts), **tables.files(standings, facts)}
     store.write_together(folder, contents, {"kind": "retrieval", **facts})
-    return made
+    return tables.tables(standings, facts)
 
 
 def _tokenizer(kept: store.Store, collections, profile: Profile) -> bytes:

@@ -6,7 +6,6 @@ calibration, one fifth is in the unlabelled traffic and two fifths are in the te
 """
 
 import hashlib
-import json
 import math
 import random
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import numpy as np
 import pyarrow
 
 from benchmarks import metrics
-from benchmarks.report.reading import load
+from benchmarks.report.reading import analysis, load
 from benchmarks.running import trained
 from benchmarks.tasks import loading, task
 from cat_keras.data import overlap
@@ -95,7 +94,7 @@ def evaluate(folder: Path, cache: Path, progress, elsewhere: Sequence[str], meth
             rows += [labels | row for row in _scored(mixture, predictions, quality, plugins)]
             progress.done(f"{mixture.outside} of {len(mixture.test)} tested are from elsewhere")
     facts = {"share": share, "c_fn": c_fn, "deferral": deferral, "predictions": run.manifest.get("predictions", {})}
-    return pyarrow.Table.from_pylist(rows).replace_schema_metadata({"cat_keras": json.dumps(facts, sort_keys=True)})
+    return analysis.described(pyarrow.Table.from_pylist(rows), facts)
 
 
 def _answering(run: load.Run, presets):

@@ -2,23 +2,18 @@
 
 import math
 
-import pyarrow.parquet
-
 from benchmarks.report.numbers import rejecting
 from benchmarks.report.plots import rejection as panels
+from benchmarks.report.reading import analysis
 from paper_figs import style
-from paper_figs.figure import Figure
+from paper_figs.figure import Figure, each
 from paper_figs.source import Source
 
 ROWS = "rejection.parquet"
 
 
-def pick(sources):
-    return [(source,) for source in sources if source.has(ROWS)]
-
-
 def draw(source: Source):
-    standings = rejecting.standings(pyarrow.parquet.read_table(source.folder / ROWS))
+    standings = rejecting.standings(analysis.read(source.folder / ROWS))
     places = list(dict.fromkeys(place for place, _, _ in standings))
     method = next(iter(standings))[1]
     columns = min(3, len(places))
@@ -40,7 +35,7 @@ FIGURE = Figure(
     caption="Joint risk (× 100) of what is kept, by the share of questions that get no answer: wrong answers to own "
     "questions and questions from elsewhere that are answered, weighted. Each panel mixes in questions from another "
     "place. Bands are 95 % intervals over questions and seeds.",
-    pick=pick,
+    pick=each(files=(ROWS,)),
     draw=draw,
     wants="questions from elsewhere: `python -m benchmarks reject RUN --elsewhere scrambled`",
     files=(ROWS,),

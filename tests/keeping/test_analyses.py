@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from benchmarks import cli, report
 from benchmarks.keeping import analyses, keep, verify
 from benchmarks.report.numbers import comparison
+from benchmarks.report.reading import analysis
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 from tests import runs
@@ -31,7 +32,7 @@ def test_a_comparison_is_kept_and_verified(tmp_path):
 
 def test_retrieval_is_kept_without_names_of_queries(tmp_path):
     source = tmp_path / "squad"
-    store.write_together(source, {"retrieval.parquet": analyses._parquet(retrieval_rows())}, {"kind": "retrieval"})
+    store.write_together(source, {"retrieval.parquet": analysis.to_parquet(retrieval_rows())}, {"kind": "retrieval"})
     done = CliRunner().invoke(cli.app, ["keep", str(source), "--to", str(tmp_path / "kept")])
     assert done.exit_code == 0, done.output
     assert not verify.verify(tmp_path / "kept").problems
@@ -41,12 +42,15 @@ def test_retrieval_is_kept_without_names_of_queries(tmp_path):
 
 def test_rejecting_is_kept_beside_its_run(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "files", runs.quick_report)
-    folder = runs.full(tmp_path / "run", ("sst2",), n=30)
-    (folder / "rejection.parquet").write_bytes(analyses._parquet(rejection_rows()))
+    folder = runs.full(tmp_path / "run", ("sst2",), n=30, settings={"name": "run"}, cells={}, teacher={})
+    (folder / "rejection.parquet").write_bytes(analysis.to_parquet(rejection_rows()))
     (folder / "latency.csv").write_text("model,batch\n")
     kept = keep.keep(folder, tmp_path / "kept")
     assert {"rejection.parquet", "rejection.csv", "rejection.md", "latency.csv"} <= {p.name for p in kept.iterdir()}
     assert not verify.verify(kept).problems
+    (folder / "rejection.parquet").unlink()
+    keep.keep(folder, kept, add=True)  # of a run that was not asked questions from elsewhere
+    assert not verify.verify(kept).problems and (kept / "rejection.md").is_file()
     (kept / "rejection.md").write_text("Rejecting never harms.\n")
     assert verify.verify(kept).problems[0].startswith("rejection.md: line 1")
     keep.redraw(kept)

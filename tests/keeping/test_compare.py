@@ -135,6 +135,9 @@ def test_further_trainings_join_those_that_are_kept(place):
     other = compare.rows(*load.load_all([runs.full(place / f"other{s}", TASKS[:1], seeds=(9,), n=20) for s in "ab"]))
     with pytest.raises(CatKerasError, match=r"have the tasks of those that are kept"):
         compare.joined(first, other)
+    ruled = [runs.full(place / f"ruled{s}", TASKS[:2], seeds=(9,), n=20, rule="chow-sum") for s in "ab"]
+    with pytest.raises(CatKerasError, match=r"have the deferral rules .*chow-average.*Received: chow-sum, chow-sum"):
+        compare.joined(first, compare.rows(*load.load_all(ruled)))
 
 
 def test_what_settings_differ_in(place):

@@ -1,6 +1,5 @@
 """Numbers of two sides that are compared, of the rows that `benchmarks.keeping.compare` writes."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 import pyarrow
 
 from benchmarks.report.numbers.summary import DRAWS, RESAMPLES
+from benchmarks.report.reading.analysis import facts
 from cat_keras.evaluation.bootstrap import AudcBootstrap, Interval, bootstrap_audc, pool_seeds
 from cat_keras.evaluation.curves import Outcomes, macro_average, oracle_audc
 
@@ -41,7 +41,8 @@ class Line:
 @dataclass(frozen=True)
 class Comparison:
     """lines: see `Line`, averages first. large: task or `ALL` → quality of the large model alone, mean over its
-    trainings, and large_difference B − A of it with its 95 % interval. facts: what the table says of itself."""
+    trainings, and large_difference B − A of it with its 95 % interval. facts: what the table says of itself: the
+    sides' runs, tasks, methods, tasks with other examples in either, and notes."""
 
     lines: tuple[Line, ...]
     large: Mapping[str, tuple[float, float]]
@@ -52,11 +53,6 @@ class Comparison:
     def notes(self) -> tuple[str, ...]:
         """What a reader should know, in words."""
         return tuple(self.facts["notes"])
-
-
-def facts(table: pyarrow.Table) -> dict:
-    """What a table says of itself: the sides' runs, tasks, methods, tasks with other examples in either, and notes."""
-    return json.loads(table.schema.metadata[b"cat_keras"])
 
 
 def compared(table: pyarrow.Table) -> Comparison:

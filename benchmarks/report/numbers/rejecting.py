@@ -1,12 +1,12 @@
 """Numbers of rejecting: risks of what is kept, of the rows that `benchmarks.running.rejecting` writes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow
 
+from benchmarks.report.reading.analysis import facts
 from cat_keras.evaluation import bootstrap, confidence, rejection
 from cat_keras.evaluation.bootstrap import Interval
 
@@ -44,7 +44,7 @@ Standings = Mapping[tuple[str, str, str], Standing]  # (elsewhere, method, rule)
 
 def standings(table: pyarrow.Table, resamples: int = RESAMPLES) -> Standings:
     """All of a table. Intervals are of a paired bootstrap over questions, own and others apart, and over seeds."""
-    c_fn = json.loads(table.schema.metadata[b"cat_keras"])["c_fn"]
+    c_fn = facts(table)["c_fn"]
     frame = table.to_pandas()
     rules = [name for name in table.column_names if name not in LABELS]
     found = {}

@@ -1,6 +1,5 @@
 """Numbers of a retrieval run: measures with intervals, of the rows that `benchmarks.retrieving.run` writes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 import pyarrow
 
 from benchmarks.planning.ladder import WHOLE
+from benchmarks.report.reading.analysis import facts
 from cat_keras.evaluation.bootstrap import Interval
 from cat_keras.evaluation.resampling import Streams
 
@@ -38,11 +38,6 @@ class Standing:
 
 
 Standings = Mapping[tuple[str, int], Standing]  # (model, documents reranked)
-
-
-def facts(table: pyarrow.Table) -> dict:
-    """What the run says of itself."""
-    return json.loads(table.schema.metadata[b"cat_keras"])
 
 
 def sizes(facts: dict) -> dict[str, str]:

@@ -114,6 +114,11 @@ def markdown(table: Table) -> str:
     return "\n".join([f"## {table.title}", "", *rows, *([""] if notes else []), *notes, ""])
 
 
+def text(tables: Iterable[Table]) -> bytes:
+    """Several tables as one file of Markdown."""
+    return "\n".join(map(markdown, tables)).encode()
+
+
 def csv_bytes(records: Iterable[Mapping[str, object]]) -> bytes:
     """Records as CSV under the union of their keys; numbers with 6 significant digits, NaN and None empty."""
     records = list(records)

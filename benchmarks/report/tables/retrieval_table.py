@@ -1,7 +1,7 @@
 """Tables of a retrieval run, and the rows of `retrieval.csv`."""
 
 from benchmarks.report.numbers.retrieval import MAIN, MEASURES, Standings, sizes
-from benchmarks.report.tables.render import NOTHING, Table, number, with_interval
+from benchmarks.report.tables.render import NOTHING, Table, csv_bytes, number, text, with_interval
 
 MILLION = 1e6
 
@@ -114,6 +114,11 @@ def _size(label: str, parameters: int, standing, difference: str) -> tuple:
 def _span(interval) -> str:
     estimate, low, high = (100 * value for value in interval)
     return f"{estimate:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def files(standings: Standings, facts: dict) -> dict[str, bytes]:
+    """`retrieval.csv`, and all tables as `table.md`."""
+    return {"retrieval.csv": csv_bytes(records(standings)), "table.md": text(tables(standings, facts))}
 
 
 def records(standings: Standings) -> list[dict]:
