@@ -16,11 +16,14 @@ from benchmarks.planning import ladder, sizes
 from benchmarks.planning.examples import BYTES_PER_TOKEN, Lengths
 from benchmarks.planning.hardware import Hardware
 from benchmarks.planning.plan import LARGE, Cell, Model, Plan
+from benchmarks.planning.profile import Training
+from benchmarks.planning.sizes import ModelSize
 from cat_keras.modeling.models import train_tokenizer
 from cat_keras.storage.store import Store
 
 SAMPLE = 2_000  # about so many texts are tokenized to measure how long tokens are
 FLOAT = 4  # bytes of a number
+WIDTHS = {"float32": FLOAT, "bfloat16": FLOAT // 2}  # bytes of a weight
 LAYERS = 30  # assumed of a model of which only the number of parameters is known
 
 
@@ -272,15 +275,23 @@ class Estimate:
         """Bytes that training a model takes on one device, and whether activations are among them.
 
         They hold weights, gradients and the two moments of Adam, of all weights or of the factors of LoRA. If the
-        architecture is known, activations are added: about 20 numbers of the model's width per token and layer, and
-        three copies of the distributions of a batch.
+        architecture is known, activations are added: about 20 numbers of the model's width per token and layer, or one
+        where layers are recomputed (all 20 of one layer at a time), and three copies of the distributions of a slice of
+        a batch, or of `chunk` tokens.
         """
         size, model = self.size[role], self.profile.model_of(role)
         phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role != "large" else None) if p]
-        batch_tokens = max((p.batch_size for p in phases), default=1) * float(self.train_lengths.max())
-        activations = batch_tokens * (20 * size.layers * size.width + 3 * size.vocabulary)
+        activations = max((self._activations(phase, size) for phase in phases), default=0.0)
         trained = max((self._trained(cell) for cell in self.plan.cells() if cell.role == role), default=0)
-        return FLOAT * (size.parameters + 3 * trained + activations), bool(size.layers)
+        return WIDTHS[model.weights] * size.parameters + 3 * FLOAT * trained + activations, bool(size.layers)
+
+    def _activations(self, phase: Training, size: ModelSize) -> float:
+        """Bytes of what one slice of a batch keeps for its gradient."""
+        rows = phase.batch_size / phase.accumulate
+        tokens = phase.batch_tokens / phase.accumulate if phase.batch_tokens else rows * float(self.train_lengths.max())
+        kept = size.layers + 20 if phase.recompute else 20 * size.layers
+        number = FLOAT if self.profile.precision == "float32" else FLOAT / 2
+        return tokens * kept * size.width * number + min(tokens, phase.chunk or tokens) * 3 * size.vocabulary * FLOAT
 
     def _trained(self, cell: Cell) -> int:
         """How many numbers a training changes and ends with: all weights, or the factors of LoRA."""

@@ -531,11 +531,13 @@ def _origin(model) -> dict:
     if not model.preset:
         return model.model_dump(include={"layers", "width", "heads", "feedforward"})
     folder = Path(model.preset)
+    weights = {"weights": model.weights} if model.weights != "float32" else {}
     if folder.is_dir():
-        return {str(p.relative_to(folder)): store.sha256_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+        files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+        return {str(p.relative_to(folder)): store.sha256_file(p) for p in files} | weights
     if "/" in model.preset and "://" not in model.preset:
         raise CatKerasError(f"A preset is a KerasHub name or an existing folder. Received: {model.preset}")
-    return {"preset": model.preset}
+    return {"preset": model.preset} | weights
 
 
 def _experts(model) -> dict:

@@ -130,6 +130,13 @@ class Training(Section):
     accumulate: Rows = 1  # a replica computes its share of a batch in so many slices, one after the other
     warmup: Share = 0.05  # share of the steps
     weight_decay: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
+    chunk: Rows | None = None  # so many tokens have their logits in memory at one time, for large vocabularies
+    recompute: bool = False  # layers keep their input alone, and the backward pass computes the rest again
+
+    @model_serializer(mode="wrap")
+    def _without_younger(self, handler):
+        """What stands in manifests and keys: what does not save memory is written as before it could."""
+        return _without(handler(self), chunk=None, recompute=False)
 
 
 class Salt(Section):
@@ -155,9 +162,10 @@ class Tuning(Training):
         return self.salt.model_dump(exclude=selection) if self.objective != "xent" else {}
 
     @model_serializer(mode="wrap")
-    def _without_salt(self, handler):
+    def _without_younger(self, handler):
         """What stands in manifests and keys: fine-tuning with xent is written as before there was anything else."""
-        values = {k: v for k, v in handler(self).items() if k not in ("objective", "salt")}
+        values = _without(handler(self), chunk=None, recompute=False)
+        values = {k: v for k, v in values.items() if k not in ("objective", "salt")}
         return values if self.objective == "xent" else values | {"objective": self.objective, "salt": self.arguments}
 
 
@@ -193,6 +201,7 @@ class Model(Section):
     pretrain: Training | None = None  # plain next-token loss on prompts and targets
     tune: Tuning | None = None  # on the targets
     lora: Lora | None = None  # of all phases after pretraining
+    weights: Literal["float32", "bfloat16"] = "float32"  # the type of those that are not trained, of a preset
     price: tuple[Number, Number] | None = None  # of a million tokens read and of a million written, of any model
     endpoint: str = ""  # the address of a server that answers, e.g. "http://127.0.0.1:8000/v1"
     model: str = ""  # the name that the server knows it by
@@ -244,7 +253,7 @@ class Model(Section):
     def _without_defaults(self, handler):
         """What stands in manifests: what a model has nothing of is written as before there was any."""
         values = handler(self)
-        new = ("endpoint", "price", "lora", *ENDPOINT)
+        new = ("endpoint", "price", "lora", "weights", *ENDPOINT)
         return {k: v for k, v in values.items() if k not in new or v != Model.model_fields[k].default}
 
 
@@ -431,6 +440,7 @@ class Profile(Section):
             )
         for role in self.roles:
             self._check_base(f"{role}.lora", self.lora_of(role), role)
+            self._check_weights(role)
             for method in self.variants if role != "large" else ():
                 self._check_base(f"variants.{method}.lora", self.variants[method].lora, role)
 
@@ -448,6 +458,26 @@ class Profile(Section):
             raise CatKerasError(
                 f"The rank of LoRA is at most the width of the model. Received: {key} of rank {lora.rank} for a width "
                 f"of {model.width}. Lower it"
+            )
+
+    def _check_weights(self, role: str):
+        """Of 16 bits are weights that stay as they are loaded: AdamW would round most of its updates away."""
+        model = self.model_of(role)
+        trained = [
+            phase for phase in ("pretrain", "tune") if getattr(model, phase) and not (model.lora and phase == "tune")
+        ]
+        trained += ["objective"] if role != "large" and not model.lora else []
+        if model.weights != "float32" and (trained or not model.preset):
+            raise CatKerasError(
+                f"Weights of {model.weights} are those of a preset that are not trained. Received: {role}.weights with "
+                + (
+                    f"{role}.{trained[0]} of all weights"
+                    if model.preset and trained[0] != "objective"
+                    else "methods that train all weights"
+                    if model.preset
+                    else "a shape"
+                )
+                + f". Give {role}.lora, or leave {role}.weights out"
             )
 
     @property

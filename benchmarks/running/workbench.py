@@ -218,7 +218,8 @@ class Workbench:
         """A model of a role as it is before any training."""
         spec = self.profile.model_of(role)
         if spec.preset:
-            model, length = models.load(spec.preset), self.profile.data.max_length
+            dtype = None if spec.weights == "float32" else spec.weights
+            model, length = models.load(spec.preset, dtype), self.profile.data.max_length
             models.check_positions(model, length, f"data.max_length={length}", "Set data.max_length={} or less")
             return model
         return models.build(self._vocabulary(), layers=spec.layers, width=spec.width, heads=spec.heads,
@@ -475,9 +476,11 @@ def _name(role: str, size: dict | None, lora=None) -> str:
 
 def _trainer_of(cell: Cell, model, loss) -> ck.CascadeAware:
     """Of the model alone, or of all sizes of it that a training has."""
+    memory = {"chunk": cell.training.chunk, "recompute": cell.training.recompute}
     if "sizes" not in cell.arguments:
-        return ck.CascadeAware(model, loss)
-    return ck.elastic.Trainer(ck.elastic.Elastic(model, cell.arguments["sizes"]), loss, cell.arguments["distil"])
+        return ck.CascadeAware(model, loss, **memory)
+    elastic = ck.elastic.Elastic(model, cell.arguments["sizes"])
+    return ck.elastic.Trainer(elastic, loss, cell.arguments["distil"], **memory)
 
 
 def _objective(cell: Cell, steps: int, tokenizer) -> losses.CascadeLoss:
@@ -502,7 +505,8 @@ def compiles(steps: int) -> bool:
 def _compilation_key(cell: Cell) -> tuple:
     """Two trainings with the same key share their compiled steps."""
     arguments = json.dumps(cell.arguments, sort_keys=True)
-    return _name(cell.role, cell.size, cell.lora), cell.objective, arguments, cell.training.weight_decay
+    of_training = cell.training.weight_decay, cell.training.chunk, cell.training.recompute
+    return _name(cell.role, cell.size, cell.lora), cell.objective, arguments, *of_training
 
 
 class _StepReport:

@@ -84,13 +84,13 @@ class Trainer(CascadeAware):
         elastic: trained in place, all sizes at once.
         loss: an objective or its name, see `losses.OBJECTIVES`.
         distil: weight of the whole model's distribution in the loss of the smaller sizes, see `Loss`.
-        teacher, chunk: see `CascadeAware`.
+        teacher, chunk, recompute: see `CascadeAware`.
 
     Raises:
         CatKerasError: the objective is one of the large model.
     """
 
-    def __init__(self, elastic, loss="xent", distil=0.5, teacher=None, chunk=None, **kwargs):
+    def __init__(self, elastic, loss="xent", distil=0.5, teacher=None, chunk=None, recompute=False, **kwargs):
         if not isinstance(elastic, Elastic):
             raise CatKerasError(
                 f"This trains an Elastic. Received: {type(elastic).__name__}. Give ck.elastic.Elastic(model, sizes), "
@@ -102,7 +102,7 @@ class Trainer(CascadeAware):
                 f"The sizes of an elastic model are small models. Received: {type(loss.objective).__name__}, an "
                 f"objective of the large one. Take one of {', '.join(losses.OBJECTIVES)}"
             )
-        super().__init__(elastic.model, loss, teacher=teacher, chunk=chunk, **kwargs)
+        super().__init__(elastic.model, loss, teacher=teacher, chunk=chunk, recompute=recompute, **kwargs)
         self._parts = _Parts(elastic)
 
     @property

@@ -97,7 +97,8 @@ class Step:
             # The forward pass of a part begins when the gradient of the part before it is there, whose activations
             # need not be in memory any more.
             with tf.control_dependencies(parts), tf.GradientTape() as tape:
-                loss, live = share()
+                with self.trainer.recomputation():
+                    loss, live = share()
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             # The gradient of an embedding table is sparse until it is added to another.

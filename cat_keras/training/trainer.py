@@ -4,6 +4,7 @@ It is a `keras.Model`, so that `compile` and `fit` work on it. `train` (see `loo
 TensorFlow gives the exact loss of the global batch on any number of devices.
 """
 
+import contextlib
 import functools
 
 import keras
@@ -26,9 +27,10 @@ class CascadeAware(keras.Model):
             `TeacherCache` (cheaper), or when the objective reads none.
         chunk: how many tokens have their logits in memory at one time in `train`, for large vocabularies; None for all
             target tokens of a slice.
+        recompute: whether layers keep their input alone in `train`, see `recomputation`; on TensorFlow only.
     """
 
-    def __init__(self, model, loss="cat-xent", teacher=None, chunk=None, **kwargs):
+    def __init__(self, model, loss="cat-xent", teacher=None, chunk=None, recompute=False, **kwargs):
         super().__init__(**kwargs)
         if shared.is_shared(model):
             raise CatKerasError(
@@ -53,7 +55,9 @@ class CascadeAware(keras.Model):
                 )
         if chunk is not None:
             check_number("chunk", chunk, COUNT, whole=True)
-        self.chunk = chunk
+        self.chunk, self.recompute = chunk, recompute
+        if recompute:
+            _check_recomputed(model)
         self.output_layer = heads.output_layer(model) if self.objective.tokenwise else None
         self.live_tracker = keras.metrics.Mean(name="live")
 
@@ -122,6 +126,14 @@ class CascadeAware(keras.Model):
         logs = self.train_on_batch(x, y, sample_weight=weights, return_dict=True)
         return float(logs["loss"]), float(logs["live"])
 
+    def recomputation(self):
+        """The context of a forward pass of `train`."""
+        if not self.recompute:
+            return contextlib.nullcontext()
+        from cat_keras.training import recomputation  # only here, since it imports TensorFlow
+
+        return recomputation.of(self.model)
+
     def shares(self, x, y, weights, count, positions=None):
         """The functions without arguments whose values add up to `share`, to be called in order.
 
@@ -173,3 +185,15 @@ class CascadeAware(keras.Model):
     @staticmethod
     def _token_inputs(x):
         return {"token_ids": x["token_ids"], "padding_mask": x["padding_mask"]}
+
+
+def _check_recomputed(model):
+    """Raises CatKerasError if the layers of a model cannot be recomputed."""
+    if keras.config.backend() != "tensorflow":
+        raise CatKerasError(
+            f"Recomputation needs the TensorFlow backend. Received: recompute=True on {keras.config.backend()}. Leave "
+            "it out; gradient_accumulation_steps of the optimizer also save memory"
+        )
+    from cat_keras.training import recomputation  # only here, since it imports TensorFlow
+
+    recomputation.layers(model)
