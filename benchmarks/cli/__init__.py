@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import exporting, importing, load, perf, reject, results, retrieve, run, tasks, tune
+from benchmarks.cli import exporting, importing, load, pairs, perf, reject, results, retrieve, run, tasks, tune
 from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
@@ -46,6 +46,7 @@ app.command()(reject.reject)
 app.command()(retrieve.retrieve)
 app.command()(load.load)
 app.command("import")(importing.import_answers)
+app.command()(pairs.pairs)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
 app.add_typer(perf.app, name="perf")

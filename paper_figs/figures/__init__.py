@@ -10,6 +10,7 @@ from paper_figs.figures import (
     mask_ablation,
     methods,
     overview,
+    pairs,
     quality_cost,
     regimes,
     rejection,
@@ -49,6 +50,7 @@ FIGURES = tuple(
         load,
         rejection,
         retrieval,
+        pairs,
         teacher_bits,
     )
 )
