@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import exporting, importing, load, pairs, perf, reject, results, retrieve, run, tasks, tune
+from benchmarks.cli import exporting, importing, load, pairs, perf, reject, results, retrieve, run, sweep, tasks, tune
 from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
@@ -32,6 +32,7 @@ def common(
 
 
 app.command()(run.run)
+app.command()(sweep.sweep)
 app.command("list")(tasks.list_tasks)
 app.command()(tasks.show)
 app.command()(tasks.prepare)
