@@ -247,6 +247,8 @@ def make(
     else:
         tasks = _select_tasks(profile)
         train, test, left_out = _read_examples(profile, tasks, data, source, assume)
+        unasked = task.select(profile.data.train_only)
+        tasks = tuple(t for t in tasks if t not in unasked)
     rows = train.fingerprint
     origin = {role: _origin(profile.model_of(role)) for role in profile.roles}
     if presets := [role for role in profile.roles if profile.model_of(role).preset]:
@@ -334,7 +336,12 @@ def _read_examples(profile: Profile, tasks, data, source: str, assume: bool):
         raise unknown_name("source", source, loading.SOURCES)
     # A diagnostic has no training data: the models answer it with what the other tasks taught them.
     train_tasks = [t for t in tasks if "train" in t.splits and t.name not in test_only]
-    test_tasks = [t for t in tasks if profile.data.evaluate in t.splits]
+    train_only = [t.name for t in task.select(profile.data.train_only)]
+    test_tasks = [t for t in tasks if profile.data.evaluate in t.splits and t.name not in train_only]
+    if not test_tasks and train_only:
+        raise CatKerasError(
+            f"A run asks its models something. Received: data.train_only with all tasks, {', '.join(train_only)}"
+        )
     for t in test_tasks:
         metrics.of(t)  # a wrong metric fails now, and not after all models are trained
     split = profile.data.evaluate

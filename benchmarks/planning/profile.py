@@ -95,6 +95,7 @@ class Data(Section):
     tasks: tuple[str, ...]
     skip: tuple[str, ...] = ()  # those of the tasks to leave out
     test_only: tuple[str, ...] = ()  # tasks whose training data is not read
+    train_only: tuple[str, ...] = ()  # tasks that models are trained on and not asked
     source: Literal["local", "samples", "tfds"] = "local"
     train: Cap
     test: Cap
@@ -109,6 +110,11 @@ class Data(Section):
     seed: Count = 0
     bad_rows: Literal["error", "leave out"] = "error"  # what becomes of rows that no model can be given
     noise: Share | None = None  # replaces the embedded tasks' own share of questions that nobody can answer
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler):
+        """What stands in manifests: a run that asks about all of its tasks is written as before there were others."""
+        return {key: value for key, value in handler(self).items() if key != "train_only" or value}
 
     @model_validator(mode="after")
     def _check_lengths(self):
