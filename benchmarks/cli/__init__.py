@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli import exporting, importing, load, perf, reject, results, retrieve, run, tasks, tune
+from benchmarks.cli import (
+    exporting,
+    importing,
+    load,
+    pairs,
+    perf,
+    qualify,
+    reject,
+    results,
+    retrieve,
+    run,
+    sweep,
+    tasks,
+    tune,
+)
 from benchmarks.cli.printing import replacing
 from cat_keras.errors import CatKerasError
 
@@ -32,6 +46,7 @@ def common(
 
 
 app.command()(run.run)
+app.command()(sweep.sweep)
 app.command("list")(tasks.list_tasks)
 app.command()(tasks.show)
 app.command()(tasks.prepare)
@@ -46,6 +61,8 @@ app.command()(reject.reject)
 app.command()(retrieve.retrieve)
 app.command()(load.load)
 app.command("import")(importing.import_answers)
+app.command()(pairs.pairs)
+app.command()(qualify.qualify)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
 app.add_typer(perf.app, name="perf")

@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pyarrow
 
-from benchmarks.report.numbers import comparison, rejecting, retrieval
+from benchmarks.report.numbers import comparison, pairs, rejecting, retrieval, sweep
 from benchmarks.report.reading import analysis
-from benchmarks.report.tables import comparison_table, rejection_table, render, retrieval_table
+from benchmarks.report.tables import (
+    comparison_table,
+    pairs_table,
+    rejection_table,
+    render,
+    retrieval_table,
+    sweep_table,
+)
 from cat_keras.errors import CatKerasError, unknown_name
 from cat_keras.storage import store
 
@@ -46,10 +53,21 @@ def _retrieval(table: pyarrow.Table) -> dict[str, bytes]:
     return retrieval_table.files(retrieval.standings(table), analysis.facts(table))
 
 
+def _pairs(table: pyarrow.Table) -> dict[str, bytes]:
+    standings = pairs.standings(table)
+    return pairs_table.files(standings, pairs.correlations(standings))
+
+
+def _sweep(table: pyarrow.Table) -> dict[str, bytes]:
+    return sweep_table.files(sweep.standings(table), analysis.facts(table))
+
+
 ANALYSES = {
     "comparison": Analysis("comparison.parquet", _comparison),
+    "pairs": Analysis("pairs.parquet", _pairs),
     "rejection": Analysis("rejection.parquet", _rejection),
     "retrieval": Analysis("retrieval.parquet", _retrieval),
+    "sweep": Analysis("sweep.parquet", _sweep),
 }
 
 

@@ -11,18 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.importing.public import SIZES
 from benchmarks.perf import paired
 from cat_keras.cascades import rational
 from cat_keras.cascades.playback import Points, Stages, grid
 from cat_keras.cascades.routing import area
 from cat_keras.errors import CatKerasError
 
-# Parameters that a token passes through, in billions, as their makers say; the cost of an answer. Models whose makers
-# do not say it are left out.
-SIZES = {
-    "Falcon-7b": 7, "Falcon-40b": 40, "Llama-7b": 7, "Llama-13b": 13, "Llama-70b": 70, "Llama3-8b": 8, "Llama3-70b": 70,
-    "Mistral": 7, "Mixtral": 13, "Solar": 11, "Yi-6b": 6, "Yi-34b": 34,
-}  # fmt: skip
 LABELS = (30, 100, 300, 1000)
 LENGTHS = (2, 3, 4, 5)
 BUDGETS = 21

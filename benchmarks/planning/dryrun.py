@@ -50,6 +50,39 @@ def show(
         console.print(line, soft_wrap=True, highlight=False)
 
 
+def show_sweep(sweep, data: Path | None, out: Path, console: Console, hardware: str = "cpu2"):
+    """Prints how many trainings a sweep takes, what points share counted once, and an estimate of the time.
+
+    Raises:
+        CatKerasError: as `show`.
+    """
+    machine, cache = machines.get(hardware), Store(out / "cache")
+    stages, seconds, compiled, like, length = {}, {}, 0.0, {}, {}
+    for profile in (profile for point in sweep.points for profile in (point.profile, sweep.validation(point))):
+        rows = repr(profile.data)  # points of the same data have the same rows
+        with findings.printed(console):
+            todo = like[rows] = plan.make(profile, data, assume=True, like=like.get(rows))
+        length[rows] = length.get(rows) or bytes_per_token(todo, cache)[0]
+        estimate = Estimate(todo, length[rows])
+        own = {s.key: s for s in estimate.stages() if not (s.key in stages or cache.path(s.kind, s.key).exists())}
+        stages |= own
+        seconds |= {key: estimate.seconds(stage, machine) for key, stage in own.items()}
+        compiled += estimate.compile_seconds(list(own.values()), machine)
+    trained = [s for s in stages.values() if s.kind == "train"]
+    count = {role: sum(s.role == role for s in trained) for role in ("large", "small")}
+    console.print(
+        f"{sweep.name}: {len(sweep.points)} points. To do: {count['large']} trainings of large models, "
+        f"{count['small']} of small ones, {sum(s.kind == 'predict' for s in stages.values())} predictions, "
+        f"{sum(s.flops for s in stages.values()):.1e} FLOPs.",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    console.print(
+        f"[bold]Estimate for {escape(machine.name)}: {_time(sum(seconds.values()) + compiled)}[/], of which at most "
+        f"{_time(compiled)} compiling.",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
 def _shard_of_stages(todo, shard):
     """A function from a stage to the shard that does it, or None if several need it and the first one to come does it.
 

@@ -225,13 +225,16 @@ def _in_order(cell: Cell | None) -> list[Cell]:
     return [*_in_order(cell.small_teacher), *taught, *_in_order(cell.start), cell]
 
 
-def make(profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False) -> Plan:
+def make(
+    profile: Profile, data: str | Path | None = None, source: str = "", assume: bool = False, like: Plan | None = None
+) -> Plan:
     """Reads the rows of a profile and names every result.
 
     Args:
         profile: what to run. data: folder of the data, see `loading.load`.
         source: where rows come from instead of the profile's `data.source`.
         assume: for an estimate, take tasks whose rows are not on this machine at the limits of the profile.
+        like: a plan of the same `profile.data`, whose rows are taken and not read again.
 
     Raises:
         CatKerasError: unknown task or source; or, as `BadInput`, everything about the data of all splits that cannot be
@@ -239,8 +242,13 @@ def make(profile: Profile, data: str | Path | None = None, source: str = "", ass
     """
     _check_sizes(profile)
     _check_ranks(profile)
-    tasks = _select_tasks(profile)
-    train, test, left_out = _read_examples(profile, tasks, data, source, assume)
+    if like:
+        tasks, train, test, left_out = like.tasks, like.train, like.test, like.left_out
+    else:
+        tasks = _select_tasks(profile)
+        train, test, left_out = _read_examples(profile, tasks, data, source, assume)
+        unasked = task.select(profile.data.train_only)
+        tasks = tuple(t for t in tasks if t not in unasked)
     rows = train.fingerprint
     origin = {role: _origin(profile.model_of(role)) for role in profile.roles}
     if presets := [role for role in profile.roles if profile.model_of(role).preset]:
@@ -328,7 +336,12 @@ def _read_examples(profile: Profile, tasks, data, source: str, assume: bool):
         raise unknown_name("source", source, loading.SOURCES)
     # A diagnostic has no training data: the models answer it with what the other tasks taught them.
     train_tasks = [t for t in tasks if "train" in t.splits and t.name not in test_only]
-    test_tasks = [t for t in tasks if profile.data.evaluate in t.splits]
+    train_only = [t.name for t in task.select(profile.data.train_only)]
+    test_tasks = [t for t in tasks if profile.data.evaluate in t.splits and t.name not in train_only]
+    if not test_tasks and train_only:
+        raise CatKerasError(
+            f"A run asks its models something. Received: data.train_only with all tasks, {', '.join(train_only)}"
+        )
     for t in test_tasks:
         metrics.of(t)  # a wrong metric fails now, and not after all models are trained
     split = profile.data.evaluate

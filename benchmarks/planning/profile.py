@@ -29,6 +29,7 @@ from cat_keras.modeling.costs import check_token_price
 from cat_keras.storage.untrusted import plain_name
 
 FOLDER = Path(__file__).parents[1] / "profiles"
+SWEEPS = FOLDER / "sweeps"  # grids of profiles, see `planning.sweep`
 BESIDE = ("cache", "logs", "log.txt")  # what lies beside the folders of runs, so that no run may have these names
 PRESETS = "full"  # the profile that says how presets are fine-tuned
 POINTS = 1000  # the largest number of points of a grid
@@ -94,6 +95,7 @@ class Data(Section):
     tasks: tuple[str, ...]
     skip: tuple[str, ...] = ()  # those of the tasks to leave out
     test_only: tuple[str, ...] = ()  # tasks whose training data is not read
+    train_only: tuple[str, ...] = ()  # tasks that models are trained on and not asked
     source: Literal["local", "samples", "tfds"] = "local"
     train: Cap
     test: Cap
@@ -108,6 +110,11 @@ class Data(Section):
     seed: Count = 0
     bad_rows: Literal["error", "leave out"] = "error"  # what becomes of rows that no model can be given
     noise: Share | None = None  # replaces the embedded tasks' own share of questions that nobody can answer
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler):
+        """What stands in manifests: a run that asks about all of its tasks is written as before there were others."""
+        return {key: value for key, value in handler(self).items() if key != "train_only" or value}
 
     @model_validator(mode="after")
     def _check_lengths(self):
@@ -547,10 +554,31 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
     Raises:
         CatKerasError: unknown profile or key (with the nearest), or a value that breaks its rule.
     """
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    values = _toml(path, name) | {"name": path.stem}
+    path = path_of(name)
+    values = toml(path, name) | {"name": path.stem}
+    if "sweep" in values:
+        raise CatKerasError(
+            f"A profile is one run. Received: {path.stem}, which is a grid of them. Run it as one: "
+            f"python -m benchmarks sweep {name}"
+        )
     for role, model in (models or {}).items():
         _replace_model(values, role, model)
+    return of_values(values, changes)
+
+
+def path_of(name: str) -> Path:
+    """The file of a profile: of that name in `profiles/` or in the folder of sweeps there, or a path."""
+    inside = FOLDER / f"{name}.toml"
+    path = Path(name) if name.endswith(".toml") else inside
+    return SWEEPS / inside.name if path == inside and (SWEEPS / inside.name).exists() else path
+
+
+def of_values(values: dict, changes: dict | None = None) -> Profile:
+    """The profile of a table of values, with its name, and with some of its keys changed.
+
+    Raises:
+        CatKerasError: unknown key (with the nearest), or a value that breaks its rule.
+    """
     for key, value in (changes or {}).items():
         _set_key(values, key, value)
     try:
@@ -560,10 +588,10 @@ def read(name: str, changes: dict | None = None, models: dict[str, str] | None =
             values = _expand_sizes(Profile.model_validate(values))
         return Profile.model_validate(values)
     except ValidationError as error:
-        raise _readable(path.stem, error) from error
+        raise _readable(str(values.get("name", "")), error) from error
 
 
-def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
+def toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
     """The values of a profile, laid over those of the profile that it names as its `base`.
 
     Args:
@@ -584,7 +612,7 @@ def _toml(path: Path, name: str, above: tuple[str, ...] = ()) -> dict:
     base_path = path.with_name(f"{plain_name('profile', base)}.toml")
     if not base_path.exists():  # a user's own profile may have one of `profiles/` as its base
         base_path = FOLDER / base_path.name
-    return _merge(_toml(base_path, base, (*above, name)), values) | models
+    return _merge(toml(base_path, base, (*above, name)), values) | models
 
 
 def _merge(base: dict, values: dict) -> dict:
@@ -632,11 +660,11 @@ def _replace_model(values: dict, role: str, model: str):
     already, else those of the profile PRESETS. A small model also brings the phase in which methods differ.
     """
     if model in names():
-        origin = _toml(FOLDER / f"{model}.toml", model)
+        origin = toml(FOLDER / f"{model}.toml", model)
         values[role] = origin[role]
     else:
         has_preset = isinstance(values.get(role), dict) and "preset" in values[role]
-        origin = values if has_preset else _toml(FOLDER / f"{PRESETS}.toml", PRESETS)
+        origin = values if has_preset else toml(FOLDER / f"{PRESETS}.toml", PRESETS)
         values[role] = {"preset": model} | {k: origin[role][k] for k in ("tune", "lora") if k in origin[role]}
     if role == "small" and "objective" in origin:
         values["objective"] = origin["objective"]

@@ -108,7 +108,8 @@ def _place(row: Finding, places: Callable) -> str:
 
 def places(todo: plan.Plan, data, source: str) -> Callable[[str, str], Callable[[str], str]]:
     """A function from the names of a task and a split to a function from ids to places; it opens each file once."""
-    tasks, opened = {t.name: t for t in todo.tasks}, {}
+    unasked = task.select(todo.profile.data.train_only)
+    tasks, opened = {t.name: t for t in (*todo.tasks, *unasked)}, {}
 
     def of(name: str, split: str):
         if (name, split) not in opened:

@@ -32,13 +32,15 @@ def run(
     only: str = "",
     command: Sequence[str] = (),
     verbose: bool = False,
+    beside: Path | None = None,
+    reporting: bool = True,
 ) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
     Args:
         profile: a `profile.Profile`.
         data: folder of the real data, or None when the tasks need none.
-        out: results go to `out/<profile name>`, the cache to `out/cache`, and code that XLA compiled to `out/compiled`.
+        out: results go to `out/<profile name>`.
         console: a rich console.
         source: where rows come from instead of the profile's source, see `sources.load`.
         shard: (i, n) for the i-th of n shares of the models, see `shards`; None for all.
@@ -49,6 +51,8 @@ def run(
         only: one model, `large` or `method/seed`, instead of a share or all of them.
         command: words that start this run; the log says how to repeat a model that failed with them.
         verbose: print every table of the report, not one screen.
+        beside: where the cache, code that XLA compiled and logs lie; by default `out`.
+        reporting: whether the run ends with its report.
 
     Returns:
         The run folder; None while models of other shards (or of `done`) are missing, and there is no report yet.
@@ -57,8 +61,9 @@ def run(
     with findings.printed(console):
         todo = plan.make(profile, data, source)
         with journal.run(todo):
-            folder = _run(todo, out, console, journal, shard, strategy, logs, done, only, data, source)
-            if folder:
+            places = out / profile.name, beside or out
+            folder = _run(todo, *places, console, journal, shard, strategy, logs, done, only, data, source)
+            if folder and reporting:
                 from benchmarks import report  # late: it brings pandas and matplotlib
 
                 began = time.monotonic()
@@ -67,7 +72,7 @@ def run(
             return folder
 
 
-def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, source) -> Path | None:
+def _run(whole, folder, out, console, journal, shard, strategy, logs, done, only, data, source) -> Path | None:
     started, profile, progress = time.monotonic(), whole.profile, Progress(console, journal)
     place, cache = _place_and_store(out / "cache", journal.notice, strategy, progress.go_on)
     models, kept_entries = _share(whole, shard, only), _entries_of(done)
@@ -106,7 +111,6 @@ def _run(whole, out, console, journal, shard, strategy, logs, done, only, data, 
             bench.mend(damaged)
     if place is not None and not place.chief:
         return None
-    folder = out / profile.name
     with cache.lease("collect"):  # one process after the other, so that the last one sees all predictions
         complete = run_folder.write(todo, cache, folder, time.monotonic() - started, console, kept_entries)
     return folder if complete else None

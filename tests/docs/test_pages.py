@@ -49,6 +49,8 @@ ELSEWHERE = {
     "python -m benchmarks load": "needs latencies and more examples; test_load_command.py has both",
     "python -m benchmarks reject": "needs more questions than the runs here; test_rejecting.py mixes a tiny run",
     "python -m benchmarks retrieve": "trains for minutes; test_retrieve.py has the whole way at a tiny size",
+    "python -m benchmarks pairs": "needs public answers; test_pairs.py has the whole way with invented ones",
+    "python -m benchmarks sweep": "trains for hours; test_sweep_run.py has a sweep of two points",
     "python -m benchmarks illustrate study": "the run of hours is not there; embedded is illustrated here",
     "python -m benchmarks compare runs/0": "the trainings are not there; test_compare.py compares several",
     "python -m benchmarks compare nano": "the run of hours is not there; embedded is compared here",

@@ -30,6 +30,7 @@ from paper_figs.figures import (
     mask_ablation,
     methods,
     overview,
+    pairs,
     regimes,
     rejection,
     retrieval,
@@ -133,6 +134,20 @@ poisson,shed,queue of 4,1,40,0.8,0.05,0.1,0.9,0.9,0.2
 poisson,shed,queue of 4,2,80,0.8,0.06,9,0.7,0.7,0.2
 day,small,,1,30,0.5,0.01,0.05,1,1,0.2
 """
+PAIRS = """kind,source,counted,lead,auroc,saving,s_d
+language models,ARC,1,0.2,0.7,-0.1,0.3
+language models,ARC,0,-0.1,0.6,,0.2
+this project,nano_masks,1,0.1,0.6,0.4,
+"""
+POINTS = """method,versus,share,epochs,width,seeds,s_d,s_d_low,s_d_high,audc,audc_low,audc_high
+cat-xent,xent,0,1,24,3,0.1,0.0,0.2,0.01,0.0,0.02
+cat-xent,xent,0.5,1,24,3,0.2,0.1,0.3,0.01,0.0,0.02
+cat-xent,xent,0,1,48,3,0.1,0.0,0.2,0.01,0.0,0.02
+cat-xent,xent,0.5,2,48,3,,,,0.01,0.0,0.02
+"""
+CORRELATIONS = """over,predictor,outcome,estimate,low,high
+language models,lead,saving,-0.5,-0.6,-0.4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +164,10 @@ def results(tmp_path_factory):
     (whole / records.FILE).write_text(LOAD)
     pyarrow.parquet.write_table(analysis_rows.rejection_rows(), whole / rejection.ROWS)
     pyarrow.parquet.write_table(analysis_rows.retrieval_rows(), whole / retrieval.ROWS)
+    (whole / "points.csv").write_text(POINTS)
+    (whole / "regression.csv").write_text("")
+    for file, content in zip(pairs.FILES, (PAIRS, CORRELATIONS), strict=False):
+        (whole / file).write_text(content)
     return root
 
 
@@ -274,11 +293,13 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
         "mask_ablation",
         "w_sweep",
         "regimes",
+        "regime_map",
         "sizes",
         "token_level",
         "load",
         "rejection",
         "retrieval",
+        "pairs",
         "teacher_bits",
         "alignment",
     }

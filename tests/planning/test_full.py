@@ -70,6 +70,16 @@ def test_tasks_are_skipped_and_tested_only():
     assert "embedded_classify" not in todo.train.lengths
 
 
+def test_tasks_are_trained_on_and_not_asked():
+    whole, todo = make(), make(**{"data.train_only": ["embedded_classify"]})
+    assert "embedded_classify" in todo.train.lengths and todo.encoded == whole.encoded
+    assert "embedded_classify" not in todo.test.lengths and "embedded_classify" not in {t.name for t in todo.tasks}
+    assert "train_only" not in whole.profile.model_dump()["data"]
+    assert todo.profile.model_dump(mode="json")["data"]["train_only"] == ["embedded_classify"]
+    with pytest.raises(CatKerasError, match=r"asks its models something.*embedded_lookup"):
+        make(**{"data.tasks": ["embedded_lookup"], "data.train_only": ["embedded_lookup"]})
+
+
 def test_noise_without_an_embedded_task_is_an_error(tmp_path):
     with pytest.raises(CatKerasError, match=r"data\.noise .* 0\.3 without one"):
         plan.make(profile.read("nano", {"data.noise": 0.3}), tmp_path)
