@@ -45,6 +45,13 @@ def test_a_curve_by_hand():
     np.testing.assert_allclose(quality[:, [0, -1]], [[2 / 3, 2 / 3], [1 / 3, 2 / 3]])
 
 
+def test_the_best_cascade_is_that_of_whichever_size_is_ahead_and_has_begun():
+    early = np.array([[1.0, 9.0]]), np.array([[0.2, 1.0]])
+    late = np.array([[3.0, 7.0]]), np.array([[0.6, 0.7]])
+    best = elastic._best([early, late], np.array([0.5, 2.0, 3.0, 8.0, 10.0]))
+    np.testing.assert_allclose(best, [[np.nan, 0.3, 0.6, 0.9, np.nan]])
+
+
 def test_numbers_are_those_of_the_answers(run, dial):
     assert [s.method for s in dial.standings] == list(METHODS)
     tiny, whole, static, _ = dial.standings
@@ -54,7 +61,8 @@ def test_numbers_are_those_of_the_answers(run, dial):
     assert tiny.flops == 1e6 and whole.flops == 4e6 and static.sharing is tiny.cascade is None
     # The cascade of elastic-tiny costs 1e6 + rate · 1e7, so that 4e6 is at a rate of 0.3.
     flops, quality = dial.curves["elastic"]
-    assert whole.cascade.estimate == pytest.approx(quality[30]) and flops[30] == pytest.approx(4e6)
+    assert (flops[0], flops[-1]) == (1e6, 1e7)
+    assert whole.cascade.estimate == pytest.approx(np.interp(3.99e6, flops, quality), abs=0.02)
     assert whole.against_cascade.estimate == pytest.approx(whole.quality.estimate - whole.cascade.estimate)
     for interval in (tiny.quality, tiny.sharing, whole.cascade, whole.against_cascade):
         assert interval.low <= interval.estimate <= interval.high and interval.low < interval.high
@@ -80,5 +88,5 @@ def test_the_plot_is_drawn(dial):
     with canvas.style():
         drawn = figure(dial)
         labels = drawn.axes[0].get_legend_handles_labels()[1]
-        assert {"elastic", "static", "elastic-tiny with the large model"} <= {*labels}
+        assert {"elastic", "static", "elastic, the best size with the large model"} <= {*labels}
         assert canvas.rendered({"elastic": drawn})["elastic.png"].startswith(b"\x89PNG")

@@ -1,7 +1,7 @@
 """A dial beside a cascade: quality of every size of an elastic small model, at the FLOPs that it takes.
 
 Every size answers alone. It is compared with the same size trained alone, which shares its weights with no other, and
-with the cascade of the smallest size of its kind and the large model at equal FLOPs.
+with the best cascade of a smaller size of its kind and the large model at equal FLOPs.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,9 @@ class Standing(NamedTuple):
         method: its name. kind, size: what that means, see `planning.ladder`.
         flops: per query. quality: of the answers of this size alone, in [0, 1].
         sharing: quality minus that of this size trained alone; None without such a method.
-        cascade: quality of the cascade at as many FLOPs. against_cascade: quality minus that. Both are None of the
-            smallest size, with which the cascade begins, and of one beyond its end.
+        cascade: quality of the best cascade of a smaller size and the large model at as many FLOPs, in every resample
+            the best there. against_cascade: quality minus that. Both are None of the smallest size, and of one beyond
+            the end of all cascades.
     """
 
     method: str
@@ -44,7 +45,8 @@ class Dial(NamedTuple):
     """All sizes of a run.
 
     Attributes:
-        standings: kind by kind, the smallest size first. curves: kind → (flops, quality) of its cascade, (101,) each.
+        standings: kind by kind, the smallest size first. curves: kind → (flops, quality), (101,) each, of the cascade
+            of whichever size is best at these FLOPs, up to those of the large model.
         large: (flops, quality) of the large model alone.
     """
 
@@ -70,14 +72,15 @@ def dial(summary: Summary) -> Dial | None:
         of_kind = sorted((name for name in meanings if meanings[name].kind == kind), key=flops.get)
         if not of_kind:
             continue
-        costs, qualities = sampled.cascade(of_kind[0])
-        curves[kind] = costs[0], qualities[0]
-        for name in of_kind:
+        cascades = {name: sampled.cascade(name) for name in of_kind}
+        grid = np.linspace(flops[of_kind[0]], summary.large_cost, len(RATES))
+        curves[kind] = grid, _best([(cost[:1], quality[:1]) for cost, quality in cascades.values()], grid)[0]
+        for number, name in enumerate(of_kind):
             alone = f"static{'-cat' if kind.endswith('-cat') else ''}-{meanings[name].size}"
             is_shared = meanings[name].shared and alone in quality
-            cascade = None
-            if name != of_kind[0] and flops[name] <= costs[:, -1].min():
-                cascade = np.array([np.interp(flops[name], *line) for line in zip(costs, qualities, strict=True)])
+            smaller = [cascades[other] for other in of_kind[:number]]
+            cascade = _best(smaller, np.array([flops[name]]))[:, 0] if smaller else None
+            cascade = None if cascade is None or np.isnan(cascade).any() else cascade
             standings.append(
                 Standing(
                     name,
@@ -142,6 +145,19 @@ def _curve(cell: Cell, weights: np.ndarray) -> np.ndarray:
         for base, more in zip(start, (cost, gain), strict=True)
     ]
     return np.array(curves)
+
+
+def _best(cascades, flops: np.ndarray) -> np.ndarray:
+    """(resamples, n) quality of the best of some cascades at (n,) FLOPs; NaN where none of them takes so many.
+
+    Args:
+        cascades: (FLOPs, quality) of each, (resamples, 101).
+    """
+    values = [
+        [np.interp(flops, *line, left=np.nan, right=np.nan) for line in zip(*cascade, strict=True)]
+        for cascade in cascades
+    ]
+    return np.fmax.reduce(values)
 
 
 def _interval(values: np.ndarray) -> Interval:

@@ -9,7 +9,7 @@ WIDER = 1.15  # the cascade is drawn up to so many times the FLOPs of the larges
 
 
 def figure(dial: Dial) -> Figure:
-    """A line with intervals for every kind of method, and a thin line for the cascade that begins at its first size."""
+    """A line with intervals for every kind of method, and a thin line for the best cascade of one of its sizes."""
     drawn = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = drawn.subplots()
     end = WIDER * max(s.flops for s in dial.standings) / 1e6
@@ -21,7 +21,7 @@ def figure(dial: Dial) -> Figure:
         x, y = [s.flops / 1e6 for s in sizes], [100 * s.quality.estimate for s in sizes]
         axes.errorbar(x, y, errors, label=kind, capsize=2, markersize=5, elinewidth=0.8, **look | {"linestyle": "-"})
         inside = flops / 1e6 <= end
-        label = f"{kind}-{sizes[0].size} with the large model"
+        label = f"{kind}, the best size with the large model"
         axes.plot(
             flops[inside] / 1e6, 100 * quality[inside], linestyle="--", color=look["color"], linewidth=0.9, label=label
         )
