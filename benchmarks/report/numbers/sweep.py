@@ -76,7 +76,8 @@ class Standing:
     @cached_property
     def slopes(self) -> list[Slope]:
         """Of each response: on all predictors of the sweep together, on each of them alone, and on `FEATURES`."""
-        models = dict.fromkeys([self.predictors, *((name,) for name in self.predictors), FEATURES])
+        named = dict.fromkeys([self.predictors, *((name,) for name in self.predictors), FEATURES])
+        models = [model for model in named if model]
         return [slope for response in DIFFERENCES for model in models for slope in self._fit(response, model)]
 
     def _fit(self, response: str, predictors: Sequence[str]) -> list[Slope]:
