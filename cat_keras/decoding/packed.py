@@ -12,7 +12,7 @@ from cat_keras.decoding.sampling import without_token
 from cat_keras.training.losses import label_logprob
 
 # Tokens of a batch, padding included; a last, smaller batch has a half of it, a quarter, and so on. So few sizes are
-# traced. More are no faster on a CPU.
+# traced. More are no faster on a CPU; a device with static shapes gets four times as many.
 TOKENS = 4096
 LEAST = 256
 OPTION_TOKENS = 512  # of a row; where options have more, the prompt is read once for each row that they take
@@ -145,13 +145,13 @@ class PackedScorer:
     def _batches(self, prompts, options) -> Iterator[list[Row]]:
         """Rows of about equal length, as many as fit; those of one prompt in order."""
         rows = [row for i, prompt in enumerate(prompts) for row in _rows(i, prompt, options[i])]
-        batch, choices, labels = [], 0, 0
+        batch, choices, labels, most = [], 0, 0, TOKENS * (4 if self._static else 1)
         for row in sorted(rows, key=lambda row: (len(row.tokens), row.number)):
             choices, labels = choices + len(row.spans), labels + len(row.labels)
             fits = (
                 choices <= self.limit
                 and labels * self.vocabulary <= self.logits
-                and (len(batch) + 1) * len(row.tokens) <= TOKENS
+                and (len(batch) + 1) * len(row.tokens) <= most
             )
             if batch and not fits:
                 yield batch

@@ -36,7 +36,7 @@ class Step:
         self._compiled_parts = device.elementwise_compiled if elementwise else contextlib.nullcontext
         may_jit = may_jit and jit is True
         # With one slice, gradient and update are one function; with several, one function per round and one update.
-        self._compiled_step = tf.function(self._gradient_and_update, jit_compile=may_jit)
+        self.compiled_step = tf.function(self._gradient_and_update, jit_compile=may_jit)
         self._compiled_gradient = tf.function(self._gradient, jit_compile=may_jit)
         self._compiled_round = tf.function(self._round)
         self._compiled_finish = tf.function(self._finish)
@@ -55,9 +55,9 @@ class Step:
         """
         count = np.float32(max(weights.sum(), 1))
         slices = split((x, y, weights), self.replicas * self.accumulate)
-        slices = self._with_positions(slices, capacity)
+        slices = self.with_positions(slices, capacity)
         if len(slices) == 1:
-            return self._compiled_step(slices[0], count)
+            return self.compiled_step(slices[0], count)
         sums = None
         for i in range(self.accumulate):
             round_slices = self._on_replicas(slices[i * self.replicas : (i + 1) * self.replicas])
@@ -68,7 +68,7 @@ class Step:
         loss, live = self._compiled_finish(sums)
         return self._read(loss), self._read(live)
 
-    def _with_positions(self, slices, capacity):
+    def with_positions(self, slices, capacity):
         """(x, y, weights, positions) of each slice: those of its target tokens, or None where all logits are computed.
 
         All slices get the same number of positions, so that they have one shape.
