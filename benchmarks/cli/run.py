@@ -28,7 +28,7 @@ def run(
     set: Annotated[list[str] | None, typer.Option(help="Any profile key, e.g. --set data.train=500.")] = None,
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n shares, for machines that share --out.")] = "",
     strategy: Annotated[str, typer.Option(help="auto, none, mirrored, multi_worker or tpu.")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")] = "",
+    precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16, mixed_float16, or auto.")] = "",
     log: Annotated[str, typer.Option(help="csv, tensorboard or both: every step of every training.")] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it takes; build nothing.")
@@ -52,7 +52,7 @@ def run(
     changes |= {"data.tasks": tasks.split(",")} if tasks else {}
     changes |= {"data.skip": skip.split(",")} if skip else {}
     changes |= {"seeds": list(range(seeds))} if seeds else {}
-    changes |= {"precision": precision} if precision else {}
+    changes |= {"precision": _precision(precision)} if precision else {}
     models = {role: name for role, name in (("small", small), ("large", large)) if name}
     chosen = profiles.read(profile, changes, models)
     share = shards.parse(shard) if shard else None
@@ -70,6 +70,16 @@ def run(
         folder = execute(chosen, data, out, console(), source, share, strategy, logs, done, only, command, verbose)
     if folder:
         typer.echo(f"The report: {folder / 'report.html'}; as text: {folder / 'table.md'}; all files: {folder}/")
+
+
+def _precision(name: str) -> str:
+    """The precision itself where it is left to the device, since results are known by it."""
+    if name != "auto":
+        return name
+    with framework_noise_to(None):
+        from cat_keras.training import device  # late: it brings TensorFlow
+
+        return device.best_precision()
 
 
 @contextlib.contextmanager

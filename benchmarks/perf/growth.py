@@ -78,7 +78,7 @@ def point(vocabulary: int, length: int, batch: int, chunk: int) -> dict:
     seconds = []
     for _ in range(4):
         began = time.perf_counter()
-        trainer.step(data, 1, capacity)
+        float(trainer.step(data, 1, capacity)[0])
         seconds.append(time.perf_counter() - began)
     peak = processes.peak_memory()
     return {"seconds": min(seconds[1:]), "MiB": (peak - before) / 2**20}

@@ -73,11 +73,15 @@ def _compare(predictor: ck.Predictor, examples: list[ck.Example], count: int) ->
     equal = [p.text == e.options[i] for p, e, i in zip(predictions, examples, choose(), strict=True)]
     seconds = paired.rounds({"shared": lambda: predictor(examples), "whole": choose}, count)
     flops = costs.count(predictor.model).forward(data.n_prompt, data.n_target).sum()
+    ratio, by_flops = paired.ratio(seconds, "whole", "shared"), float(flops / sum(p.flops for p in predictions))
     return {
         "options": options,
         "examples/s, shared prompt": len(examples) / float(seconds["shared"].median()),
         "examples/s, whole strings": len(examples) / float(seconds["whole"].median()),
-        "shared / whole": paired.ratio(seconds, "whole", "shared"),
-        "by FLOPs": float(flops / sum(p.flops for p in predictions)),
+        "shared / whole": ratio,
+        "promise": "≥ 1",
+        "by FLOPs": by_flops,
+        "share of that": ratio / by_flops,
+        "promise (of FLOPs)": "≥ 0.7" if options >= 8 else "",
         "equal choices": float(np.mean(equal)),
     }

@@ -13,7 +13,7 @@ def serve(path: str, spec: str):
 
     Args:
         path: an npz file with ids, labels and weights, (steps, rows, length) each.
-        spec: layers, width and heads as JSON.
+        spec: layers, width and heads as JSON, and whether the model is `compiled` and products are in `bfloat16`.
     """
     import torch
 
@@ -25,17 +25,19 @@ def serve(path: str, spec: str):
         print([step(*batch) for batch in steps][-1], flush=True)
 
 
-def _trainer(torch, layers, width, heads, vocabulary=4096, length=128):
+def _trainer(torch, layers, width, heads, compiled=False, bfloat16=False, vocabulary=4096, length=128):
     """A function that takes one AdamW step on arrays (ids, labels, weights) and returns the loss; the model's size."""
     functional = torch.nn.functional
     torch.manual_seed(0)
     model = _gpt(torch, vocabulary, length, layers, width, heads)
+    forward = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
     def step(ids, labels, weights):
         labels = torch.where(torch.from_numpy(weights) > 0, torch.from_numpy(labels).long(), -100)
-        logits = model(torch.from_numpy(ids).long())
-        loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            logits = forward(torch.from_numpy(ids).long())
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

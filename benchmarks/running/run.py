@@ -87,10 +87,11 @@ def _run(whole, folder, out, console, journal, shard, strategy, logs, done, only
         if missing or damaged:
             collect = until_done.enter_context(compilations.kept(out / "compiled"))
             from benchmarks.running.workbench import Workbench  # late: a run with nothing to do loads no TensorFlow
-            from cat_keras.training import distribution
+            from cat_keras.training import device, distribution
 
             place = place or distribution.choose(strategy)
-            console.print(f"strategy: {place}; {profile.precision}", markup=False, soft_wrap=True)
+            how = device.description(profile.precision)
+            console.print(f"strategy: {place}; {how}", markup=False, soft_wrap=True)
             bench = Workbench(todo, cache, progress, place, _log_maker(out / "logs", logs))
         if missing:
             bad = preflight.check(whole, bench, missing, logs, preflight.places(whole, data, source))

@@ -27,7 +27,6 @@ from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses, selection
 
 EDITS = ("reorder", "cut")  # objectives that train nothing, see `plan`
-LONG_TRAINING = 100  # steps; XLA takes several seconds to compile each length of batches
 
 
 class Workbench:
@@ -59,7 +58,7 @@ class Workbench:
         cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
         teach = {s.role for s in self.plan.columns(cells) if not self.store.path("teacher", s.key).exists()}
         compiled = {_compilation_key(c) for c in cells}
-        self._trainers = {k: v for k, v in self._trainers.items() if k[0] in compiled}
+        self._trainers = {k: v for k, v in self._trainers.items() if k in compiled}
         answering = [(self.plan.role(model), self.plan.last(model)) for model in models]
         needed = {"small", *teach, *(_name(c.role, c.size, c.lora) for c in cells)}
         needed |= {_name(role, cell and cell.size) for role, cell in answering}
@@ -359,8 +358,7 @@ class Workbench:
         return trainer, batches, schedule
 
     def _trainer(self, cell, steps) -> ck.CascadeAware:
-        jit = compiles(steps)
-        key = _compilation_key(cell), jit
+        key = _compilation_key(cell)
         if key not in self._trainers:
             model = self.model(cell.role, cell.size, cell.lora)
             loss = _objective(cell, steps, models.tokenizer_of(model))
@@ -369,7 +367,7 @@ class Workbench:
                 optimizer = keras.optimizers.AdamW(
                     learning_rate=1e-3, weight_decay=cell.training.weight_decay, beta_2=0.98, global_clipnorm=1.0
                 )
-                trainer.compile(optimizer=optimizer, jit_compile=jit)
+                trainer.compile(optimizer=optimizer)  # XLA as `device.best_jit` says
             self._trainers[key] = trainer
         return self._trainers[key]
 
@@ -388,7 +386,7 @@ class Workbench:
     def _free(self, cell: Cell):
         """Frees the memory of a training that is done."""
         name = _compilation_key(cell)[0]
-        self._trainers = {key: trainer for key, trainer in self._trainers.items() if key[0][0] != name}
+        self._trainers = {key: trainer for key, trainer in self._trainers.items() if key[0] != name}
         self._models.pop(name, None)
         gc.collect()
 
@@ -492,14 +490,6 @@ def _objective(cell: Cell, steps: int, tokenizer) -> losses.CascadeLoss:
         return losses.get(cell.objective, **token | cell.arguments)
     share, omega, temperature = (cell.arguments[name] for name in ("share", "omega", "temperature"))
     return losses.get("salt", steps=round(share * steps), omega=omega, temperature=temperature)
-
-
-def compiles(steps: int) -> bool:
-    """Whether XLA compiles a training: TensorFlow ends a short one sooner without it, and JAX is slow without it.
-
-    It follows from the plan, so that a training that was stopped goes on as it began.
-    """
-    return {"tensorflow": steps >= LONG_TRAINING, "jax": True, "torch": False}[keras.config.backend()]
 
 
 def _compilation_key(cell: Cell) -> tuple:

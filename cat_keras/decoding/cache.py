@@ -22,15 +22,14 @@ RECENT = 16  # tokens that the recent part of a tight cache holds before they ar
 class CachedModel:
     """Reads tokens at a position and keeps their keys and values.
 
-    A cache is a flat list of tensors. Other modules handle it only by `empty`, `widen`, `cut`, `take` and
-    `concatenate`.
+    A cache is a flat list of tensors. Other modules handle it only by `empty`, `widen`, `take` and `concatenate`.
 
     Args:
         model: a KerasHub `CausalLM`.
         static: round rows and widths up to few sizes and compile each with XLA, as accelerators need; by default on a
             GPU, a TPU and with JAX. Otherwise one traced function serves every number of rows and every width.
         tight: keep a cache as wide as the tokens that were read, where that is possible (Gemma, shapes not static). It
-            saves half the time. Reading appends to a tight cache, so `cut` it before reading at an earlier position.
+            saves half the time. Reading appends to a tight cache, so that it is read at its end alone.
 
     Attributes:
         compilations: functions traced so far.
@@ -87,13 +86,6 @@ class CachedModel:
             ops.pad(leaf, [(0, more if axis == w else 0) for axis in range(len(shape))])
             for leaf, (shape, _, _, w) in zip(cache, self._leaves, strict=True)
         ]
-
-    def cut(self, cache: list, width: int) -> list:
-        """The first `width` tokens of a tight cache, so that rows can be joined; any other cache is unchanged."""
-        if not self.tight:
-            return cache
-        recent = max(width - int(cache[0].shape[2]), 0)
-        return [leaf[:, :, : recent if i % 2 else width] for i, leaf in enumerate(cache)]
 
     def take(self, cache: list, rows) -> list:
         """A cache of the rows named, in that order."""

@@ -29,6 +29,8 @@ class Program:
             returned of each token besides its log-probability. rows: number of slots.
     """
 
+    steps = STEPS
+
     def __init__(self, model: slots.SlotModel, ends: Sequence[int], sampler: Sampler, measures, rows: int):
         self.model, self.sampler, self.measures, self.rows = model, sampler, ("logprob", *measures), rows
         self.ends = np.array(sorted(ends), np.int32)
@@ -49,7 +51,7 @@ class Program:
         return [queue, state, [((rows, *shape[1:]), dtype) for shape, dtype in self.model.spec]]
 
     def __call__(self, queue: list, state: list, cache: list):
-        """Up to `STEPS` tokens of each slot.
+        """Up to `steps` steps of each slot.
 
         Args:
             queue: prompts that wait, in the order in which they join: tokens (waiting, width) int32, uniforms
@@ -63,36 +65,49 @@ class Program:
 
         Returns:
             the steps that were taken, the prompts that joined, the number of the prompt that each step extended in each
-            slot (`STEPS`, slots), −1 for none, the tokens and a list of their measures, shaped alike, the state and
+            slot (`steps`, slots), −1 for none, the tokens and a list of their measures, shaped alike, the state and
             the cache.
         """
-        shape = (STEPS, self.rows)
-        outputs = [ops.full(shape, -1, "int32"), ops.zeros(shape, "int32")]
-        for name in self.measures:
-            width = (self.model.model.backbone.hidden_dim,) if name == "hidden" else ()
-            outputs.append(ops.zeros(shape + width, "float32"))
         zero = ops.convert_to_tensor(np.int32(0))
         step, joined, state, (numbers, tokens, *measured), cache = ops.while_loop(
             partial(self._goes_on, queue),
             partial(self._advance, queue),
-            (zero, zero, list(state), outputs, list(cache)),
+            (zero, zero, list(state), self.empty_outputs(), list(cache)),
         )
         return step, joined, numbers, tokens, measured, state, cache
 
+    def empty_outputs(self) -> list:
+        """Room for what each step gives: the number of the prompt in each slot, the token, and its measures."""
+        shape = (self.steps, self.rows)
+        outputs = [ops.full(shape, -1, "int32"), ops.zeros(shape, "int32")]
+        for name in self.measures:
+            width = (self.model.model.backbone.hidden_dim,) if name == "hidden" else ()
+            outputs.append(ops.zeros(shape + width, "float32"))
+        return outputs
+
     def _goes_on(self, queue, step, joined, state, outputs, cache):
         """Whether there is a step to take, and no slot is free that a prompt of the next call could take."""
-        *_, waiting, later = queue
+        waiting, later = queue[5:7]
         free = ops.sum(ops.cast(state[1] < 0, "int32"))
         all_joined = joined >= waiting
         nothing_left = ops.logical_and(all_joined, free == self.rows)
         for_later = ops.logical_and(all_joined, ops.logical_and(later > 0, free >= self.joining))
-        return ops.logical_and(step < STEPS, ops.logical_not(ops.logical_or(nothing_left, for_later)))
+        return ops.logical_and(step < self.steps, ops.logical_not(ops.logical_or(nothing_left, for_later)))
 
     def _advance(self, queue, step, joined, state, outputs, cache):
-        """Lets prompts join, then makes the next token of every slot; that of a free slot means nothing."""
+        """Lets prompts join, then takes a step in every slot; that of a free slot means nothing."""
         joined, state, cache = ops.while_loop(
             partial(self._can_join, queue), partial(self._join, queue), (joined, state, cache)
         )
+        state, values, cache = self.extended(queue, state, cache)
+        outputs = [
+            ops.slice_update(all_steps, (step,) + (0,) * len(value.shape), value[None])
+            for all_steps, value in zip(outputs, values, strict=True)
+        ]
+        return step + 1, joined, state, outputs, cache
+
+    def extended(self, queue, state, cache):
+        """The state after the next token of each slot, what `empty_outputs` has room for, and the cache."""
         uniforms, number, position, count, limit, token = state
         hidden, cache = self.model.read(token[:, None], position[:, None], cache)
         logits = ops.cast(self.model.logits(hidden)[:, 0], "float32")
@@ -101,26 +116,26 @@ class Program:
         token, measured = next_tokens(self.sampler, logits, share, self.defer)
         measured["hidden"] = ops.cast(hidden[:, 0], "float32")
         values = [number, token, *(measured[name] for name in self.measures)]
-        outputs = [
-            ops.slice_update(all_steps, (step,) + (0,) * len(value.shape), value[None])
-            for all_steps, value in zip(outputs, values, strict=True)
-        ]
         count = count + 1
         ended = ops.logical_or(ops.any(ops.equal(token[:, None], self.ends), axis=1), count >= limit)
         number = ops.where(ended, -1, number)
         # A free slot stays at position 0, which the prompt that joins there overwrites.
         position = ops.where(number >= 0, position + 1, 0)
-        return step + 1, joined, [uniforms, number, position, count, limit, token], outputs, cache
+        return [uniforms, number, position, count, limit, token], values, cache
+
+    def read_prompt(self, tokens, positions, cache, into):
+        """The cache with tokens of prompts, (rows, chunk) in the slots `into`."""
+        return self.model.read(tokens, positions, cache, into)[1]
 
     def _can_join(self, queue, joined, state, cache):
         """Whether as many slots are free as prompts are read together."""
-        waiting = queue[-2] - joined
+        waiting = queue[5] - joined
         free = ops.sum(ops.cast(state[1] < 0, "int32"))
         return ops.logical_and(waiting > 0, free >= ops.minimum(waiting, self.joining))
 
     def _join(self, queue, joined, state, cache):
         """Reads the next prompts up to their last token but one, chunk by chunk, into free slots."""
-        prompts, uniforms, length, limit, number, waiting, _ = queue
+        prompts, uniforms, length, limit, number, waiting = queue[:6]
         n, places = self.joining, ops.arange(self.rows)
         free_slots = ops.argsort(ops.where(state[1] < 0, places, places + self.rows))[:n]
         # Where fewer prompts wait, the first of them is read again into the same slot, which changes nothing.
@@ -131,7 +146,7 @@ class Program:
 
         def read(start, cache):
             chunk = ops.slice(tokens, (0, start), (n, CHUNK))
-            return start + CHUNK, self.model.read(chunk, ops.broadcast_to(start + steps, (n, CHUNK)), cache, into)[1]
+            return start + CHUNK, self.read_prompt(chunk, ops.broadcast_to(start + steps, (n, CHUNK)), cache, into)
 
         longest = ops.max(lengths) - 1
         zero = ops.convert_to_tensor(np.int32(0))
@@ -150,7 +165,7 @@ class ContinuousBatching:
     need more. So it is narrow for long, and slots are full until no prompt waits.
 
     Args:
-        model: a `CausalLM` that is `slots.supported`. ends, sampler, measures: see `Program`.
+        model, ends, sampler, measures: see `Program`.
         rows: at most so many slots.
         jit: whether to compile with XLA; None for where it is worth it.
 
@@ -160,8 +175,8 @@ class ContinuousBatching:
     """
 
     def __init__(self, model, ends, sampler, rows: int, measures, jit: bool | None = None):
-        self.model, self.jit = slots.SlotModel(model), jit
-        self.rows = rows if compiling.needs_static_shapes() else min(rows, SLOTS)
+        self.model, self.jit = model, jit
+        self.rows = self.most_rows(rows)
         self._settings = ends, sampler, measures
         self._functions = {}
         self.compilations = self.steps = self.computed = 0
@@ -173,18 +188,18 @@ class ContinuousBatching:
         rows = min(self.rows, next((n for few, n in FEWER.items() if len(waiting) <= few), self.rows))
         advance = self._function(rows, sum(int(limits[i]) for i in waiting))
         # How many positions a prompt needs from the call on in which it joins.
-        needed = {i: len(prompts[i]) + min(STEPS, int(limits[i])) - 1 for i in waiting}
+        needed = {i: len(prompts[i]) + int(self.reach(limits[i])) - 1 for i in waiting}
         state, cache, width = _free(rows), None, 0
         while waiting or (state[1] >= 0).any():
             _, number, position, count, limit, _ = state
             active = number >= 0
-            of_active = (position + np.minimum(STEPS, limit - count))[active]
+            of_active = (position + self.reach(limit - count))[active]
             at_once = [needed[i] for i in waiting[: max(rows - active.sum(), 1)]]
             width = max(width, cache_width(int(max(*of_active, *at_once, 1))))
             cache = self.model.widen(cache, width) if cache else self.model.empty(rows, width)
             joining = [i for i in waiting[: 2 * rows] if needed[i] <= width]
-            queue = self._queue((2 * rows, width), joining, len(waiting) - len(joining), prompts, answers)
-            state[0] = self._uniforms(rows, width, number, answers)
+            queue = self.queue((2 * rows, width), joining, len(waiting) - len(joining), prompts, answers)
+            state[0] = self.uniforms(rows, width, number, answers)
             tensors = [[ops.convert_to_tensor(array) for array in arrays] for arrays in (queue, state)]
             *arrays, measured, state, cache = advance(*tensors, cache)
             steps, joined, numbers, tokens = map(ops.convert_to_numpy, arrays)
@@ -194,11 +209,24 @@ class ContinuousBatching:
             closed = answers.extend(numbers, tokens, [ops.convert_to_numpy(array) for array in measured])
             state[1][np.isin(state[1], closed)] = -1  # a stop string ends an answer that the program would go on with
 
+    @staticmethod
+    def most_rows(rows: int) -> int:
+        """How many slots are used at most where so many are allowed."""
+        return rows if compiling.needs_static_shapes() else min(rows, SLOTS)
+
+    def program(self, rows: int) -> Program:
+        """What is compiled for so many slots."""
+        return Program(self.model, *self._settings, rows)
+
+    def reach(self, left):
+        """How many positions an answer that lacks so many tokens may take in one call, number or array."""
+        return np.minimum(STEPS, left)
+
     def _function(self, rows: int, asked: int):
         """The compiled program for so many slots, for a call that asks for so many tokens."""
         jit = compiling.needs_static_shapes() or asked >= WORTH_XLA if self.jit is None else self.jit
         if (rows, jit) not in self._functions:
-            program = Program(self.model, *self._settings, rows)
+            program = self.program(rows)
 
             def counted(*arguments):
                 self.compilations += 1
@@ -207,15 +235,15 @@ class ContinuousBatching:
             self._functions[rows, jit] = compiling.compiled(counted, program.specs, self.model.model, jit)
         return self._functions[rows, jit]
 
-    def _queue(self, shape: tuple[int, int], numbers: Sequence[int], later: int, prompts, answers) -> list[np.ndarray]:
+    def queue(self, shape: tuple[int, int], numbers: Sequence[int], later: int, prompts, answers) -> list[np.ndarray]:
         """The argument `queue` of `Program` with the prompts whose numbers are given; `later` are left for later."""
         tokens, facts = np.zeros(shape, np.int32), np.ones((3, shape[0]), np.int32)
         for row, i in enumerate(numbers):
             tokens[row, : len(prompts[i])] = prompts[i]
             facts[:, row] = len(prompts[i]), answers.limits[i], i
-        return [tokens, self._uniforms(*shape, numbers, answers), *facts, np.int32(len(numbers)), np.int32(later)]
+        return [tokens, self.uniforms(*shape, numbers, answers), *facts, np.int32(len(numbers)), np.int32(later)]
 
-    def _uniforms(self, rows: int, width: int, numbers: Sequence[int], answers) -> np.ndarray:
+    def uniforms(self, rows: int, width: int, numbers: Sequence[int], answers) -> np.ndarray:
         """What the tokens of answers are drawn with, (rows, width) float32; (rows, 1) where none are drawn."""
         uniforms = np.zeros((rows, 1 if self._settings[1].greedy else width), np.float32)
         for row, i in enumerate(numbers) if not self._settings[1].greedy else ():

@@ -50,7 +50,8 @@ class Generator:
         self.endings = _endings(self.model, stop)
         self.sampler, self.measures = sampler, tuple(measures)
         if slots.supported(self.model):
-            self._batching = ContinuousBatching(self.model, self.endings.ids, sampler, rows, self.measures, jit)
+            in_slots = slots.SlotModel(self.model)
+            self._batching = ContinuousBatching(in_slots, self.endings.ids, sampler, rows, self.measures, jit)
         else:
             cached = model if isinstance(model, CachedModel) else CachedModel(model, tight=True)
             self._batching = AlignedBatching(cached, sampler, rows, self.measures)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from cat_keras.data.records import Example, Prediction
-from cat_keras.decoding.options import OptionScorer, RankedScorer
+from cat_keras.decoding.options import OptionScorer
+from cat_keras.decoding.packed import PackedScorer
 from cat_keras.decoding.predictor import Predictor
 from cat_keras.errors import CatKerasError, check_list
 from cat_keras.modeling.models import special_id
@@ -19,8 +20,8 @@ class LikelihoodPredictor(Predictor):
 
     def __init__(self, model, batch_size: int = 256, **arguments):
         super().__init__(model, batch_size=batch_size, **arguments)
-        if isinstance(self._scorer, OptionScorer):
-            ranked = RankedScorer(self._scorer.cached, batch_size, hidden=self._scorer.hidden, defer=self._scorer.defer)
+        if isinstance(self._scorer, OptionScorer | PackedScorer):
+            ranked = self._scorer.ranked()
         else:
             from cat_keras.decoding import uncached
 
@@ -40,7 +41,7 @@ class LikelihoodPredictor(Predictor):
 
 
 class _GreedyNoting:
-    """Scores options like the `OptionScorer` it stands for, and puts aside which of them are greedy.
+    """Scores options like the scorer it stands for, and puts aside which of them are greedy.
 
     Attributes:
         greedy: per prompt and option of the last call.

@@ -1,4 +1,7 @@
-"""Log-likelihoods of the options of a classification, with the prompt that they share computed once."""
+"""Log-likelihoods of the options of a classification, with the prompt that they share computed once.
+
+This is the way of families that `packed` does not read: prompts of about equal length share a position of the cache.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -58,6 +61,10 @@ class OptionScorer:
         self.cached, self.limit, self.logits, self.hidden, self.defer = model, rows, logits, hidden, defer
         self.vocabulary = model.model.backbone.vocabulary_size
         self._score = model.function(self._logprobs, ((None, None), "int32"), ((None, None), "int32"), ((), "int32"))
+
+    def ranked(self) -> "RankedScorer":
+        """The same, but with (tokens, 2) per option, see `ranked_logprob`."""
+        return RankedScorer(self.cached, self.limit, hidden=self.hidden, defer=self.defer)
 
     def _logprobs(self, tokens, labels, index, cache):
         logits, hidden, _ = self.cached.read(tokens, cache, index)

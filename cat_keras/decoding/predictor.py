@@ -9,12 +9,14 @@ from cat_keras.data.chat import Chat, turn_of
 from cat_keras.data.encoding import prompts_within
 from cat_keras.data.fitting import Fit, fit
 from cat_keras.data.records import Example, Prediction
+from cat_keras.decoding import slots
 from cat_keras.decoding.answerable import option_problem
 from cat_keras.decoding.beams import BEAMS, BeamSearch
 from cat_keras.decoding.cache import CachedModel, supported
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import MEASURES, Generator
 from cat_keras.decoding.options import COMPARISONS, OptionScorer
+from cat_keras.decoding.packed import PackedScorer
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_list, check_number, unknown_name
 from cat_keras.evaluation.grid import on_grid
@@ -214,19 +216,21 @@ def _best_option(example, n_prompt, logprobs, flops, seconds, compare, states=()
 def _engines(model, endings, batch_size, sampler, measures, beams):
     """The generator and the option scorer: with a cache of ours where the model allows it, else KerasHub's own way."""
     has_cache = supported(model)
+    in_slots = has_cache and slots.supported(model)
     if not (sampler.greedy and not measures) and not (has_cache and beams == 1):
         raise CatKerasError(
             "Sampling and measures need a model whose cache can be written at a position, and no beams. Received: "
             f"{type(model).__name__}, beams={beams}, {sampler}, measures={list(measures)} of {', '.join(MEASURES)}"
         )
     if has_cache:
-        model = CachedModel(model, tight=True)
-        generator = Generator(model, endings, sampler, batch_size, measures)
-        defer = tokenizers.defer_id(models.tokenizer_of(model.model)) if "defer" in measures else None
-        score = OptionScorer(model, batch_size, hidden="hidden" in measures, defer=defer)
+        cached = CachedModel(model, tight=True) if beams > 1 or not in_slots else model
+        generator = Generator(cached, endings, sampler, batch_size, measures)
+        defer = tokenizers.defer_id(models.tokenizer_of(model)) if "defer" in measures else None
+        way, read = (PackedScorer, model) if in_slots else (OptionScorer, cached)
+        score = way(read, batch_size, hidden="hidden" in measures, defer=defer)
     else:
         from cat_keras.decoding import uncached
 
-        scorer = uncached.WholeScorer(model, batch_size)
+        cached, scorer = model, uncached.WholeScorer(model, batch_size)
         generator, score = uncached.WholeGenerator(model, endings, scorer, batch_size), scorer.options
-    return BeamSearch(model, endings, generator, beams, batch_size) if beams > 1 else generator, score
+    return BeamSearch(cached, endings, generator, beams, batch_size) if beams > 1 else generator, score

@@ -76,8 +76,6 @@ class SlotModel:
         Returns:
             hidden states (rows, n, width), and the cache with these tokens.
         """
-        from keras_hub.src.vllm.context import get_vllm_context, vllm_context_scope
-
         rows, n = tokens.shape
         into = ops.arange(rows) if slots is None else slots
 
@@ -90,31 +88,71 @@ class SlotModel:
                 for leaf, new in zip(leaves, (key, value), strict=True)
             )
             of_rows = (keys, values) if slots is None else [ops.take(leaf, slots, axis=0) for leaf in (keys, values)]
+            place, own = ops.arange(ops.shape(keys)[2]), positions[..., None]
+            visible = place <= own
+            if sliding_window is not None:
+                visible = ops.logical_and(visible, place > own - sliding_window)
             query = ops.reshape(query, (rows, n, heads, size))
-            attended = _attend(query, *of_rows, positions, scale, sliding_window, soft_cap)
+            attended = _attend(query, *of_rows, visible, scale, soft_cap)
             return (keys, values), ops.reshape(attended, (rows * n, heads * size))
 
-        flat = ops.reshape(tokens, (-1, 1))
         # Only padding has a position that the model does not have. Nothing attends to padding.
-        known = ops.reshape(ops.minimum(positions, self.context - 1), (-1,))
-        with vllm_context_scope(attention, known, list(zip(cache[::2], cache[1::2], strict=True))):
+        known = ops.minimum(positions, self.context - 1)
+        layers = list(zip(cache[::2], cache[1::2], strict=True))
+        hidden, layers = self._through_backbone(tokens, known, attention, layers)
+        return hidden, [leaf for layer in layers for leaf in layer]
+
+    def states(self, tokens, positions, visible):
+        """Hidden states (size, width) of whole rows without a cache; call it only within a compiled function.
+
+        Args:
+            tokens, positions: (size,) int32, of static shape: row after row, and then padding. A row may hold several
+                texts that continue the same one.
+            visible: (rows, n, n) bool, the places of its row that each token attends to.
+        """
+        flat, (rows, n) = tokens.shape[0], ops.shape(visible)[:2]
+        used = rows * n
+
+        def attention(layer, query, key, value, scale, size, heads, kv_heads, sliding_window=None, soft_cap=None):
+            flat_query = ops.reshape(query, (flat, heads * size))
+            query, keys, values = (
+                ops.reshape(ops.reshape(new, (flat, count, size))[:used], (rows, n, count, size))
+                for new, count in ((query, heads), (key, kv_heads), (value, kv_heads))
+            )
+            keys, values = ops.transpose(keys, (0, 2, 1, 3)), ops.transpose(values, (0, 2, 1, 3))
+            seen = visible
+            if sliding_window is not None:
+                own = ops.reshape(positions[:used], (rows, n))
+                seen = ops.logical_and(visible, own[:, None, :] > own[:, :, None] - sliding_window)
+            attended = ops.reshape(_attend(query, keys, values, seen, scale, soft_cap), (-1, heads * size))
+            # What stands for the padding means nothing; with it the shape is static again.
+            return layer, ops.reshape(ops.concatenate([attended, flat_query[used:]]), (flat, heads * size))
+
+        return self._through_backbone(tokens, positions, attention, [()] * (len(self._leaves) // 2))[0]
+
+    def _through_backbone(self, tokens, positions, attention, layers):
+        """Hidden states of tokens (…, width), and what `attention` returns for each layer, given what it has of it."""
+        from keras_hub.src.vllm.context import get_vllm_context, vllm_context_scope
+
+        flat = ops.reshape(tokens, (-1, 1))
+        with vllm_context_scope(attention, ops.reshape(positions, (-1,)), layers):
             hidden = self.model.backbone({"token_ids": flat, "padding_mask": ops.ones_like(flat)})
             layers = get_vllm_context().updated_kv_caches
-        return ops.reshape(hidden, (rows, n, hidden.shape[-1])), [leaf for layer in layers for leaf in layer]
+        return ops.reshape(hidden, (*ops.shape(tokens), hidden.shape[-1])), layers
 
 
-def _attend(query, keys, values, positions, scale, window, soft_cap):
-    """Softmax attention to all positions up to each query's own.
+def _attend(query, keys, values, visible, scale, soft_cap):
+    """Softmax attention.
 
     Args:
         query: (rows, n, heads, head size). keys, values: (rows, key-value heads, width, head size).
-        positions: (rows, n) int32. scale: factor of query times key. window: how many positions up to its own a query
-            sees, None for all. soft_cap: of the scores, None for none.
+        visible: (rows, n, width) bool, the places that each query attends to, at least one.
+        scale: factor of query times key. soft_cap: of the scores, None for none.
 
     Returns:
         (rows, n, heads, head size).
     """
-    rows, n, heads, size = query.shape
+    rows, n, heads, size = ops.shape(query)
     kv_heads, width = keys.shape[1], ops.shape(keys)[2]
     groups = heads // kv_heads
     query = ops.reshape(query * ops.cast(scale, query.dtype), (rows, n, kv_heads, groups, size))
@@ -122,10 +160,6 @@ def _attend(query, keys, values, positions, scale, window, soft_cap):
     scores = ops.einsum("rkqh,rkwh->rkqw", query, keys)
     if soft_cap is not None:
         scores = ops.tanh(scores / soft_cap) * soft_cap
-    place, own = ops.arange(width), positions[..., None]
-    visible = place <= own
-    if window is not None:
-        visible = ops.logical_and(visible, place > own - window)
     scores = ops.reshape(ops.cast(scores, "float32"), (rows, kv_heads, groups, n, width))
     weights = ops.softmax(ops.where(visible[:, None, None], scores, -1e30), axis=-1)
     weights = ops.reshape(ops.cast(weights, query.dtype), (rows, kv_heads, groups * n, width))

@@ -133,6 +133,21 @@ def verify(drafts, q, pi, uniforms):
     return accepted, draw(ops.where(rejected, residual, pi_next), uniforms[:, gamma])
 
 
+def judge(rule: str, sampler, drafts, logits, uniforms, alpha):
+    """`verify` under a rule, from the logits of both models.
+
+    Args:
+        rule: of `RULES`. sampler: how tokens are drawn, see `sampling.Sampler`.
+        drafts: (rows, γ) int32. logits: of the small and of the large model, (rows, γ + 1, vocabulary) float32 each.
+        uniforms: see `verify`. alpha: scalar.
+    """
+    q, p = (ops.softmax(x, axis=-1) for x in logits)
+    drawn = tuple(map(sampler.probabilities, logits))
+    # Greedy distributions have one token each: on them "lossy" accepts the large model's choice alone, for any α.
+    rule = "token-v3" if rule == "lossy" and sampler.greedy else rule
+    return verify(drafts, drawn[0], target(rule, q, p, alpha, drawn), uniforms)
+
+
 def acceptance(q, pi):
     """Probability that a draft from q stands, `Σ min(q, π)`: (...,)."""
     return ops.sum(ops.minimum(q, pi), axis=-1)

@@ -8,12 +8,13 @@ from keras import ops
 from cat_keras.data.chat import Chat, turn_of
 from cat_keras.data.encoding import prompts_within
 from cat_keras.data.records import Example
-from cat_keras.decoding import speculative
+from cat_keras.decoding import slots, speculative
 from cat_keras.decoding.cache import CachedModel
 from cat_keras.decoding.endings import Endings
 from cat_keras.decoding.generation import check_prompts
 from cat_keras.decoding.sampling import GREEDY, Sampler
 from cat_keras.decoding.speculative_rounds import Rounds, Speculated
+from cat_keras.decoding.speculative_slots import Pair, SpeculatedAnswers, SpeculativeBatching
 from cat_keras.errors import ROWS, TOKENS, CatKerasError, check_list, check_number
 from cat_keras.modeling import costs, models
 
@@ -66,11 +67,13 @@ class SpeculativeCascade:
         self.endings = Endings.of(large, stop, self.turn.end)
         self.truncated = 0
         self.flops_of = costs.count_if_known(small), costs.count_if_known(large)
-        self.models = small, large = CachedModel(small, tight=True), CachedModel(large, tight=True)
         # Models of one family may pad their embedding tables to different sizes.
-        self._size = min(model.model.backbone.get_config()["vocabulary_size"] for model in self.models)
-        self.draft = small.function(self._draft, ((None,), "int32"), ((None, gamma), "float32"), ((), "int32"))
-        self._judges = {}
+        self.vocabulary = min(model.backbone.get_config()["vocabulary_size"] for model in (small, large))
+        self._pair = Pair(small, large) if slots.supported(small) and slots.supported(large) else None
+        if self._pair is None:
+            self.models = small, large = CachedModel(small), CachedModel(large)
+            self.draft = small.function(self._draft, ((None,), "int32"), ((None, gamma), "float32"), ((), "int32"))
+        self._ways = {}  # rule → what is compiled for it
         self.use(rule, alpha)
 
     def use(self, rule: str, alpha: float = 0.0):
@@ -80,13 +83,24 @@ class SpeculativeCascade:
             CatKerasError: an unknown rule, or α outside its range.
         """
         speculative.check(rule, alpha)
-        if rule not in self._judges:
-            drafts, places = (None, self.gamma), (None, self.gamma + 1)
-            self._judges[rule] = self.models[1].function(
-                partial(self._judge, rule), ((None,), "int32"), (drafts, "int32"), ((*places, self._size), "float32"),
-                (places, "float32"), ((), "int32"), ((), "float32"),
-            )  # fmt: skip
-        self.rule, self.alpha, self.judge = rule, alpha, self._judges[rule]
+        if rule not in self._ways:
+            self._ways[rule] = SpeculativeBatching(self, self._pair, rule) if self._pair else self._judge_of(rule)
+        self.rule, self.alpha, self.judge = rule, alpha, self._ways[rule]
+
+    def _judge_of(self, rule):
+        """The compiled function that judges drafts at one position."""
+        drafts, places = (None, self.gamma), (None, self.gamma + 1)
+        return self.models[1].function(
+            partial(self._judge, rule), ((None,), "int32"), (drafts, "int32"), ((*places, self.vocabulary), "float32"),
+            (places, "float32"), ((), "int32"), ((), "float32"),
+        )  # fmt: skip
+
+    @property
+    def compilations(self) -> int:
+        """Functions traced so far; in slots at most one for each rule, width and number of slots."""
+        if self._pair:
+            return sum(way.compilations for way in self._ways.values())
+        return sum(model.compilations for model in self.models)
 
     def generate(self, prompts: Sequence[str | Example] | Sequence[Sequence[int]], max_new_tokens: int = 64,
                  progress: Callable[[int], None] | None = None) -> list[Speculated]:  # fmt: skip
@@ -101,9 +115,12 @@ class SpeculativeCascade:
         """
         encoded = self._encode(prompts, max_new_tokens)
         answers = [Speculated(n_prompt=len(p)) for p in encoded]
-        rounds = Rounds(self, encoded, max_new_tokens, answers, progress)
-        while rounds.open:
-            rounds.advance()
+        if self._pair:
+            self._ways[self.rule](encoded, SpeculatedAnswers(self, answers, max_new_tokens, progress))
+        else:
+            rounds = Rounds(self, encoded, max_new_tokens, answers, progress)
+            while rounds.open:
+                rounds.advance()
         for answer in answers:
             kept, answer.text = self.endings.cut(answer.tokens)
             del answer.tokens[kept:]
@@ -140,12 +157,34 @@ class SpeculativeCascade:
         self.truncated += int(fitted.cut.sum())
         return encoded
 
+    def extend(self, answer: Speculated, drafts: list[int], token: int, limit: int) -> bool:
+        """Appends what one round has given, up to the end or the limit; says whether the answer goes on.
+
+        Args:
+            drafts: those that stand. token: the one after them. limit: tokens of the answer, at most.
+        """
+        before = len(answer.tokens)
+        tokens = [*answer.tokens, *drafts, token][:limit]
+        end = self.endings.reached(tokens, before)
+        new = tokens[before:end]
+        judged = len(new) > len(drafts)  # else the answer ended among the accepted drafts, and no rejection matters
+        start = answer.n_prompt - 1 + before
+        answer.flops += sum(_reading_flops(count, start, self.gamma + 1) for count in self.flops_of)
+        answer.large_calls += 1
+        answer.drafted += self.gamma
+        answer.accepted += min(len(new), len(drafts))
+        answer.rejected += judged and len(drafts) < self.gamma
+        answer.tokens += new
+        return end is None and len(answer.tokens) < limit
+
+    # -- at one position, for other families -------------------------------------------------------------------------
+
     def _draft(self, last, uniforms, position, cache):
         """γ drafts of the small model after the last token, and its logits at each draft and after the last one."""
         small, tokens, drafts, logits = self.models[0], last, [], []
         for step in range(self.gamma + 1):
             step_logits, _, cache = small.read(tokens[:, None], cache, position + step)
-            logits.append(ops.cast(step_logits[:, 0, : self._size], "float32"))
+            logits.append(ops.cast(step_logits[:, 0, : self.vocabulary], "float32"))
             if step < self.gamma:
                 tokens = self.sampler.choose(logits[-1], uniforms[:, step])
                 drafts.append(tokens)
@@ -155,10 +194,10 @@ class SpeculativeCascade:
         """How many of the drafts stand under the large model, and the token that follows them."""
         tokens = ops.concatenate([last[:, None], drafts], axis=1)
         logits, _, cache = self.models[1].read(tokens, cache, position)
-        pair = small_logits, ops.cast(logits[..., : self._size], "float32")
-        q, p = (ops.softmax(x, axis=-1) for x in pair)
-        drawn = tuple(map(self.sampler.probabilities, pair))
-        # Greedy distributions have one token each: on them "lossy" accepts the large model's choice alone, for any α.
-        rule = "token-v3" if rule == "lossy" and self.sampler.greedy else rule
-        pi = speculative.target(rule, q, p, alpha, drawn)
-        return *speculative.verify(drafts, drawn[0], pi, uniforms), cache
+        pair = small_logits, ops.cast(logits[..., : self.vocabulary], "float32")
+        return *speculative.judge(rule, self.sampler, drafts, pair, uniforms, alpha), cache
+
+
+def _reading_flops(count: costs.FlopCount, start: int, n: int) -> float:
+    """FLOPs to read `n` tokens after `start` earlier ones, with the next-token distribution at each."""
+    return float(count.forward(start + n, 0, n_logits=n) - count.forward(start, 0))

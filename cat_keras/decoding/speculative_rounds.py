@@ -1,4 +1,7 @@
-"""The rounds of a speculative cascade: answers advance unequally, so they are batched by position."""
+"""The rounds of a speculative cascade at one position, for families that have no slots.
+
+Answers advance unequally, so they are batched by position.
+"""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -6,8 +9,6 @@ from time import perf_counter
 
 import numpy as np
 from keras import ops
-
-from cat_keras.modeling import costs
 
 
 @dataclass(slots=True)
@@ -93,13 +94,13 @@ class Rounds:
         flops = sum(count.forward(position, 0) for count in self.cascade.flops_of)
         last = np.array([self.prompts[row][-1] for row in rows], np.int32)
         self._join(position, rows, last, caches, self.models[0].rows(len(rows)), list(range(len(rows))))
-        self._charge(rows, flops, started)
+        self._charge(rows, started, flops)
 
     def _join(self, position, rows, last, caches, cache_rows, slots):
         """Adds rows to the group at a position; their caches are at `slots` of caches with `cache_rows` rows."""
         if slots != list(range(cache_rows)):
             caches = self._both("take", caches, slots)
-        caches = self._both("cut", self._both("widen", caches, self._room(position)), position)
+        caches = self._both("widen", caches, self._room(position))
         if position in self.groups:
             group = self.groups[position]
             rows, last = group.rows + rows, np.concatenate([group.last, last])
@@ -108,17 +109,17 @@ class Rounds:
 
     def _round(self, position, group):
         """Extends the answers of a group, and puts those that go on into the groups of their new positions."""
-        started = perf_counter()
+        started, cascade = perf_counter(), self.cascade
         drafts, accepted, token, caches = self._speculate(position, group)
         continuing: dict[int, list[int]] = {}  # number of accepted drafts → slots
         for slot, row in enumerate(group.rows):
-            if self._extend(self.answers[row], drafts[slot, : accepted[slot]].tolist(), int(token[slot])):
+            stand = drafts[slot, : accepted[slot]].tolist()
+            if cascade.extend(self.answers[row], stand, int(token[slot]), self.max_new_tokens):
                 continuing.setdefault(int(accepted[slot]), []).append(slot)
         for count, slots in continuing.items():
             rows = [group.rows[slot] for slot in slots]
             self._join(position + count + 1, rows, token[slots], caches, len(token), slots)
-        n = self.cascade.gamma + 1
-        self._charge(group.rows, sum(_reading_flops(count, position, n) for count in self.cascade.flops_of), started)
+        self._charge(group.rows, started)
         if self.progress and (finished := len(group.rows) - sum(map(len, continuing.values()))):
             self.progress(finished)
 
@@ -135,20 +136,6 @@ class Rounds:
         accepted, token, large = cascade.judge(last, drafts, logits, to_judge, index, alpha, large)
         return *map(ops.convert_to_numpy, (drafts, accepted, token)), (small, large)
 
-    def _extend(self, answer, drafts, token) -> bool:
-        """Appends accepted drafts and the token up to the end or the limit; says whether the answer goes on."""
-        before = len(answer.tokens)
-        tokens = [*answer.tokens, *drafts, token][: self.max_new_tokens]
-        end = self.cascade.endings.reached(tokens, before)
-        new = tokens[before:end]
-        judged = len(new) > len(drafts)  # else the answer ended among the accepted drafts, and no rejection matters
-        answer.large_calls += 1
-        answer.drafted += self.cascade.gamma
-        answer.accepted += min(len(new), len(drafts))
-        answer.rejected += judged and len(drafts) < self.cascade.gamma
-        answer.tokens += new
-        return end is None and len(answer.tokens) < self.max_new_tokens
-
     def _room(self, position):
         """Width of the caches at a position, from which a round reads γ + 1 tokens."""
         return self.models[0].room(position + self.cascade.gamma + 1)
@@ -159,14 +146,9 @@ class Rounds:
             getattr(model, operation)(cache, *arguments) for model, cache in zip(self.models, caches, strict=True)
         )
 
-    def _charge(self, rows, flops, started):
-        """Adds FLOPs to each of the rows, and an equal share of the time since `started`."""
+    def _charge(self, rows, started, flops=0.0):
+        """Adds an equal share of the time since `started` to each of the rows, and FLOPs to each."""
         share = (perf_counter() - started) / len(rows)
         for row in rows:
             self.answers[row].flops += flops
             self.answers[row].seconds += share
-
-
-def _reading_flops(count: costs.FlopCount, start: int, n: int) -> float:
-    """FLOPs to read `n` tokens after `start` earlier ones, with the next-token distribution at each."""
-    return float(count.forward(start + n, 0, n_logits=n) - count.forward(start, 0))

@@ -72,7 +72,7 @@ class Retriever(keras.Model):
                 tower.model, longest, f"texts of {longest} tokens", "Encode with max_length={} or less"
             )
 
-    def step(self, batch, accumulate=1, capacity=None) -> tuple[float, float]:
+    def step(self, batch, accumulate=1, capacity=None, steps=1) -> tuple[float, float]:
         """One optimizer step on a batch: (loss, share of the queries whose positive comes first)."""
         if accumulate > 1:
             raise CatKerasError(

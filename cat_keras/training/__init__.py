@@ -4,7 +4,8 @@
 which `forward` computes, and `batches` lays them beside the tokens; `teachers` joins those of several models.
 `selection` chooses sequences by them. `trainer` joins a model and an objective, `loop` trains it, and `checkpoint` lets
 it continue after a kill. `step` is one exact update over all devices of a `tf.distribute` strategy, which
-`distribution` chooses, and `chunks` saves memory in it. `log` writes each step down.
+`distribution` chooses, and `chunks` saves memory in it; `device` says what is fast where it runs. `log` writes each
+step down.
 """
 
 from cat_keras.training.loop import Progress, Schedule, identity, restart, train

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import keras
 
 from cat_keras.errors import CatKerasError, check_number, unknown_name
+from cat_keras.training import device
 
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
@@ -193,11 +194,12 @@ def set_precision(name: str):
     Under a mixed policy variables stay float32, products are computed in 16 bits, and losses are float32 as always.
 
     Args:
-        name: "float32", "mixed_bfloat16" or "mixed_float16".
+        name: "float32", "mixed_bfloat16" or "mixed_float16"; or "auto" for what `device.best_precision` says.
     """
-    policies = ("float32", "mixed_bfloat16", "mixed_float16")
+    policies = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
     if name not in policies:
         raise unknown_name("precision", name, policies)
+    name = device.best_precision() if name == "auto" else name
     keras.config.set_dtype_policy(name)
 
 

@@ -7,6 +7,7 @@ training from another, and `restart` makes a compiled trainer ready for the next
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from cat_keras.errors import RATE, ROWS, SHARE, CatKerasError, Stopped, check_nu
 from cat_keras.modeling import lora
 from cat_keras.storage import store
 from cat_keras.training import checkpoint as checkpoints
-from cat_keras.training import distribution
+from cat_keras.training import device, distribution
 from cat_keras.training.batches import Batches
 from cat_keras.training.trainer import CascadeAware
 
@@ -111,7 +112,7 @@ def train(
         accumulate: slices that a replica's part of a batch is computed in; more slices take less memory and give the
             same result.
         every_seconds: time between two checkpoints.
-        progress: called after each step.
+        progress: called for each step, on a GPU or a TPU when the device is up to two steps further.
         stop: asked after each step; True saves the state and raises `Stopped`.
 
     Returns:
@@ -132,24 +133,39 @@ def train(
     history = checkpoints.restore(trainer, checkpoint, training) if checkpoint else {"loss": [], "live": []}
     started = last_save = time.monotonic()
     snapshot = None  # a state that is not yet known to be good: the step after it has to give a finite loss first
+    owed = deque()  # steps that the device may still be busy with
+
+    def read_losses(but: int):
+        """Waits for the losses of all steps but the last few."""
+        nonlocal last_save, snapshot
+        while len(owed) > but:
+            step, batch, *values = owed.popleft()
+            with _step_errors_explained(batch, accumulate):
+                loss, live = map(float, values)
+            _check_finite(loss, step, schedule.steps, checkpoint)
+            if snapshot:
+                checkpoints.save(checkpoint, snapshot)
+                last_save, snapshot = time.monotonic(), None
+            history["loss"].append(loss)
+            history["live"].append(live)
+            if progress:
+                progress(_step_progress(step, schedule, loss, live, batch, time.monotonic() - started))
+
     for step, batch in _read_ahead(batches, len(history["loss"]), schedule.steps):
         trainer.optimizer.learning_rate = schedule(step)
         with _step_errors_explained(batch, accumulate):
-            loss, live = trainer.step(batch, accumulate, batches.capacity)
-        _check_finite(loss, step, schedule.steps, checkpoint)
-        if snapshot:
-            checkpoints.save(checkpoint, snapshot)
-            last_save, snapshot = time.monotonic(), None
-        history["loss"].append(loss)
-        history["live"].append(live)
-        if progress:
-            progress(_step_progress(step, schedule, loss, live, batch, time.monotonic() - started))
+            values = trainer.step(batch, accumulate, batches.capacity, schedule.steps)
+        owed.append((step, batch, *values))
+        read_losses(but=device.steps_ahead())
         if stop and stop():
+            read_losses(but=0)
             if writes_files:
                 checkpoints.save(checkpoint, checkpoints.packed(trainer, history, training))
             raise Stopped
         if writes_files and time.monotonic() - last_save > every_seconds:
+            read_losses(but=0)
             snapshot = checkpoints.packed(trainer, history, training)
+    read_losses(but=0)
     return history
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cat_keras.modeling.heads import target_positions
+from cat_keras.training import device
 
 
 class Step:
@@ -22,21 +23,25 @@ class Step:
     Args:
         trainer: a compiled `CascadeAware`, made in the scope of its strategy.
         accumulate: slices per replica; more slices take less memory and give the same result up to rounding.
+        jit: what XLA compiles: True for all, False for nothing, or `device.ELEMENTWISE`.
     """
 
-    def __init__(self, trainer, accumulate: int = 1):
+    def __init__(self, trainer, accumulate: int = 1, jit: bool | str = False):
         self.trainer, self.optimizer, self.accumulate = trainer, trainer.optimizer, accumulate
         self.strategy = trainer.distribute_strategy
         self.replicas = self.strategy.num_replicas_in_sync
         self._variables = [v.value for v in trainer.model.trainable_variables]
-        may_jit = trainer.jit_compile and _may_jit(self.strategy)
+        may_jit = _may_jit(self.strategy)
+        elementwise = may_jit and jit == device.ELEMENTWISE
+        self._compiled_parts = device.elementwise_compiled if elementwise else contextlib.nullcontext
+        may_jit = may_jit and jit is True
         # With one slice, gradient and update are one function; with several, one function per round and one update.
-        self._compiled_step = tf.function(self._gradient_and_update, jit_compile=may_jit)
+        self.compiled_step = tf.function(self._gradient_and_update, jit_compile=may_jit)
         self._compiled_gradient = tf.function(self._gradient, jit_compile=may_jit)
         self._compiled_round = tf.function(self._round)
         self._compiled_finish = tf.function(self._finish)
 
-    def __call__(self, x: dict, y, weights, capacity=None) -> tuple[float, float]:
+    def __call__(self, x: dict, y, weights, capacity=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Steps on a batch of `Batches`; every worker is given the whole global batch.
 
         Args:
@@ -45,13 +50,14 @@ class Step:
                 Only their logits are computed. None, or a slice with more target tokens, computes all logits.
 
         Returns:
-            loss in nats per target token (per live token with normalize="live"), and the mean of the mask.
+            loss in nats per target token (per live token with normalize="live"), and the mean of the mask: scalars,
+            for whose values one waits when one reads them.
         """
         count = np.float32(max(weights.sum(), 1))
         slices = split((x, y, weights), self.replicas * self.accumulate)
-        slices = self._with_positions(slices, capacity)
+        slices = self.with_positions(slices, capacity)
         if len(slices) == 1:
-            return tuple(map(float, self._compiled_step(slices[0], count)))
+            return self.compiled_step(slices[0], count)
         sums = None
         for i in range(self.accumulate):
             round_slices = self._on_replicas(slices[i * self.replicas : (i + 1) * self.replicas])
@@ -62,7 +68,7 @@ class Step:
         loss, live = self._compiled_finish(sums)
         return self._read(loss), self._read(live)
 
-    def _with_positions(self, slices, capacity):
+    def with_positions(self, slices, capacity):
         """(x, y, weights, positions) of each slice: those of its target tokens, or None where all logits are computed.
 
         All slices get the same number of positions, so that they have one shape.
@@ -81,8 +87,8 @@ class Step:
             lambda context: tf.nest.map_structure(_tensor, slices[context.replica_id_in_sync_group])
         )
 
-    def _read(self, value) -> float:
-        return float(self.strategy.experimental_local_results(value)[0])
+    def _read(self, value) -> tf.Tensor:
+        return self.strategy.experimental_local_results(value)[0]
 
     # The methods below are traced by `tf.function`.
 
@@ -91,6 +97,10 @@ class Step:
 
     def _gradient(self, batch, count, sums=None):
         """[gradients…, share of the loss, share of the mask] of one slice, added to `sums` of the slices before it."""
+        with self._compiled_parts():
+            return self._added_gradient(batch, count, sums)
+
+    def _added_gradient(self, batch, count, sums):
         x, y, weights, positions = batch
         parts = []
         for share in self.trainer.shares(x, y, weights, count, positions):
@@ -122,11 +132,12 @@ class Step:
             # The total is sent to the device of its terms. An argument of a graph has none; its `tf.identity` has.
             sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.identity(value) for value in sums])
         *gradients, loss, live = sums
-        if self.trainer.objective.normalize == "live":
-            # The number of live tokens is known only after the sum, and is a constant to the gradient.
-            live_share = tf.maximum(live, 1e-9)
-            gradients, loss = [g / live_share for g in gradients], loss / live_share
-        self.optimizer.apply(gradients, self.trainer.model.trainable_variables)
+        with self._compiled_parts():
+            if self.trainer.objective.normalize == "live":
+                # The number of live tokens is known only after the sum, and is a constant to the gradient.
+                live_share = tf.maximum(live, 1e-9)
+                gradients, loss = [g / live_share for g in gradients], loss / live_share
+            self.optimizer.apply(gradients, self.trainer.model.trainable_variables)
         return loss, live
 
 

@@ -12,7 +12,7 @@ import keras
 from cat_keras.errors import COUNT, CatKerasError, check_number
 from cat_keras.modeling import heads, models, tokenizers
 from cat_keras.modeling.elastic import shared
-from cat_keras.training import distribution, losses, teacher
+from cat_keras.training import device, distribution, losses, teacher
 
 
 class CascadeAware(keras.Model):
@@ -62,12 +62,32 @@ class CascadeAware(keras.Model):
         self.live_tracker = keras.metrics.Mean(name="live")
 
     def compile(self, *args, jit_compile="auto", **kwargs):
-        """As `keras.Model.compile`; an explicit `jit_compile=True` also holds under TensorFlow's op determinism."""
-        force_jit = jit_compile is True and keras.config.backend() == "tensorflow"
-        super().compile(*args, jit_compile="auto" if force_jit else jit_compile, **kwargs)
+        """As `keras.Model.compile`, and what XLA compiles of a step of `train`.
+
+        Args:
+            jit_compile: True for all of it, also under TensorFlow's op determinism; False for nothing; "elementwise"
+                for what lies between its matrix products, see `device`; "auto" for what is fastest on this device in a
+                training of so many steps. "elementwise" is for `train` on TensorFlow alone, and nothing to `fit`.
+
+        Raises:
+            CatKerasError: there is no such way, or the backend does not have it.
+        """
+        if jit_compile not in device.JITS:
+            raise CatKerasError(f"jit_compile is one of {device.JITS}. Received: {jit_compile!r}")
+        on_tensorflow, self._jit = keras.config.backend() == "tensorflow", jit_compile
+        if jit_compile == device.ELEMENTWISE and not on_tensorflow:
+            raise CatKerasError(
+                f"Elementwise compilation is of TensorFlow. Received: jit_compile={jit_compile!r} on "
+                f"{keras.config.backend()}. Give True, or set KERAS_BACKEND=tensorflow"
+            )
+        force_jit = jit_compile is True and on_tensorflow
+        if jit_compile == "auto" and not on_tensorflow:
+            jit_compile = device.best_jit(1)
+        of_fit = {True: "auto" if force_jit else True, device.ELEMENTWISE: False}.get(jit_compile, jit_compile)
+        super().compile(*args, jit_compile=of_fit, **kwargs)
         if force_jit:
             distribution.force_jit(self)
-        self._steps = {}  # accumulate → Step
+        self._steps = {}  # accumulate and jit → Step
 
     def check_batches(self, batches):
         """Raises CatKerasError if a model reads fewer tokens than the batches are long."""
@@ -100,8 +120,8 @@ class CascadeAware(keras.Model):
 
     # -- train: what the loop and `Step` call ------------------------------------------------------------------------
 
-    def step(self, batch, accumulate=1, capacity=None) -> tuple[float, float]:
-        """One optimizer step on a batch of `Batches`: (loss, mean of the mask).
+    def step(self, batch, accumulate=1, capacity=None, steps=1) -> tuple:
+        """One optimizer step on a batch of `Batches`: (loss, mean of the mask), scalars that the device may still owe.
 
         On TensorFlow it is a `Step`, exact under every strategy; on JAX and torch it is `train_on_batch`.
 
@@ -109,13 +129,15 @@ class CascadeAware(keras.Model):
             batch: (x, y, weights).
             accumulate: slices that a replica computes one after the other, on TensorFlow only.
             capacity: see `Step`.
+            steps: how many the training has, by which `jit_compile="auto"` chooses; it compiles no short one.
         """
         if keras.config.backend() == "tensorflow":
             from cat_keras.training.step import Step
 
-            if accumulate not in self._steps:
-                self._steps[accumulate] = Step(self, accumulate)
-            return self._steps[accumulate](*batch, capacity)
+            jit = device.best_jit(steps) if self._jit == "auto" else self._jit
+            if (accumulate, jit) not in self._steps:
+                self._steps[accumulate, jit] = Step(self, accumulate, jit)
+            return self._steps[accumulate, jit](*batch, capacity)
         if accumulate > 1:
             raise CatKerasError(
                 f"Gradient accumulation of `train` needs the TensorFlow backend. Received: accumulate={accumulate} on "

@@ -13,7 +13,7 @@ GROUPED = {"num_query_heads": 4, "num_key_value_heads": 2}  # heads, of which tw
 def built(family: str, **settings):
     """A model of a family, with random weights."""
     backbone = getattr(keras_hub.models, f"{family}Backbone")(**SIZES | settings)
-    return getattr(keras_hub.models, f"{family}CausalLM")(backbone=backbone)
+    return getattr(keras_hub.models, f"{family}CausalLM")(backbone=backbone, preprocessor=None)
 
 
 def gpt2():

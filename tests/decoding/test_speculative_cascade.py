@@ -6,7 +6,7 @@ from scipy import stats
 
 from cat_keras.data.encoding import tokenize
 from cat_keras.data.records import Example
-from cat_keras.decoding import cache, speculative
+from cat_keras.decoding import compiling, slots, speculative
 from cat_keras.decoding.sampling import Sampler
 from cat_keras.decoding.speculative_cascade import SpeculativeCascade
 from cat_keras.errors import CatKerasError
@@ -114,9 +114,21 @@ def test_cost_by_hand(lossless, drafter, trained, ids):
 @pytest.mark.long
 @pytest.mark.slow
 def test_static_shapes_give_the_same(monkeypatch, answers, drafter, trained, ids):
-    monkeypatch.setattr(cache, "_needs_static_shapes", lambda: True)
+    monkeypatch.setattr(compiling, "needs_static_shapes", lambda: True)
     static = SpeculativeCascade(drafter, trained, gamma=3, rows=16)
     assert [a.tokens for a in static.generate(ids[::3], NEW)] == [a.tokens for a in answers[::3]]
+    static.generate(ids[1::3], NEW)
+    assert static.compilations == 1
+
+
+@pytest.mark.slow
+def test_families_without_slots_answer_and_count_alike_at_one_position(monkeypatch, answers, drafter, trained, ids):
+    monkeypatch.setattr(slots, "supported", lambda model: False)
+    other = SpeculativeCascade(drafter, trained, gamma=3, max_length=64)
+    counts = ("tokens", "large_calls", "drafted", "accepted", "rejected", "n_prompt")
+    found = other.generate(ids, NEW)
+    assert [[getattr(a, n) for n in counts] for a in found] == [[getattr(a, n) for n in counts] for a in answers]
+    assert [a.flops for a in found] == pytest.approx([a.flops for a in answers])
 
 
 # -- sampled ---------------------------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ def make(new_model):
 def stepped(model, batch, recompute, steps=3, trainer=CascadeAware, **how):
     """Losses of some steps of SGD, and the weights after them."""
     made = trainer(model, "xent", recompute=recompute, chunk=how.get("chunk"))
-    made.compile(keras.optimizers.SGD(0.5), jit_compile=how.get("jit", False))
+    made.compile(keras.optimizers.SGD(0.5), jit_compile=False)
     made.optimizer.build(made.model.trainable_variables)
-    step = Step(made, how.get("accumulate", 1))
+    step = Step(made, how.get("accumulate", 1), how.get("jit", False))
     room = {"capacity": lambda length, rows: rows * length // 2} if how.get("chunk") else {}
     losses = [step(*batch, **room)[0] for _ in range(steps)]
     return losses, [keras.ops.convert_to_numpy(w) for w in made.model.weights]
@@ -49,7 +49,12 @@ def assert_close(a, b):
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"accumulate": 2, "chunk": 8}, pytest.param({"jit": True}, marks=pytest.mark.slow)]
+    "how",
+    [
+        {},
+        {"accumulate": 2, "chunk": 8},
+        *(pytest.param({"jit": jit}, marks=pytest.mark.slow) for jit in (True, "elementwise")),
+    ],
 )
 def test_steps_are_those_without_it(make, batch, how):
     kept, again = (stepped(make(), batch, recompute, **how) for recompute in (False, True))

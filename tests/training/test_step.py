@@ -60,7 +60,7 @@ def stepped(new_model, batch):
             trainer = CascadeAware(model, losses.get(objective, **arguments), chunk=chunk)
             trainer.compile(optimizer() if optimizer else keras.optimizers.SGD(1.0), jit_compile=jit)
             trainer.optimizer.build(trainer.model.trainable_variables)
-        loss, live = Step(trainer, accumulate)(*data, capacity)
+        loss, live = map(float, Step(trainer, accumulate, jit)(*data, capacity))
         return loss, live, [keras.ops.convert_to_numpy(w) for w in trainer.model.weights]
 
     return run
@@ -116,8 +116,14 @@ def test_a_replica_without_a_live_token_changes_nothing(stepped, plain, batch):
 
 
 @pytest.mark.slow
-def test_compiled_and_plain_steps_agree(stepped, plain):
-    assert_close(stepped(1, 2, jit=True), plain)
+@pytest.mark.parametrize(("accumulate", "jit"), [(2, True), (1, "elementwise"), (2, "elementwise")])
+def test_compiled_and_plain_steps_agree(stepped, plain, accumulate, jit):
+    assert_close(stepped(1, accumulate, jit=jit), plain)
+
+
+@pytest.mark.slow
+def test_replicas_on_one_host_are_not_compiled_in_parts(stepped, plain):
+    assert_close(stepped(2, jit="elementwise"), plain)
 
 
 @pytest.mark.slow

@@ -233,7 +233,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(restarted, batches, uninterru
 
 
 @pytest.mark.parametrize(
-    "jit", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.long)]
+    "jit",
+    [
+        pytest.param(False, marks=pytest.mark.slow),
+        *(pytest.param(jit, marks=pytest.mark.long) for jit in (True, "elementwise")),
+    ],
 )
 def test_a_run_resumed_by_another_process_at_another_length_is_the_same_too(new_trainer, encoded, tmp_path, jit):
     """A function compiled for the lengths met so far rounds by their order: what resumes meets another length first."""
@@ -246,6 +250,41 @@ def test_a_run_resumed_by_another_process_at_another_length_is_the_same_too(new_
     assert done[0] == first_other + 1
     assert_same(values, expected[0])
     assert history == expected[1]
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """A training is two steps ahead of its losses, as on a GPU."""
+    monkeypatch.setattr(training.device, "steps_ahead", lambda: 2)
+
+
+@pytest.mark.parametrize("kills", [(1,), (4,), (3, 5)])
+def test_a_training_ahead_of_its_losses_resumes_the_same(restarted, batches, uninterrupted, tmp_path, kills, ahead):
+    for step in kills:
+        interrupted(restarted(), batches, tmp_path / "state.npz", step)
+    values, history, _ = completed(restarted(), batches, tmp_path / "state.npz")
+    assert_same(values, uninterrupted[0])
+    assert history == uninterrupted[1]
+
+
+def test_a_stop_of_a_training_ahead_of_its_losses_saves_all_its_steps(
+    restarted, batches, uninterrupted, tmp_path, ahead
+):
+    steps = []
+    with pytest.raises(errors.Stopped):
+        train(restarted(), batches, Schedule(1e-2, STEPS, 2), tmp_path / "state.npz",
+              progress=lambda p: steps.append(p.step), stop=lambda: len(steps) >= 2)  # fmt: skip
+    assert steps == [1, 2, 3, 4]  # the losses of two steps were owed
+    values, _, done = completed(restarted(), batches, tmp_path / "state.npz")
+    assert done == [5, 6]
+    assert_same(values, uninterrupted[0])
+
+
+def test_a_training_ahead_of_a_loss_that_is_no_number_keeps_the_last_good_state(restarted, batches, tmp_path, ahead):
+    with pytest.raises(CatKerasError, match=r"at step \d of 6.*Lower the learning rate"):
+        train(restarted(), batches, Schedule(1e30, STEPS), tmp_path / "state.npz", every_seconds=0)
+    with np.load(tmp_path / "state.npz") as z:
+        assert all(np.isfinite(z[name]).all() for name in z.files if name != "identity")
 
 
 def test_a_finished_run_trains_no_further(restarted, batches, tmp_path):

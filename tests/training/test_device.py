@@ -1,0 +1,84 @@
+"""What is chosen for a device: the precision of products, and what XLA compiles of a training."""
+
+import keras
+import pytest
+
+from cat_keras.errors import CatKerasError
+from cat_keras.training import CascadeAware, device
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """A function that makes this a device of some kind, of a backend, whose processor has some flags."""
+
+    def pretend(kind="CPU", backend="tensorflow", flags=()):
+        monkeypatch.setattr(keras.config, "backend", lambda: backend)
+        monkeypatch.setattr(device, "_kind", lambda: kind)
+        monkeypatch.setattr(device, "_cpu_flags", lambda: set(flags))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("place", "precision"),
+    [
+        ({"flags": ["avx2", "avx512f"]}, "float32"),
+        ({"flags": ["avx512f", "avx512_bf16"]}, "mixed_bfloat16"),
+        ({"flags": ["amx_bf16"]}, "mixed_bfloat16"),
+        ({"flags": ["amx_bf16"], "backend": "jax"}, "float32"),
+        ({"kind": "TPU"}, "mixed_bfloat16"),
+        ({"kind": "GPU", "backend": "jax"}, "mixed_bfloat16"),
+    ],
+)
+def test_precision_is_what_the_device_multiplies_fastest(on, place, precision):
+    on(**place)
+    assert device.best_precision() == precision
+
+
+def test_old_gpus_stay_with_float32(on, monkeypatch):
+    on("GPU")
+    monkeypatch.setattr(device, "_gpu_multiplies_bfloat16", lambda: False)
+    assert device.best_precision() == "float32"
+
+
+@pytest.mark.parametrize(
+    ("place", "steps", "jit"),
+    [
+        ({}, 99, False),
+        ({}, 100, device.ELEMENTWISE),
+        ({"kind": "GPU"}, 99, False),
+        ({"kind": "GPU"}, 100, True),
+        ({"backend": "jax"}, 1, True),
+        ({"backend": "torch"}, 1000, False),
+    ],
+)
+def test_long_trainings_are_compiled_as_suits_the_device(on, place, steps, jit):
+    on(**place)
+    assert device.best_jit(steps) == jit
+
+
+def test_a_device_is_described_in_words(on):
+    on("GPU")
+    assert device.description("mixed_bfloat16") == "mixed_bfloat16; XLA compiles trainings of 100 steps or more"
+    on()
+    words = "float32; XLA compiles what lies between the matrix products of trainings of 100 steps or more"
+    assert device.description("float32") == words
+    on(backend="torch")
+    assert device.description("float32") == "float32; without XLA"
+
+
+def test_this_machine_is_some_device():
+    assert device._kind() in ("CPU", "GPU", "TPU")
+    assert device.best_precision() in ("float32", "mixed_bfloat16")
+
+
+def test_an_unknown_way_to_compile_is_an_error(new_model):
+    with pytest.raises(CatKerasError, match="Received: 'elementwize'"):
+        CascadeAware(new_model("small"), "xent").compile("sgd", jit_compile="elementwize")
+
+
+def test_elementwise_compilation_is_of_tensorflow(new_model, monkeypatch):
+    trainer = CascadeAware(new_model("small"), "xent")
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(CatKerasError, match="Received: jit_compile='elementwise' on jax"):
+        trainer.compile("sgd", jit_compile="elementwise")
