@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -73,13 +74,16 @@ def run(
 
 
 def _precision(name: str) -> str:
-    """The precision itself where it is left to the device, since results are known by it."""
+    """The precision itself where it is left to the device, since results are known by it.
+
+    Another process looks at the device: in this one TensorFlow would read its flags before the run has set them, and
+    code that XLA compiles would not be kept.
+    """
     if name != "auto":
         return name
-    with framework_noise_to(None):
-        from cat_keras.training import device  # late: it brings TensorFlow
-
-        return device.best_precision()
+    code = "from cat_keras.training import device; print(device.best_precision())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
 
 
 @contextlib.contextmanager

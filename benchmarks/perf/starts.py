@@ -36,10 +36,10 @@ def measure(rounds: int = 3):
 
 def point(shape: str, folder: str) -> float:
     """Seconds that the first step takes, with code of earlier processes in a folder."""
-    from benchmarks.perf import training, workload
-    from cat_keras.training import device
-
     with compilations.kept(Path(folder)):
+        from benchmarks.perf import training, workload  # within, since TensorFlow reads its flags only once
+        from cat_keras.training import device
+
         proto = workload.tokenizer(512)
         data = workload.data(proto, training.BATCH, training.LENGTH, training.TARGET)
         training.STEPS = 1
