@@ -129,6 +129,7 @@ ARGUMENTS = {
         }.items()
     },
     ck.serving.Latency.mean: {"batch": lambda t, x: service()[0][0].latency.mean(x)},
+    ck.serving.Latency.at_pace: {"pace": lambda t, x: service()[0][0].latency.at_pace(x)},
     ck.serving.Dial.alone: {"server": lambda t, x: service()[1].alone(x)},
     ck.serving.Dial.cascade: {"server": lambda t, x: service()[1].cascade(x)},
     ck.serving.Served.percentile: {"share": lambda t, x: service()[4].percentile(x)},

@@ -104,6 +104,9 @@ class Comparison:
 
     Attributes:
         as_stored: share of the answers of real models that say what the run stored.
+        pace: seconds of the batches in real time, over those that batches of their sizes were measured to take.
+        at_pace_p50, at_pace_p99: simulated with the latencies of each server times its pace. What these are off is
+            the simulation's own error; the rest is that the machine was not as fast as when it was measured.
     """
 
     policy: str
@@ -116,6 +119,9 @@ class Comparison:
     real_quality: float
     simulated_quality: float
     as_stored: float
+    pace: float
+    at_pace_p50: float
+    at_pace_p99: float
 
 
 def compare(setup: Setup, run: Run, answerers: Sequence, name: str, policy: Policy, stream: np.ndarray,
@@ -128,19 +134,38 @@ def compare(setup: Setup, run: Run, answerers: Sequence, name: str, policy: Poli
     columns = setup.staged
     asked = examples(run, columns.tasks, columns.ids)
     stored = _stored(run, columns, setup)
-    agreement = []
+    agreement, taken = [], []
 
     def answer(server, rows):
-        for row, prediction in zip(rows, answerers[server]([asked[row] for row in rows]), strict=True):
+        started = time.perf_counter()
+        predictions = answerers[server]([asked[row] for row in rows])
+        taken.append((server, len(rows), time.perf_counter() - started))
+        for row, prediction in zip(rows, predictions, strict=True):
             agreement.append(prediction.text == stored[server][row])
 
     real = simulation.run_real(setup.service, stream, policy, answer, setup.judging)
     simulated = simulate(setup.service, stream, policy, setup.judging, seed)
+    paces, pace = _paces(setup.service, taken)
+    at_pace = simulate(setup.service.at_pace(paces), stream, policy, setup.judging, seed)
     rate = (len(stream) - 1) / (stream[-1] - stream[0])
     return Comparison(
         name, len(stream), float(rate), *_percentiles(real), *_percentiles(simulated), float(real.quality.mean()),
-        float(simulated.quality.mean()), float(np.mean(agreement)),
+        float(simulated.quality.mean()), float(np.mean(agreement)), pace, *_percentiles(at_pace),
     )  # fmt: skip
+
+
+def _paces(service, taken: Sequence[tuple[int, int, float]]) -> tuple[list[float], float]:
+    """Real over measured seconds of the batches of each server, 1 of a server without any; and of all batches.
+
+    Args:
+        taken: (server, requests in the batch, seconds).
+    """
+    real, measured = np.zeros(len(service.servers)), np.zeros(len(service.servers))
+    for server, size, seconds in taken:
+        real[server] += seconds
+        measured[server] += service.servers[server].latency.mean(size)
+    paces = np.divide(real, measured, out=np.ones_like(real), where=measured > 0)
+    return [float(pace) for pace in paces], float(real.sum() / measured.sum())
 
 
 def _percentiles(served: Served) -> Iterator[float]:

@@ -64,6 +64,10 @@ class Latency:
         check_number("batch", batch, f"[1, {self.most}]", whole=True)
         return float(self.table[batch - 1].mean())
 
+    def at_pace(self, pace: float) -> "Latency":
+        """The same with all seconds times `pace`, of a machine that is slower or, below 1, faster."""
+        return Latency(self.table * check_number("pace", pace, "[1e-6, 1e6]"))
+
     def means(self) -> np.ndarray:
         """(most + 1,) mean seconds of a batch of 0, 1, …: nothing takes no time."""
         return np.concatenate([[0.0], self.table.mean(1)])

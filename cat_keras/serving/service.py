@@ -1,6 +1,7 @@
 """What answers the requests: models, with what each would answer and how long it takes, on machines they share."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -60,6 +61,11 @@ class Service:
             "batch", self.batch, f"[1, {most.latency.most}]", whole=True,
             remedy=f"{most.name} was measured up to batches of {most.latency.most}",
         )  # fmt: skip
+
+    def at_pace(self, paces: Sequence[float]) -> "Service":
+        """The same with the latencies of every server times its pace, see `Latency.at_pace`."""
+        paced = zip(self.servers, paces, strict=True)
+        return replace(self, servers=tuple(replace(s, latency=s.latency.at_pace(pace)) for s, pace in paced))
 
     @property
     def examples(self) -> int:

@@ -168,6 +168,15 @@ def test_what_cannot_be_simulated(tmp_path, words, message):
     assert not list(kept.glob("load-*"))
 
 
+def test_a_pace_is_what_batches_took_over_what_they_were_measured_to_take(setup):
+    first, last = setup.service.servers
+    taken = [(0, 1, 3 * first.latency.mean(1)), (0, 4, 3 * first.latency.mean(4))]
+    assert models._paces(setup.service, taken) == (pytest.approx([3, 1]), pytest.approx(3))
+    slower = setup.service.at_pace([3, 1])
+    assert slower.servers[0].latency.mean(4) == pytest.approx(3 * first.latency.mean(4))
+    assert slower.servers[1].latency.mean(1) == last.latency.mean(1) and slower.batch == setup.service.batch
+
+
 def test_answers_in_real_time_are_compared_with_stored_ones(folder, setup):
     """Stand-ins for predictors that know what the run stored, one of which answers something else."""
     run = load.load(folder)
@@ -187,6 +196,7 @@ def test_answers_in_real_time_are_compared_with_stored_ones(folder, setup):
     found = models.compare(setup, run, answerers, "cascade", policy, stream)
     assert found.as_stored == 1 and found.requests == 40 and found.real_quality == found.simulated_quality
     assert 0 < found.real_p50 <= found.real_p99 and found.rate == pytest.approx(streams.mean_rate(stream))
+    assert found.pace > 0 and 0 < found.at_pace_p50 <= found.at_pace_p99
     wrong = models.compare(setup, run, [answerers[0], lambda batch: answerers[0](batch)], "cascade", policy, stream)
     assert wrong.as_stored < 1
     rows = models.measure(answerers, models.roles(run, ("xent", "large")), list(run.examples["sst2"]), (1, 4), 3)

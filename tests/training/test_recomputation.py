@@ -37,7 +37,7 @@ def stepped(model, batch, recompute, steps=3, trainer=CascadeAware, **how):
     made.optimizer.build(made.model.trainable_variables)
     step = Step(made, how.get("accumulate", 1), how.get("jit", False))
     room = {"capacity": lambda length, rows: rows * length // 2} if how.get("chunk") else {}
-    losses = [step(*batch, **room)[0] for _ in range(steps)]
+    losses = [float(step(*batch, **room)[0]) for _ in range(steps)]
     return losses, [keras.ops.convert_to_numpy(w) for w in made.model.weights]
 
 

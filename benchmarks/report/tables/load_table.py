@@ -47,19 +47,23 @@ def _minus(record: dict) -> str:
 def real_table(records: Sequence[dict]) -> Table:
     """Real models beside the simulation: a row per policy."""
     rows = [
-        (r["policy"], f"{r['requests']}", f"{r['rate']:.3g}", *_both(r, "p50"), *_both(r, "p99"),
+        (r["policy"], f"{r['requests']}", f"{r['rate']:.3g}", *_both(r, "p50"), *_both(r, "p99"), f"{r['pace']:.2f}",
          f"{100 * r['real_quality']:.1f}", f"{100 * r['simulated_quality']:.1f}", f"{100 * r['as_stored']:.1f}")
         for r in records
     ]  # fmt: skip
     return Table(
         "Real models in this process, and the simulation of the same requests",
-        ("Policy", "Requests", "Rate", "p50, ms,\nreal", "simulated", "p99, ms,\nreal", "simulated", "Quality,\nreal",
-         "simulated", "As stored,\n%"),
+        ("Policy", "Requests", "Rate", "p50, ms,\nreal", "simulated", "at pace", "p99, ms,\nreal", "simulated",
+         "at pace", "Pace", "Quality,\nreal", "simulated", "As stored,\n%"),
         tuple(rows),
-        notes=("Beside simulated latencies, how far off they are. As stored: answers that say what the run stored.",),
+        notes=(
+            "Beside simulated latencies, how far off they are. Pace: seconds of the real batches over those that "
+            "batches of their sizes were measured to take; at pace: simulated with the latencies of each model times "
+            "its pace. As stored: answers that say what the run stored.",
+        ),
     )  # fmt: skip
 
 
-def _both(record: dict, name: str) -> tuple[str, str]:
-    real, simulated = record[f"real_{name}"], record[f"simulated_{name}"]
-    return f"{1000 * real:.0f}", f"{1000 * simulated:.0f} ({100 * (simulated / real - 1):+.0f} %)"
+def _both(record: dict, name: str) -> tuple[str, str, str]:
+    real, values = record[f"real_{name}"], (record[f"simulated_{name}"], record[f"at_pace_{name}"])
+    return f"{1000 * real:.0f}", *(f"{1000 * value:.0f} ({100 * (value / real - 1):+.0f} %)" for value in values)
