@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.planning import findings, plan, shards
+from benchmarks.planning import findings, plan
 from benchmarks.planning import hardware as machines
 from benchmarks.planning.estimate import Estimate, Stage, bytes_per_token
 from cat_keras.errors import check_number
@@ -22,7 +22,6 @@ def show(
     out: Path,
     console: Console,
     source: str = "",
-    shard: tuple[int, int] | None = None,
     hardware: str = "cpu2",
     price: float = 0.0,
 ):
@@ -41,31 +40,12 @@ def show(
     cache = Store(out / "cache")
     token_bytes, known_from = bytes_per_token(todo, cache)
     estimate = Estimate(todo, token_bytes)
-    shard_of = _shard_of_stages(todo, shard)
-    stages = [s for s in estimate.stages() if not shard or shard_of(s) in (None, shard[0])]
+    stages = estimate.stages()
     cached = {s.key for s in stages if cache.path(s.kind, s.key).exists()}
     console.print(_heading(todo, estimate, known_from), soft_wrap=True, highlight=False)
-    console.print(_table(stages, cached, shard_of if shard else None, estimate, machine))
+    console.print(_table(stages, cached, estimate, machine))
     for line in _totals(stages, cached, estimate, machine, price):
         console.print(line, soft_wrap=True, highlight=False)
-
-
-def _shard_of_stages(todo, shard):
-    """A function from a stage to the shard that does it, or None if several need it and the first one to come does it.
-
-    Args:
-        shard: which of how many; None for a run that is not shared.
-    """
-    shares = shards.assign(todo, shard[1]) if shard else []
-    shard_of_model = {model: i for i, share in enumerate(shares) for model in share}
-    model_of_key = {todo.model_key(model): model for model in (*todo.middle, *todo.small)}
-
-    def shard_of(stage: Stage) -> int | None:
-        if stage.kind == "predict":
-            return shard_of_model.get(stage.model)
-        return shard_of_model.get(model_of_key.get(stage.key))
-
-    return shard_of
 
 
 def _heading(todo, estimate: Estimate, known_from: str) -> str:
@@ -85,18 +65,14 @@ def _heading(todo, estimate: Estimate, known_from: str) -> str:
     return escape(text)
 
 
-def _table(stages: list[Stage], cached, shard_of, estimate: Estimate, machine) -> Table:
+def _table(stages: list[Stage], cached, estimate: Estimate, machine) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("stage", "model", "objective"):
         table.add_column(name)
     for name in ("seed", "≈ steps", "FLOPs", "≈ time", "disk"):
         table.add_column(name, justify="right")
-    table.add_column("shard" if shard_of else "")
     table.add_column("")
     for stage in stages:
-        shard = ""
-        if shard_of:
-            shard = "first to come" if shard_of(stage) is None else str(shard_of(stage))
         table.add_row(
             stage.label,
             stage.role,
@@ -106,7 +82,6 @@ def _table(stages: list[Stage], cached, shard_of, estimate: Estimate, machine) -
             f"{stage.flops:.1e}",
             _time(estimate.seconds(stage, machine)),
             _size(stage.disk),
-            shard,
             "[green]cached[/]" if stage.key in cached else "to do",
         )
     return table
