@@ -38,10 +38,13 @@ def run(
     only: Annotated[
         str, typer.Option(help="One model alone, as a manifest names it: large, cat-xent/1. A failed run says which.")
     ] = "",
-    hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
+    hardware: Annotated[
+        str, typer.Option(help="What a dry run estimates for; measure is this machine, 8xh100 a cluster of eight.")
+    ] = "cpu2",
     price_hour: Annotated[float, typer.Option(help="Price of an hour of that hardware, for a dry run.")] = 0.0,
     on: Annotated[str, typer.Option(help="ray: a cluster started here or named by RAY_ADDRESS; or its address.")] = "",
     gpu: Annotated[str, typer.Option(help="Kind of GPU to ask the cluster for, as Ray names it, e.g. H100.")] = "",
+    hosts: Annotated[int, typer.Option(help="Hosts of the cluster that each training spans.")] = 1,
     verbose: VerboseOption = False,
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
@@ -67,7 +70,20 @@ def run(
         logs = tuple(log.split(",")) if log else ()
         command = ("python", "-m", "benchmarks", *sys.argv[1:])
         folder = execute(
-            chosen, data, out, console(), source, strategy, logs, done, only, command, verbose, on=on, gpu=gpu
+            chosen,
+            data,
+            out,
+            console(),
+            source,
+            strategy,
+            logs,
+            done,
+            only,
+            command,
+            verbose,
+            on=on,
+            gpu=gpu,
+            hosts=hosts,
         )
     if folder:
         typer.echo(f"The report: {folder / 'report.html'}; as text: {folder / 'table.md'}; all files: {folder}/")

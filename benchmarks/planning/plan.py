@@ -174,7 +174,7 @@ class Plan:
             tasks[row.task] = tasks.get(row.task, 0) + 1
         return replace(self, test=self.test.without(rows), left_out=counts)
 
-    @property
+    @functools.cached_property
     def _metrics(self) -> dict:
         return {t.name: metrics.identity(t) for t in self.tasks}
 

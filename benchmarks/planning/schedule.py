@@ -22,6 +22,7 @@ class Ready:
     def __init__(self, jobs: Sequence[Job], seconds: Callable[[Job], float]):
         self.left, self._dependents, self._waits = len(jobs), {}, {}
         self._ranks, self._heap = chains(jobs, seconds), []
+        self._before = 0  # numbers below those of all jobs, for what is put back
         for order, job in enumerate(jobs):
             for name in job.needs:
                 self._dependents.setdefault(name, []).append((order, job))
@@ -40,8 +41,9 @@ class Ready:
         return heapq.heappop(self._heap)[2]
 
     def put_back(self, job: Job):
-        """Begins a job again, before others."""
-        heapq.heappush(self._heap, (-self._ranks[job.name], -1, job))
+        """Begins a job again, before others whose chain is as long."""
+        self._before -= 1
+        self._push(self._before, job)
 
     def done(self, job: Job):
         """Lets jobs begin that waited for this one alone."""

@@ -47,14 +47,14 @@ def make(request: Request, cache: SharedStore, journal: Journal, progress: Progr
 
 
 def _check_alone(strategy: str):
-    """Raises CatKerasError where a training would span several hosts."""
+    """Raises CatKerasError where a training would span several hosts, which Ray starts."""
     from cat_keras.training import distribution
 
     count = distribution.configured_workers() if strategy in ("auto", "multi_worker") else 0
     if count > 1 or strategy == "multi_worker":
         raise CatKerasError(
-            f"A run spreads its models over hosts with Ray, and each training is on one host. Received: strategy "
-            f"{strategy}, TF_CONFIG with {count} workers. Unset TF_CONFIG, and use --on ray"
+            f"A run whose trainings span several hosts is started by Ray. Received: strategy {strategy}, TF_CONFIG "
+            f"with {count} workers. Unset TF_CONFIG, and use --on ray --hosts {max(count, 2)}"
         )
 
 

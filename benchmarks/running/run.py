@@ -12,6 +12,7 @@ from benchmarks.running.journal import Journal
 from benchmarks.running.locks import SharedStore
 from benchmarks.running.progress import Progress
 from benchmarks.running.request import Request
+from cat_keras.errors import CatKerasError, check_number
 from cat_keras.storage import processes, store
 
 
@@ -29,6 +30,7 @@ def run(
     verbose: bool = False,
     on: str = "",
     gpu: str = "",
+    hosts: int = 1,
 ) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
@@ -47,19 +49,23 @@ def run(
         verbose: print every table of the report, not one screen.
         on: "" for this process; a Ray cluster otherwise, see `cluster.joining.joined`.
         gpu: the kind of GPU to ask the cluster for, as Ray names it; "" for any.
+        hosts: of the cluster that each training spans.
 
     Returns:
         The run folder; None while other models (or those of `done`) are missing, and there is no report yet.
     """
+    check_number("--hosts", hosts, "[1, 10000]", whole=True)
     if on:
         joining.check(on)
+    elif hosts > 1:
+        raise CatKerasError(f"A training spans hosts of a cluster. Received: --hosts {hosts} without one. Add --on ray")
     journal = Journal(out / profile.name, command or ("python", "-m", "benchmarks", "run", profile.name), console)
     with findings.printed(console):
         todo = plan.make(profile, data, source)
         with journal.run(todo):
             models = [todo.named(only)] if only else graph.ordered(todo, todo.models())
             request = Request(todo, tuple(models), out, data, source, _entries_of(done), strategy, logs)
-            folder = results(request, journal, on, gpu)
+            folder = results(request, journal, on, gpu, hosts)
             if folder:
                 from benchmarks import report  # late: it brings pandas and matplotlib
 
@@ -69,16 +75,16 @@ def run(
             return folder
 
 
-def results(request: Request, journal: Journal, on: str = "", gpu: str = "") -> Path | None:
+def results(request: Request, journal: Journal, on: str = "", gpu: str = "", hosts: int = 1) -> Path | None:
     """Makes what is asked for and puts it into the run folder; None while something of the whole run is missing.
 
     Args:
-        on, gpu: as for `run`.
+        on, gpu, hosts: as for `run`.
     """
     started, progress = time.monotonic(), Progress(journal.console, journal)
     cache = SharedStore(request.out / "cache", journal.notice, progress.go_on)
     if on:
-        todo = _on_cluster(request, cache, journal, progress, on, gpu)
+        todo = _on_cluster(request, cache, journal, progress, on, gpu, hosts)
     else:
         with progress:
             todo = here.make(request, cache, journal, progress)
@@ -88,14 +94,14 @@ def results(request: Request, journal: Journal, on: str = "", gpu: str = "") -> 
     return folder if complete else None
 
 
-def _on_cluster(request, cache, journal, progress, on: str, gpu: str) -> plan.Plan:
+def _on_cluster(request, cache, journal, progress, on: str, gpu: str, hosts: int) -> plan.Plan:
     from benchmarks.running.cluster import driver
     from benchmarks.tasks import extensions
 
     request = replace(request, out=request.out.resolve(), data=request.data and Path(request.data).resolve())
     try:
         with joining.joined(on) as cluster, progress:  # Ray first, since it takes the signals that `progress` needs
-            return driver.make(request, cache, journal, progress, cluster, gpu, extensions.files())
+            return driver.make(request, cache, journal, progress, cluster, gpu, hosts, extensions.files())
     finally:
         for folder in (*cache.root.glob("*/"), *request.out.glob("compiled/*/")):  # of workers that were killed
             processes.sweep(folder)

@@ -3,7 +3,7 @@
     python -m tests.cluster.nodes '{"nodes": [{"num_cpus": 1}], "kill": "text in the log"}' python -m benchmarks run …
 
 The head is a node of its own without a core. `kill` names what the log says when the node that says so is to be killed,
-`behead` when the head is. The exit status is that of the command.
+`behead` when the head is, and `signal` when the command gets signal `number`. The exit status is that of the command.
 """
 
 import json
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 
 STORE = 80 * 2**20  # bytes; the least that Ray takes
@@ -20,21 +21,28 @@ STORE = 80 * 2**20  # bytes; the least that Ray takes
 
 def main(setting: dict, command: list[str]) -> int:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    os.environ |= {"RAY_agent_register_timeout_ms": "300000"}  # a machine that runs tests is busy
     os.environ |= setting.get("environment", {})
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # a longer path would not do for the sockets in it
+    from ray._private import node
     from ray.cluster_utils import Cluster
 
+    # Ray gives a node 30 s to start; a machine that runs other tests beside may take longer.
+    node.time = types.SimpleNamespace(**vars(time) | {"monotonic": lambda: time.monotonic() / 10})
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "temp_dir": folder}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        nodes = [cluster.add_node(object_store_memory=STORE, **node) for node in setting["nodes"]]
+        nodes = [cluster.add_node(object_store_memory=STORE, **each) for each in setting["nodes"]]
         process = subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": cluster.address})
-        if text := setting.get("kill") or setting.get("behead"):
+        if text := setting.get("kill") or setting.get("behead") or setting.get("signal"):
             log = Path(setting["log"])
             while process.poll() is None and not (log.exists() and text in log.read_text()):
                 time.sleep(0.05)
+            if "signal" in setting:
+                process.send_signal(setting["number"])
+                return process.wait()
             line = log.read_text().partition(text)[2].partition("\n")[0]
-            hit = next((node for node in nodes if node.node_id[:8] in line), cluster.head_node)
+            hit = next((each for each in nodes if each.node_id[:8] in line), cluster.head_node)
             cluster.remove_node(hit, allow_graceful=False)
         return process.wait()
     finally:

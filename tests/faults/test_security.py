@@ -45,6 +45,7 @@ ALLOWED = {
     ("benchmarks/tasks/extensions.py", "exec_module"): "--tasks-file names code of the user's own",
     ("benchmarks/cli/__init__.py", "load_module"): "that option",
     ("benchmarks/running/cluster/box.py", "load_module"): "that option, on a worker",
+    ("benchmarks/running/cluster/gang.py", "socket"): "finds a free port of this host",
     ("benchmarks/running/cluster/joining.py", "socket"): "asks whether the cluster that the user names answers",
     ("benchmarks/test_reproduction.py", "subprocess"): "starts this project's command line, as a list of words",
     ("benchmarks/perf/paired.py", "subprocess"): "starts a module beside it, as a list of words",

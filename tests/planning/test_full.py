@@ -201,6 +201,24 @@ def dry_run(*arguments):
     return done.stdout
 
 
+def test_a_dry_run_for_a_cluster_says_how_long_and_which_chain_is_the_longest():
+    def hours(text, output):
+        number, unit = re.search(rf"{text} ([\d.]+) (s|min|h|d)", output).groups()
+        return float(number) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[unit] / 3600
+
+    options = ("full", "--small", "tiny", "--large", "nano", "--seeds", "3", "--tasks", "sst2,common_gen")
+    outputs = {n: " ".join(dry_run(*options, "--hardware", f"{n}xl4", "--price-hour", "2").split()) for n in (2, 200)}
+    chain = hours("longest chain takes", outputs[2])
+    two, many = (hours("one job on each:", output) for output in outputs.values())
+    assert chain == hours("longest chain takes", outputs[200]) == pytest.approx(many, rel=0.05)
+    assert many < two
+    assert "on however many: large pretrain (" in outputs[2] and "At 2 an hour each: " in outputs[2]
+    with pytest.raises(CatKerasError, match="hardware"):
+        hardware.several("8xabacus")
+    with pytest.raises(CatKerasError, match=r"the machines of --hardware is a whole number in \[1, 100000\]"):
+        hardware.several("0xh100")
+
+
 def test_a_dry_run_prints_plan_and_estimate_and_leaves_nothing(tmp_path):
     options = ("--hardware", "v5e-8", "--price-hour", "360")
     output = dry_run("tiny", "--out", str(tmp_path / "runs"), *options)

@@ -51,7 +51,7 @@ def test_a_cluster_of_ones_own_is_told_to_use_ray(tmp_path, monkeypatch):
     cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}))
     done = commands.benchmarks(*command(tmp_path), status=2)
-    assert "TF_CONFIG with 2 workers. Unset TF_CONFIG, and use --on ray" in done
+    assert "TF_CONFIG with 2 workers. Unset TF_CONFIG, and use --on ray --hosts 2" in done
 
 
 def assert_alike(ours, theirs):

@@ -9,9 +9,11 @@ import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from benchmarks.planning import plan
 from benchmarks.running.request import Request
+from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
@@ -38,15 +40,16 @@ class Box:
 
     Attributes:
         request: what is asked for. todo: its plan without the rows that no model can be given.
-        left_out: (task, id) of training rows among these. tasks_files: that the user named.
-        environment, versions: of the driver. mark: a file in the folder of results by which workers know it.
+        left_out: (task, id) of training rows among these.
+        environment, folder, versions: variables, working directory and versions of the driver.
+        mark: name of a file in the folder of results by which workers know it.
     """
 
     request: Request
     todo: plan.Plan
     left_out: frozenset[tuple[str, str]] = frozenset()
-    tasks_files: tuple[str, ...] = ()
     environment: dict[str, str | None] = field(default_factory=environment)
+    folder: Path = field(default_factory=Path.cwd)
     versions: dict[str, str] = field(default_factory=lambda: versions())
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -74,18 +77,33 @@ class Box:
             )
 
     def enter(self):
-        """Sets the variables of the driver, and loads the files of tasks that the user named."""
+        """Sets the variables of the driver, and its working directory, which presets may be named from."""
         for name, value in self.environment.items():
             os.environ.pop(name, None)
             os.environ |= {name: value} if value is not None else {}
-        if self.tasks_files:
-            from benchmarks.tasks import task
-
-            for path in self.tasks_files:
-                task.load_module(path)
+        if self.folder.is_dir():
+            os.chdir(self.folder)
 
     def write_mark(self):
         store.write_bytes(self.mark_path, b"")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A `Box` that lies in the memory of Ray: what every task gets, in place of its content.
+
+    Attributes:
+        reference: of the box. tasks_files: that the user named, whose tasks are in the plan.
+    """
+
+    reference: object
+    tasks_files: tuple[str, ...] = ()
+
+    def opened(self, ray: ModuleType) -> Box:
+        """The box, on a worker."""
+        for path in self.tasks_files:  # first, since the box may hold functions of theirs
+            task.load_module(path)
+        return ray.get(self.reference)
 
 
 @functools.cache

@@ -4,32 +4,26 @@ The driver gives out jobs whose inputs are in the store, and counts them off; no
 worker was lost is given out again and goes on from its last checkpoint, which lies in the folder that machines share.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.planning import graph, plan
 from benchmarks.planning.estimate import Estimate
-from benchmarks.planning.findings import BadInput
 from benchmarks.planning.graph import Job
 from benchmarks.planning.schedule import Ready
-from benchmarks.running.cluster import needs, worker
-from benchmarks.running.cluster.box import Box
-from benchmarks.running.cluster.joining import Cluster, first_line, lost_head
+from benchmarks.running.cluster import gang, needs, worker
+from benchmarks.running.cluster.box import Box, Held
+from benchmarks.running.cluster.dispatch import ATTEMPTS, Board, Dispatcher
+from benchmarks.running.cluster.joining import Cluster, gone
 from benchmarks.running.cluster.reports import Reports
 from benchmarks.running.journal import Journal
 from benchmarks.running.locks import SharedStore
 from benchmarks.running.progress import Progress
 from benchmarks.running.request import Request, damaged
-from cat_keras.errors import CatKerasError, Stopped
+from cat_keras.errors import CatKerasError
 from cat_keras.storage import processes
 
-POLL = 0.2  # seconds between two looks at what workers say
-GRACE = 60.0  # seconds that workers have to save their state when a run is asked to end
-SILENCE = 1800.0  # seconds without a sign of a worker until its job is given to another
-ATTEMPTS = 5  # times that a job may lose its worker
 HEAD = "node:__internal_head__"  # a resource of which the head alone has 1
-BUNDLE = 100  # jobs that one task does, where so many are ready that each place has several tasks to come
 
 
 def make(
@@ -39,12 +33,14 @@ def make(
     progress: Progress,
     cluster: Cluster,
     kind: str = "",
+    hosts: int = 1,
     tasks_files: Sequence[str] = (),
 ) -> plan.Plan:
     """As `here.make`, on the machines of a cluster.
 
     Args:
-        kind: of GPU to ask for, as Ray names it; "" for any. tasks_files: files of tasks that workers load as well.
+        kind: of GPU to ask for, as Ray names it; "" for any. hosts: that each training spans.
+        tasks_files: files of tasks that workers load as well.
 
     Raises:
         CatKerasError: also where the cluster lacks what a job takes, shares no folder, or is lost.
@@ -52,39 +48,40 @@ def make(
     whole = request.plan
     missing, spoilt = request.missing(whole, cache), damaged(whole, cache)
     journal.notice(f"cluster: {cluster}; {whole.profile.precision}")
-    box = Box(request, whole, tasks_files=tuple(tasks_files))
+    box = Box(request, whole)
     box.write_mark()
     try:
-        with _Session(cluster, box, journal, progress) as session:
-            todo, jobs = whole, []
+        with _Session(cluster, box, journal, progress, kind, hosts, tuple(tasks_files)) as session:
+            todo = whole
+            jobs = graph.make(todo, missing, cache.has, spoilt)
+            session.needs_of(jobs)  # what is missing is said before anything is looked at
             if missing:
                 todo = session.without_bad_rows(missing)
                 missing = request.missing(todo, cache)
-            request.announce(todo, missing, journal)
-            if missing or spoilt:
                 jobs = graph.make(todo, missing, cache.has, spoilt)
-            session.do(jobs, kind)
+            request.announce(todo, missing, journal)
+            session.do(jobs)
     finally:
         processes.remove(box.mark_path)
     return todo
 
 
 class _Session:
-    """The tasks of one run on a cluster; at the end of the block none is left."""
+    """The tasks of one run on a cluster; at the end of the block none is left. Arguments as for `make`."""
 
-    def __init__(self, cluster: Cluster, box: Box, journal: Journal, progress: Progress):
-        self.cluster, self.ray, self.box = cluster, cluster.ray, box
-        self.journal, self.progress = journal, progress
+    def __init__(self, cluster: Cluster, box: Box, journal: Journal, progress: Progress, kind, hosts, tasks_files):
+        self.cluster, self.ray, self.box, self.tasks_files = cluster, cluster.ray, box, tasks_files
+        self.journal, self.progress, self.kind, self.hosts = journal, progress, kind, hosts
 
     def __enter__(self):
         # On the head, which is there as long as the cluster is.
         place = {"num_cpus": 0, "resources": {HEAD: 0.001}}
         self._reports = self.ray.remote(Reports).options(max_restarts=ATTEMPTS, **place).remote()
-        self._held = [self.ray.put(self.box)]
+        self._held = Held(self.ray.put(self.box), self.tasks_files)
         return self
 
     def __exit__(self, *_):
-        with _suppressed(self.ray):
+        with gone(self.ray):
             self.ray.kill(self._reports)
 
     def without_bad_rows(self, missing: Sequence[plan.Model]) -> plan.Plan:
@@ -97,217 +94,45 @@ class _Session:
             todo = self.box.request.plan.without(bad)
             rows = frozenset((row.task, row.id) for row in bad if row.split == "train")
             self.box = replace(self.box, todo=todo, left_out=rows)
-            self._held = [self.ray.put(self.box)]
+            self._held = Held(self.ray.put(self.box), self.tasks_files)
         return self.box.todo
 
-    def do(self, jobs: Sequence[Job], kind: str):
+    def needs_of(self, jobs: Sequence[Job]) -> dict[tuple[str, str], needs.Needs]:
+        """(role, kind of job) → what such a job takes; raises CatKerasError where the cluster has no place for one."""
+        nodes, gpus = self.cluster.nodes(), self.cluster.total()["GPU"] > 0
+        found = needs.of(jobs, _estimate(self.box.todo), gpus, self.kind)
+        needs.check(found, nodes, {"train": self.hosts})
+        return found
+
+    def do(self, jobs: Sequence[Job]):
         """Does all jobs of a graph."""
-        try:
-            estimate = Estimate(self.box.todo)
-            flops = {stage.key: stage.flops for stage in estimate.stages()}
-        except CatKerasError:  # the size of a preset is not known
-            estimate, flops = None, {}
-        shapes = needs.of(jobs, estimate, self.cluster.total()["GPU"] > 0, kind)
-        needs.check(shapes, self.cluster.nodes())
-        tasks = {
-            shape: self.ray.remote(worker.perform).options(max_retries=0, **need.options())
-            for shape, need in shapes.items()
-        }
+        estimate, found = _estimate(self.box.todo), self.needs_of(jobs)
+        flops = {stage.key: stage.flops for stage in estimate.stages()} if estimate else {}
         ready = Ready(jobs, lambda job: 1.0 + flops.get(job.key, 0.0) / (job.part[1] if job.part else 1))
         self.progress.expect(len(jobs))
-        board = _Board(jobs, self.journal, self.progress)
+        board = Board(jobs, self.journal, self.progress)
+        alone = {
+            shape: self.ray.remote(worker.perform).options(max_retries=0, **need.options())
+            for shape, need in found.items()
+        }
+        together = self.ray.remote(gang.together).options(max_retries=0, num_cpus=0, resources={HEAD: 0.001})
 
         def submit(bundle: list[Job]):
-            return tasks[bundle[0].role, bundle[0].kind].remote(self._held, self._reports, bundle)
+            shape = bundle[0].role, bundle[0].kind
+            if self.hosts > 1 and bundle[0].kind == "train":
+                return together.remote(self._held, self._reports, bundle, self.hosts, found[shape].options())
+            return alone[shape].remote(self._held, self._reports, bundle)
 
         dispatcher = self._dispatcher({}, submit, lambda outcome: None, board)
         dispatcher.run(ready)
 
-    def _dispatcher(self, running, submit, ended, board=None) -> "Dispatcher":
+    def _dispatcher(self, running, submit, ended, board=None) -> Dispatcher:
         return Dispatcher(self.cluster, self._reports, self.journal, self.progress, submit, ended, running, board)
 
 
-class Dispatcher:
-    """Keeps the places of a cluster busy with jobs.
-
-    Args:
-        cluster: where they run. reports: the actor through which workers speak. journal, progress: of the run.
-        submit: gives a list of jobs of one shape to the cluster and returns the reference of the task.
-        ended: called with the `Outcome` of each task that did its work.
-        running: tasks that are under way already: reference → jobs. board: shows what workers say; None for nothing.
-    """
-
-    def __init__(
-        self, cluster, reports, journal, progress, submit: Callable, ended: Callable, running=None, board=None
-    ):
-        self.cluster, self.ray, self.reports = cluster, cluster.ray, reports
-        self.journal, self.progress = journal, progress
-        self.submit, self.ended, self.running, self.board = submit, ended, running or {}, board
-        self.ready: Ready | None = None
-        self._attempts: dict[str, int] = {}  # job → how often it was lost
-        self._heard: dict[str, float] = {}  # job → when its worker last said something
-        self._looked = 0.0
-
-    def run(self, ready: Ready):
-        """Does all jobs; raises what stops the run, when no task is under way any more."""
-        self.ready = ready
-        self.finish()
-
-    def finish(self):
-        """Goes on until nothing is under way or ready."""
-        try:
-            while self.running or (self.ready is not None and self.ready.left):
-                self._fill()
-                self._wait()
-                self._listen()
-            self._listen(at_once=True)
-        except (KeyboardInterrupt, Stopped):
-            self._end(GRACE)
-            raise
-        except BaseException:
-            self._end(0.0)
-            raise
-
-    def _fill(self):
-        """Gives out jobs, more at a time where many are ready, until each place has a task and one to come."""
-        if self.ready is None:
-            return
-        places = self.cluster.places()
-        while len(self.ready) and len(self.running) < 2 * places:
-            size = min(max(len(self.ready) // (4 * places), 1), BUNDLE)
-            bundle = [self.ready.take()]
-            while len(self.ready) and len(bundle) < size and bundle[0].name not in self._attempts:
-                job = self.ready.take()
-                if (job.role, job.kind) != (bundle[0].role, bundle[0].kind):
-                    self.ready.put_back(job)
-                    break
-                bundle.append(job)
-            self.running[self.submit(bundle)] = bundle
-
-    def _wait(self):
-        if self.running:
-            done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=POLL)
-            if done:  # and all others that have ended meanwhile
-                done, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
-            for reference in done:
-                self._ended(reference, self.running.pop(reference))
-
-    def _ended(self, reference, jobs: list[Job]):
-        exceptions = self.ray.exceptions
-        try:
-            outcome = self.ray.get(reference)
-        except exceptions.RayTaskError as error:  # before our own code could answer
-            raise CatKerasError(
-                "Workers have the same checkout and packages as the driver. Received: "
-                f"{first_line(error.cause or error)} on a worker. Start Ray on every node in the same environment"
-            ) from error
-        except exceptions.RayError as error:
-            self._lost(jobs, error)
-            return
-        _raise(outcome, jobs, self.journal)
-        for job in jobs if self.ready is not None else ():
-            self.ready.done(job)
-            self._attempts.pop(job.name, None)
-            self._heard.pop(job.name, None)
-        self.ended(outcome)
-        if self.board:
-            self.board.count(len(jobs), len(self.running))
-
-    def _lost(self, jobs: list[Job], error: Exception):
-        """Gives jobs out again whose worker is gone; each alone, so that one that ends its worker ends no other."""
-        self.cluster.check_head()
-        self.journal.notice(f"{jobs[0].label}: its worker was lost ({type(error).__name__}); again from its last state")
-        for job in jobs:
-            self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
-            self._heard.pop(job.name, None)
-            if self._attempts[job.name] >= ATTEMPTS or self.ready is None:
-                self.journal.model = job.model
-                raise CatKerasError(
-                    f"A job may lose its worker {ATTEMPTS - 1} times. Received: {job.label}, lost again: "
-                    f"{first_line(error)}. Look at the memory of the nodes, and start the same command again"
-                ) from error
-            self.ready.put_back(job)
-
-    def _listen(self, at_once: bool = False):
-        """Notes what workers have said; ends those that say nothing; raises if the run is to end."""
-        self.progress.go_on()
-        now = time.monotonic()
-        if now - self._looked < POLL and not at_once:
-            return
-        self._looked = now
-        self.cluster.check_head()
-        try:
-            messages = self.ray.get(self.reports.take.remote(), timeout=GRACE)
-        except (self.ray.exceptions.ActorUnavailableError, self.ray.exceptions.GetTimeoutError):
-            return  # some messages are lost, and no result
-        except self.ray.exceptions.RayError as error:
-            raise lost_head(self.cluster.name, error) from error
-        for name, host, event, text in messages:
-            self._heard[name] = now
-            if event == "notice":
-                self.journal.notice(f"{text} ({host})")
-            elif event != "beat" and self.board:
-                self.board.show(name, host, event, text)
-        for reference, jobs in self.running.items():
-            heard = [self._heard[job.name] for job in jobs if job.name in self._heard]
-            if heard and now - max(heard) > SILENCE:
-                self.journal.notice(f"{jobs[0].label}: no sign of its worker for {SILENCE:,.0f} s; ending it")
-                self._heard |= {job.name: now for job in jobs}
-                self.ray.cancel(reference, force=True)
-
-    def _end(self, seconds: float):
-        """Lets workers save their state for so long, and ends those that are left."""
-        with _suppressed(self.ray):
-            self.reports.stop.remote()
-            if self.running and seconds:
-                self.ray.wait(list(self.running), num_returns=len(self.running), timeout=seconds)
-            for reference in self.running:
-                self.ray.cancel(reference, force=True)
-
-
-class _Board:
-    """Prints what workers have done, and a bar of all jobs."""
-
-    def __init__(self, jobs: Sequence[Job], journal: Journal, progress: Progress):
-        self.total, self.finished, self.journal, self.progress = len(jobs), 0, journal, progress
-        if jobs:
-            progress.start("jobs", len(jobs), "jobs")
-
-    def count(self, finished: int, running: int):
-        """Notes that so many more jobs are done, and how many tasks are under way."""
-        self.finished += finished
-        self.progress.advance(finished, f"{running} tasks under way or to come")
-
-    def show(self, job: str, host: str, event: str, text: str):
-        """Notes what a worker has begun or done; what is done is printed."""
-        self.journal(event, f"{text} on {host}")
-        if event == "done":
-            self.progress.console.print(f"{text} on {host}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _raise(outcome: worker.Outcome, jobs: Sequence[Job], journal: Journal):
-    """Raises the error with which a task has ended, if it has."""
-    if outcome.end == "done":
-        return
-    if outcome.end == "stopped":
-        raise Stopped
-    failed = next((job for job in jobs if job.name == outcome.job), jobs[0])
-    journal.model = failed.model
-    for line in outcome.trace.splitlines():
-        journal("trace", line)
-    if outcome.end == "refused":
-        raise BadInput(outcome.findings, outcome.count) if outcome.findings else CatKerasError(outcome.text)
-    raise RuntimeError(f"{failed.label} failed on a worker: {outcome.text}\n{outcome.trace}")
-
-
-class _suppressed:
-    """Context manager that swallows what Ray says of a cluster that is gone."""
-
-    def __init__(self, ray):
-        self.ray = ray
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, _, error, __):
-        return isinstance(error, self.ray.exceptions.RayError | ConnectionError)
+def _estimate(todo: plan.Plan) -> Estimate | None:
+    """What the jobs of a plan take; None where the size of a preset is not known."""
+    try:
+        return Estimate(todo)
+    except CatKerasError:
+        return None

@@ -57,6 +57,11 @@ class Cluster:
         return f"Ray, {count} node{'s' * (count > 1)}, {total['CPU']:g} CPUs{gpus}"
 
 
+def gone(ray: ModuleType):
+    """A context in which it is no error that a cluster, or what is stopped on it, is gone already."""
+    return contextlib.suppress(ray.exceptions.RayError, ConnectionError)
+
+
 def lost_head(name: str, error: Exception) -> CatKerasError:
     """The error of a run whose cluster has gone away."""
     return CatKerasError(
@@ -87,6 +92,7 @@ def joined(on: str) -> Iterator[Cluster]:
     """
     ray = _imported()
     address = os.environ.get("RAY_ADDRESS") or "local" if on == LOCAL else on
+    _probe(address)
     arguments = {"log_to_driver": False, "logging_level": "CRITICAL"}
     if address == "local":
         arguments |= {"num_cpus": os.cpu_count(), "include_dashboard": False, "object_store_memory": OBJECTS}
@@ -99,6 +105,17 @@ def joined(on: str) -> Iterator[Cluster]:
     finally:
         with contextlib.suppress(Exception):  # of a lost head
             ray.shutdown()
+
+
+def _probe(address: str):
+    """Raises CatKerasError where nobody listens at an address, which Ray would try to reach for minutes."""
+    match = re.fullmatch(r"(ray://)?([\w.-]+?)(?::(\d+))?", address)
+    if address in ("local", "auto") or not match:
+        return
+    try:
+        socket.create_connection((match[2], int(match[3] or 10001)), timeout=10).close()
+    except OSError as error:
+        raise _refused(address, error) from error
 
 
 def _imported() -> ModuleType:

@@ -1,12 +1,13 @@
 """What a job takes of a cluster: cores, an accelerator and memory, by the estimate that `--dry-run` prints."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.planning.estimate import FLOAT, Estimate
 from benchmarks.planning.graph import Job
 from cat_keras.errors import CatKerasError
 
+NO_HOSTS: Mapping[str, int] = {}
 PROCESS = 2**30  # bytes of a process that has TensorFlow loaded and nothing else
 
 
@@ -65,11 +66,21 @@ def of(jobs: Iterable[Job], estimate: Estimate | None, gpus: bool, kind: str = "
     return found
 
 
-def check(needs: dict[tuple[str, str], Needs], nodes: Sequence[dict[str, float]]):
-    """Raises CatKerasError for the first kind of job that fits on no node, which says what is missing."""
+def check(needs: dict[tuple[str, str], Needs], nodes: Sequence[dict[str, float]], hosts: Mapping[str, int] = NO_HOSTS):
+    """Raises CatKerasError for the first kind of job that fits on no node, which says what is missing.
+
+    Args:
+        needs: from `of`. nodes: what each has. hosts: kind of job → on how many nodes at once it runs, if not on one.
+    """
     for (role, what), need in needs.items():
-        if any(map(need.fit, nodes)):
+        count = sum(map(need.fit, nodes))
+        if count >= hosts.get(what, 1):
             continue
+        if count:
+            raise CatKerasError(
+                f"A training spans as many nodes as --hosts says. Received: {hosts[what]}, and {count} with {need}. "
+                "Add nodes, or lower it"
+            )
         most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU", "memory")}
         kinds = sorted({n.partition(":")[2] for node in nodes for n in node if n.startswith("accelerator_type:")})
         raise CatKerasError(

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import platform
 import traceback
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from benchmarks.planning.findings import BadInput, Finding
 from benchmarks.planning.graph import Job
 from benchmarks.planning.plan import Model
-from benchmarks.running.cluster.box import Box
+from benchmarks.running.cluster.box import Box, Held
 from benchmarks.running.cluster.reports import Teller, WorkerProgress
 from cat_keras.errors import CatKerasError, Stopped
 from cat_keras.storage import compilations
@@ -21,7 +22,8 @@ class Outcome:
     """How a task ended.
 
     Attributes:
-        end: "done", "stopped", "refused" for bad input, or "failed". text: of the error. job: under way then.
+        end: "done", "stopped", "lost" with a worker, "refused" for bad input, or "failed". text: of the error.
+        job: that was under way then.
         trace: traceback of what failed. findings: of bad input, or the rows that no model can be given. count: of all.
     """
 
@@ -33,12 +35,11 @@ class Outcome:
     count: int = 0
 
 
-def look(held: list, reports, missing: Sequence[Model]) -> Outcome:
+def look(held: Held, reports, missing: Sequence[Model]) -> Outcome:
     """What stands against a run, and the rows that no model can be given, see `preflight.check`.
 
     Args:
-        held: the reference to a `Box`, in a list, so that Ray does not send the content with every task.
-        reports: the actor. missing: the models that are to be made.
+        held: what all workers get. reports: the actor. missing: the models that are to be made.
     """
 
     def work(opened: "_Opened"):
@@ -53,7 +54,7 @@ def look(held: list, reports, missing: Sequence[Model]) -> Outcome:
     return _guarded(held, reports, work)
 
 
-def perform(held: list, reports, jobs: Sequence[Job]) -> Outcome:
+def perform(held: Held, reports, jobs: Sequence[Job]) -> Outcome:
     """Does jobs, one after the other; what is in the store already takes no time.
 
     Args:
@@ -73,7 +74,7 @@ def _guarded(held, reports, work) -> Outcome:
     """What `work` returns, or how it failed: an error of ours may not survive the way between two processes."""
     opened = None
     try:
-        opened = _open(held[0], reports)
+        opened = _open(held, reports)
         return work(opened)
     except Stopped:
         return Outcome("stopped")
@@ -92,14 +93,16 @@ class _Opened:
     """What a worker process keeps between the jobs of a run: models, compiled functions, data."""
 
     def __init__(self, box: Box, tell: Teller, collect):
-        from benchmarks.running.locks import SharedStore
-        from benchmarks.running.workbench import Workbench
+        from benchmarks.running.cluster.member import MemberStore
         from cat_keras.training import distribution
+
+        place = distribution.choose(box.request.strategy)  # before anything else uses TensorFlow
+        from benchmarks.running.workbench import Workbench
 
         self.box, self.tell, self.collect, self._group = box, tell, collect, None
         progress = WorkerProgress(tell, tell.stopping)
-        self.store = SharedStore(box.request.out / "cache", lambda line: tell("notice", line), progress.go_on)
-        place = distribution.choose(box.request.strategy)
+        notice = functools.partial(tell, "notice")
+        self.store = MemberStore(box.request.out / "cache", notice, progress.go_on, place.chief)
         self.bench = Workbench(box.todo, self.store, progress, place, box.request.log_maker())
         self.bench.left_out = box.left_out
         self._makers = {(kind, key): make for kind, key, make in self._all_makers()}
@@ -156,17 +159,17 @@ class _Process:
 atexit.register(_Process.until_exit.close)
 
 
-def _open(reference, reports) -> _Opened:
+def _open(held: Held, reports) -> _Opened:
     """What this process has open for a run, opened by its first task."""
     import ray
 
-    if _Process.name != reference.hex():
+    if _Process.name != held.reference.hex():
         # A machine may have several nodes of a cluster.
-        box, host = ray.get(reference), f"{platform.node()}/{ray.get_runtime_context().get_node_id()[:8]}"
+        box, host = held.opened(ray), f"{platform.node()}/{ray.get_runtime_context().get_node_id()[:8]}"
         box.check(host)
         if _Process.collect is None:
             box.enter()
             _Process.collect = _Process.until_exit.enter_context(compilations.kept(box.request.out / "compiled"))
         _Process.opened = _Opened(box, Teller(ray, reports, host), _Process.collect)
-        _Process.name = reference.hex()
+        _Process.name = held.reference.hex()
     return _Process.opened
