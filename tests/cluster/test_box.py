@@ -1,6 +1,7 @@
 """What a worker checks before its first job, and what is said where no cluster answers."""
 
 import os
+import types
 from dataclasses import replace
 
 import pytest
@@ -73,6 +74,26 @@ def test_what_several_train_together_is_written_by_the_first_alone(tmp_path):
 def test_a_cluster_that_cannot_be_joined(error, said):
     with pytest.raises(CatKerasError, match=said):
         raise joining._refused("host:1", error)
+
+
+def test_a_busy_machine_has_three_attempts_to_start_a_cluster():
+    ends, calls = [], []
+
+    def init(address, **arguments):
+        calls.append(address)
+        if ends:
+            raise ends.pop(0)
+
+    ray, slow = types.SimpleNamespace(init=init, shutdown=lambda: None), "The current node timed out during startup."
+    ends += [Exception(slow), Exception(slow)]
+    joining._start(ray, "local", {})
+    assert len(calls) == 3
+    for problems, attempts in (([slow] * 3, 3), (["no room"], 1)):
+        calls.clear()
+        ends[:] = map(Exception, problems)
+        with pytest.raises(Exception, match=problems[-1]):
+            joining._start(ray, "local", {})
+        assert len(calls) == attempts
 
 
 @pytest.mark.enable_socket

@@ -97,13 +97,25 @@ def joined(on: str) -> Iterator[Cluster]:
     if address == "local":
         arguments |= {"num_cpus": os.cpu_count(), "include_dashboard": False, "object_store_memory": OBJECTS}
     try:
-        ray.init(address, **arguments)
+        _start(ray, address, arguments)
     except Exception as error:  # of as many kinds as there are ways to connect
         raise _refused(address, error) from error
     try:
         yield Cluster(ray, "the cluster started here" if address == "local" else address)
     finally:
         with contextlib.suppress(Exception):  # of a lost head
+            ray.shutdown()
+
+
+def _start(ray: ModuleType, address: str, arguments: dict):
+    """Joins a cluster. One that is started here has 30 s for that, and on a busy machine a second and third time."""
+    for attempt in range(3):
+        try:
+            ray.init(address, **arguments)
+            return
+        except Exception as error:
+            if attempt == 2 or "timed out during startup" not in str(error):
+                raise
             ray.shutdown()
 
 
