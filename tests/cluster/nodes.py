@@ -19,6 +19,11 @@ from pathlib import Path
 STORE = 80 * 2**20  # bytes; the least that Ray takes
 
 
+def said(log: Path) -> str:
+    """What stands in a log; "" before there is one."""
+    return log.read_text() if log.exists() else ""
+
+
 def main(setting: dict, command: list[str]) -> int:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     os.environ |= {"RAY_agent_register_timeout_ms": "300000"}  # a machine that runs tests is busy
@@ -33,15 +38,16 @@ def main(setting: dict, command: list[str]) -> int:
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         nodes = [cluster.add_node(object_store_memory=STORE, **each) for each in setting["nodes"]]
+        log = Path(setting["log"])
+        before = len(said(log))  # by earlier runs
         process = subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": cluster.address})
         if text := setting.get("kill") or setting.get("behead") or setting.get("signal"):
-            log = Path(setting["log"])
-            while process.poll() is None and not (log.exists() and text in log.read_text()):
+            while process.poll() is None and text not in said(log)[before:]:
                 time.sleep(0.05)
             if "signal" in setting:
                 process.send_signal(setting["number"])
                 return process.wait()
-            line = log.read_text().partition(text)[2].partition("\n")[0]
+            line = said(log)[before:].partition(text)[2].partition("\n")[0]
             hit = next((each for each in nodes if each.node_id[:8] in line), cluster.head_node)
             cluster.remove_node(hit, allow_graceful=False)
         return process.wait()
