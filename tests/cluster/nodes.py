@@ -48,7 +48,7 @@ def main(setting: dict, command: list[str]) -> int:
                 process.send_signal(setting["number"])
                 return process.wait()
             line = said(log)[before:].partition(text)[2].partition("\n")[0]
-            hit = next((each for each in nodes if each.node_id[:8] in line), cluster.head_node)
+            hit = next((each for each in nodes if "kill" in setting and each.node_id[:8] in line), cluster.head_node)
             cluster.remove_node(hit, allow_graceful=False)
         return process.wait()
     finally:
