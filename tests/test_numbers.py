@@ -7,6 +7,7 @@ the signatures, so that a new argument has to be put there.
 import functools
 import inspect
 import math
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -243,6 +244,12 @@ ARGUMENTS = {
     },
     ck.TeacherCache.build: {
         name: lambda t, x, name=name: ck.TeacherCache.build(t["large"], t["data"], **{"shard": 64, name: x})
+        for name in ("k", "temperature", "seed", "batch_size", "shard")
+    },
+    ck.TeacherCache.build_part: {
+        name: lambda t, x, name=name: ck.TeacherCache.build_part(
+            t["large"], t["data"], Path(tempfile.mkdtemp()), (0, 1), **{"shard": 64, name: x}
+        )
         for name in ("k", "temperature", "seed", "batch_size", "shard")
     },
     ck.losses.CascadeAwareLoss: {

@@ -27,7 +27,6 @@ def run(
     skip: Annotated[str, typer.Option(help="Comma-separated tasks or suites to leave out.")] = "",
     seeds: Annotated[int, typer.Option(help="How many seeds, 0 … n−1, instead of the profile's.")] = 0,
     set: Annotated[list[str] | None, typer.Option(help="Any profile key, e.g. --set data.train=500.")] = None,
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n shares, for machines that share --out.")] = "",
     strategy: Annotated[str, typer.Option(help="auto, none, mirrored, multi_worker or tpu.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16, mixed_float16, or auto.")] = "",
     log: Annotated[str, typer.Option(help="csv, tensorboard or both: every step of every training.")] = "",
@@ -40,13 +39,17 @@ def run(
     only: Annotated[
         str, typer.Option(help="One model alone, as a manifest names it: large, cat-xent/1. A failed run says which.")
     ] = "",
-    hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
+    hardware: Annotated[
+        str, typer.Option(help="What a dry run estimates for; measure is this machine, 8xh100 a cluster of eight.")
+    ] = "cpu2",
     price_hour: Annotated[float, typer.Option(help="Price of an hour of that hardware, for a dry run.")] = 0.0,
+    on: Annotated[str, typer.Option(help="ray: a cluster started here or named by RAY_ADDRESS; or its address.")] = "",
+    gpu: Annotated[str, typer.Option(help="Kind of GPU to ask the cluster for, as Ray names it, e.g. H100.")] = "",
+    hosts: Annotated[int, typer.Option(help="Hosts of the cluster that each training spans.")] = 1,
     verbose: VerboseOption = False,
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
     from benchmarks.planning import profile as profiles
-    from benchmarks.planning import shards
 
     changes = dict(profiles.parse_change(c) for c in set or [])
     changes |= {"methods": methods.split(",")} if methods else {}
@@ -56,19 +59,33 @@ def run(
     changes |= {"precision": _precision(precision)} if precision else {}
     models = {role: name for role, name in (("small", small), ("large", large)) if name}
     chosen = profiles.read(profile, changes, models)
-    share = shards.parse(shard) if shard else None
     if dry_run:
         from benchmarks.planning import dryrun
 
         with framework_noise_to(None):
-            dryrun.show(chosen, data, out, console(), source, share, hardware, price_hour)
+            dryrun.show(chosen, data, out, console(), source, hardware, price_hour)
         return
     from benchmarks.running.run import run as execute
 
     with resumable(), framework_noise_to(out / "log.txt"):
         logs = tuple(log.split(",")) if log else ()
         command = ("python", "-m", "benchmarks", *sys.argv[1:])
-        folder = execute(chosen, data, out, console(), source, share, strategy, logs, done, only, command, verbose)
+        folder = execute(
+            chosen,
+            data,
+            out,
+            console(),
+            source,
+            strategy,
+            logs,
+            done,
+            only,
+            command,
+            verbose,
+            on=on,
+            gpu=gpu,
+            hosts=hosts,
+        )
     if folder:
         typer.echo(f"The report: {folder / 'report.html'}; as text: {folder / 'table.md'}; all files: {folder}/")
 

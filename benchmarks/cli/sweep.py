@@ -24,12 +24,11 @@ def sweep(
 ):
     """Run every point of a grid of profiles that is not there yet, and compare methods over all of them."""
     from benchmarks.planning import profile as profiles
-    from benchmarks.planning import shards
     from benchmarks.planning import sweep as sweeps
 
     check_number("--hours", hours, "[0, 10000]")
     chosen = sweeps.read(name, dict(profiles.parse_change(c) for c in set or []))
-    share = shards.parse(shard) if shard else (0, 1)
+    share = sweeps.share_of(shard) if shard else (0, 1)
     if dry_run:
         from benchmarks.planning import dryrun
 

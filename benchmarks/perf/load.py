@@ -65,8 +65,8 @@ def in_own_process(name: str, value: int | str) -> dict:
 
 
 def plan(models: int) -> dict:
-    """Names every result of a run of the embedded tasks with that many small models, and assigns them to shards."""
-    from benchmarks.planning import plan, shards
+    """Names every result of a run of the embedded tasks with that many small models, and what each of them needs."""
+    from benchmarks.planning import graph, plan
 
     methods = profile.read("embedded").methods
     study = profile.read("embedded", {"seeds": list(range(models // len(methods)))})
@@ -74,7 +74,7 @@ def plan(models: int) -> dict:
         todo = plan.make(study)
         keys = {todo.prediction_key(todo.model_key(model)) for model in todo.models()}
         cells = todo.cells()
-        shards.assign(todo, 4)
+        graph.make(todo, graph.ordered(todo, todo.models()), lambda stage, key: False)
     assert len(keys) == len(todo.models()) == models + 1 < len(cells)
     return meter.numbers
 
@@ -83,15 +83,19 @@ def train(models: int) -> dict:
     """Trains that many of the smallest models, one seed after the other, and has each answer; reports nothing."""
     from rich.console import Console
 
+    from benchmarks.planning import plan
     from benchmarks.running import run
+    from benchmarks.running.journal import Journal
+    from benchmarks.running.request import Request
 
-    changes = {"methods": ["xent"], "seeds": list(range(2 * models)), "data.tasks": ["embedded_lookup"],
+    changes = {"methods": ["xent"], "seeds": list(range(models)), "data.tasks": ["embedded_lookup"],
                "data.train": 24, "data.test": 4, "small.pretrain.epochs": 0, "large.pretrain.epochs": 0}  # fmt: skip
     with tempfile.TemporaryDirectory() as out, _Meter() as meter:
-        # One of two shards: half of the models, and no report, which takes all of them.
-        run.run(profile.read("tiny", changes), None, Path(out), Console(quiet=True), shard=(0, 2))
+        todo = plan.make(profile.read("tiny", changes))
+        small = tuple(todo.small)
+        run.results(Request(todo, small, Path(out)), Journal(Path(out) / "tiny", (), Console(quiet=True)))
         count = len([*(Path(out) / "cache" / "predict").iterdir()])
-    assert abs(count - models) <= 1
+    assert count == models
     return meter.numbers
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.planning import findings, plan, shards
+from benchmarks.planning import findings, graph, plan, schedule
 from benchmarks.planning import hardware as machines
 from benchmarks.planning.estimate import Estimate, Stage, bytes_per_token
 from cat_keras.errors import check_number
@@ -22,32 +22,35 @@ def show(
     out: Path,
     console: Console,
     source: str = "",
-    shard: tuple[int, int] | None = None,
     hardware: str = "cpu2",
     price: float = 0.0,
 ):
     """Prints what `run.run` with the same arguments would do, and an estimate of what it takes.
 
     Args:
-        hardware: a name of `hardware.toml`, or "measure". price: of an hour of it, in any currency; 0 for no price.
+        hardware: a name of `hardware.toml`, or "measure"; 8xh100 for a cluster of eight of it.
+        price: of an hour of one of it, in any currency; 0 for no price.
 
     Raises:
         CatKerasError: as `run.run` does before it begins; unknown hardware; a price that is none.
     """
     check_number("--price-hour", price, "[0, 1e6]")
-    machine = machines.get(hardware)
+    count, machine = machines.several(hardware)
     with findings.printed(console):
         todo = plan.make(profile, data, source, assume=True)
     cache = Store(out / "cache")
     token_bytes, known_from = bytes_per_token(todo, cache)
     estimate = Estimate(todo, token_bytes)
-    shard_of = _shard_of_stages(todo, shard)
-    stages = [s for s in estimate.stages() if not shard or shard_of(s) in (None, shard[0])]
+    stages = estimate.stages()
     cached = {s.key for s in stages if cache.path(s.kind, s.key).exists()}
     console.print(_heading(todo, estimate, known_from), soft_wrap=True, highlight=False)
-    console.print(_table(stages, cached, shard_of if shard else None, estimate, machine))
+    console.print(_table(stages, cached, estimate, machine))
     for line in _totals(stages, cached, estimate, machine, price):
         console.print(line, soft_wrap=True, highlight=False)
+    if count > 1:
+        console.print(
+            _on_a_cluster(todo, cache, stages, estimate, machine, count, price), soft_wrap=True, highlight=False
+        )
 
 
 def show_sweep(sweep, data: Path | None, out: Path, console: Console, hardware: str = "cpu2"):
@@ -83,24 +86,6 @@ def show_sweep(sweep, data: Path | None, out: Path, console: Console, hardware: 
     )  # fmt: skip
 
 
-def _shard_of_stages(todo, shard):
-    """A function from a stage to the shard that does it, or None if several need it and the first one to come does it.
-
-    Args:
-        shard: which of how many; None for a run that is not shared.
-    """
-    shares = shards.assign(todo, shard[1]) if shard else []
-    shard_of_model = {model: i for i, share in enumerate(shares) for model in share}
-    model_of_key = {todo.model_key(model): model for model in (*todo.middle, *todo.small)}
-
-    def shard_of(stage: Stage) -> int | None:
-        if stage.kind == "predict":
-            return shard_of_model.get(stage.model)
-        return shard_of_model.get(model_of_key.get(stage.key))
-
-    return shard_of
-
-
 def _heading(todo, estimate: Estimate, known_from: str) -> str:
     tokens = int(estimate.train_lengths.sum())
     text = (
@@ -118,18 +103,14 @@ def _heading(todo, estimate: Estimate, known_from: str) -> str:
     return escape(text)
 
 
-def _table(stages: list[Stage], cached, shard_of, estimate: Estimate, machine) -> Table:
+def _table(stages: list[Stage], cached, estimate: Estimate, machine) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("stage", "model", "objective"):
         table.add_column(name)
     for name in ("seed", "≈ steps", "FLOPs", "≈ time", "disk"):
         table.add_column(name, justify="right")
-    table.add_column("shard" if shard_of else "")
     table.add_column("")
     for stage in stages:
-        shard = ""
-        if shard_of:
-            shard = "first to come" if shard_of(stage) is None else str(shard_of(stage))
         table.add_row(
             stage.label,
             stage.role,
@@ -139,7 +120,6 @@ def _table(stages: list[Stage], cached, shard_of, estimate: Estimate, machine) -
             f"{stage.flops:.1e}",
             _time(estimate.seconds(stage, machine)),
             _size(stage.disk),
-            shard,
             "[green]cached[/]" if stage.key in cached else "to do",
         )
     return table
@@ -185,6 +165,30 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine, price: flo
             f"The {role} model: {_count(size.parameters)} parameters, from {size.known_from}. Estimate of its "
             f"training: {need}, TensorFlow itself not counted; {fits} {_size(machine.memory)}."
         )
+
+
+def _on_a_cluster(todo, cache: Store, stages: list[Stage], estimate: Estimate, machine, count: int, price) -> str:
+    """How long the jobs take on so many machines, one on each at a time, and which of them no machine makes faster.
+
+    Every training is taken to compile its steps, since the machine that did so for another may be busy.
+    """
+    jobs = graph.make(todo, graph.ordered(todo, todo.models()), lambda kind, key: cache.path(kind, key).exists())
+    took = {s.key: estimate.seconds(s, machine) + machine.compile * s.compiled * (s.kind == "train") for s in stages}
+
+    def seconds(job: graph.Job) -> float:
+        """A part takes its share; what puts parts together takes no time, nor does what the estimate leaves out."""
+        if job.part:
+            return took[job.key] / job.part[1]
+        joins = any(name.startswith(f"{job.name}-") for name in job.needs)
+        return 0.0 if joins else took.get(job.key, 0.0)
+
+    whole, chain = schedule.makespan(jobs, seconds, count), schedule.longest_chain(jobs, seconds)
+    names = [f"{job.label} ({_time(seconds(job))})" for job in chain if seconds(job)]
+    cost = f" At {price:g} an hour each: {whole / 3600 * price * count:,.2f}." if price else ""
+    return escape(
+        f"On a cluster of {count} of them, one job on each: {_time(whole)} for {len(jobs)} jobs.{cost} The longest "
+        f"chain takes {_time(sum(map(seconds, chain)))}, on however many: {', '.join(names)}."
+    )
 
 
 def _count(n: float) -> str:

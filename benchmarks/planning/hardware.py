@@ -1,6 +1,7 @@
 """The machines that an estimate may be for: those of a table, and this machine once it is measured."""
 
 import os
+import re
 import time
 import tomllib
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cat_keras.errors import unknown_name
+from cat_keras.errors import check_number, unknown_name
 
 TABLE = Path(__file__).parent / "hardware.toml"
 MEASURE = "measure"
@@ -35,6 +36,18 @@ class Hardware:
 
 def names() -> list[str]:
     return [*_table(), MEASURE]
+
+
+def several(name: str) -> tuple[int, Hardware]:
+    """How many machines, and which: `"8xh100"` → (8, that of h100); one where no number stands before the name.
+
+    Raises:
+        CatKerasError: there is no such row, or as many as nobody has.
+    """
+    match = re.fullmatch(r"(\d{1,9})x(.+)", name)
+    if not match:
+        return 1, get(name)
+    return check_number("the machines of --hardware", int(match[1]), "[1, 100000]", whole=True), get(match[2])
 
 
 def get(name: str) -> Hardware:

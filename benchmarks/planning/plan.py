@@ -29,6 +29,8 @@ from cat_keras.storage import store
 # The version of a stage is raised when its code changes what it writes.
 STAGE_VERSION = {"tokenizer": 1, "encoded": 2, "train": 3, "teacher": 2, "predict": 4, "checks": 1}
 
+PART = 16_384  # test examples that a model answers at once; more are answered in parts, and what is done stays
+
 # Method and seed of a model that answers the test examples; of one between the small and the large one also its name.
 Model = tuple[str, int] | tuple[str, int, str]
 LARGE: Model = ("", -1)
@@ -138,6 +140,8 @@ class Plan:
             # Keys of profiles without these stay as they were.
             **({"stop": data.stop} if data.stop else {}),
             **({"compare": data.compare} if data.compare != "sum" else {}),
+            # Which examples share a batch may move a log-probability by its last digit.
+            **({"part": PART} if len(self.test) > PART else {}),
             **_chat(self.profile),
             **_experts(self.profile.model_of(role)),
             **({"measures": ["defer"]} if model_key in self._asking else {}),
@@ -170,7 +174,7 @@ class Plan:
             tasks[row.task] = tasks.get(row.task, 0) + 1
         return replace(self, test=self.test.without(rows), left_out=counts)
 
-    @property
+    @functools.cached_property
     def _metrics(self) -> dict:
         return {t.name: metrics.identity(t) for t in self.tasks}
 

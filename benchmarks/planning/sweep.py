@@ -17,6 +17,7 @@ A sweep is a TOML file in `profiles/sweeps/`, as a profile with a table `sweep`:
 import copy
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -95,6 +96,19 @@ def read(name: str, changes: dict | None = None) -> Sweep:
         raise unknown_name("key of sweep", unknown[0], KEYS)
     points = tuple(_points(plain_name("run", path.stem), values, _axes(table["axes"]), changes or {}))
     return Sweep(path.stem, points, _differences(table, points), _regression(table))
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """`"0/4"` → (0, 4): the first of four shares of the points.
+
+    Raises:
+        CatKerasError: it is not written that way, or there is no such share.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    index, count = map(int, match.groups()) if match else (0, 0)
+    if index >= count:
+        raise CatKerasError(f"A share is i/n, the first one 0/n and the last one n-1/n. Received: {text!r}")
+    return index, count
 
 
 def _axes(tables: dict) -> dict[str, list[dict[str, object]]]:

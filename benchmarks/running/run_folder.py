@@ -38,9 +38,7 @@ def write(todo: plan.Plan, cache: store.Store, folder: Path, seconds: float, con
         console.print("`python -m benchmarks keep --add` puts this run beside them, and reports", soft_wrap=True)
     if missing:
         console.print(f"Not there yet: {', '.join(missing)}", markup=False, soft_wrap=True)
-        console.print(
-            "The last shard to finish reports; so does this command without --shard and --only", soft_wrap=True
-        )
+        console.print("This command without --only makes them, and reports", soft_wrap=True)
     if not entries:
         return False
     # Arrow takes the columns from the first row, so every row has `cut` where one has it.

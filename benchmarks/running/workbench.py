@@ -7,7 +7,7 @@ import contextlib
 import gc
 import itertools
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class Workbench:
 
     def columns(self, source: Columns) -> ck.TeacherCache:
         """The columns of a model that teaches smaller ones."""
-        label = "teacher cache" if source.role == "large" else f"columns of {source.cell.label}"
+        label = _columns_label(source)
 
         def build(folder):
             weights = self.weights(source.role, source.cell)
@@ -145,6 +145,24 @@ class Workbench:
             self._columns = {k: v for k, v in self._columns.items() if k == self.plan.teacher}
             self._columns[source.key] = ck.TeacherCache.load(self.store.get("teacher", source.key, build) / "cache")
         return self._columns[source.key]
+
+    def columns_part(self, source: Columns, part: tuple[int, int]):
+        """Computes shards i, i + n, … of the columns of a model, unless they are there; `columns` finds them.
+
+        Args:
+            part: (i, n).
+        """
+        if self.store.has("teacher", source.key):
+            return
+        weights, data = self.weights(source.role, source.cell), self.encoded()
+        self.set_weights(source.role, weights)
+        self.progress.start(f"{_columns_label(source)} {part[0] + 1}/{part[1]}", len(data), "examples")
+        ck.TeacherCache.build_part(
+            self.model(source.role), data, self.store.scratch("teacher", source.key) / "cache", part,
+            batch_size=64, progress=self.progress.upto, report=self.store.report,
+            **self.profile.teacher.model_dump(),
+        )  # fmt: skip
+        self.progress.done("written")
 
     def _build_columns(self, folder, key, role, weights, label, temperature=1.0) -> ck.TeacherCache:
         """The columns of a model with some weights over the training data, written to the folder of an entry."""
@@ -439,15 +457,15 @@ class Workbench:
             )
         return self._predictors[name, measures]
 
-    def predict(self, role: str, cell: Cell | None, label: str) -> list[ck.Prediction]:
-        """Answers of one trained model to every test example."""
+    def predict(self, role: str, cell: Cell | None, label: str, examples: Sequence[ck.Example]) -> list[ck.Prediction]:
+        """Answers of one trained model to test examples."""
         size = cell.size if cell else None
         predictor = self.predictor(role, ("defer",) if cell and cell.objective == ASKING else (), size)
         if not self.remote(role):
             self.set_weights(role, self.weights(role, cell), size)
         before = predictor.truncated, predictor.overlong, predictor.control_words
-        self.progress.start(f"predict {label}", len(self.plan.test), "examples")
-        predictions = predictor(list(self.plan.test), progress=self.progress.advance)
+        self.progress.start(f"predict {label}", len(examples), "examples")
+        predictions = predictor(examples, progress=self.progress.advance)
         after = predictor.truncated, predictor.overlong, predictor.control_words
         cut, overlong, words = (now - then for now, then in zip(after, before, strict=True))
         said = f", {_cut(cut, overlong)}" if cut else ""
@@ -455,6 +473,10 @@ class Workbench:
             said += f", {unmatched:,} answers name none of the options"
         self.progress.done(f"{len(predictions):,} examples{said}{_words(words)}")
         return predictions
+
+
+def _columns_label(source: Columns) -> str:
+    return "teacher cache" if source.role == "large" else f"columns of {source.cell.label}"
 
 
 def _cut(cut: int, overlong: int) -> str:

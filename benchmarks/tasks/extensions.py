@@ -52,6 +52,11 @@ def run_file(path: str | Path, tasks: MutableMapping[str, Any]) -> list[str]:
     return list(_FILES[path])
 
 
+def files() -> list[str]:
+    """Paths of the files that were run."""
+    return list(map(str, _FILES))
+
+
 def load_entry_points(tasks: MutableMapping[str, Any]) -> None:
     """Loads each entry point that installed packages declare in group `cat_keras.tasks`, once per process.
 

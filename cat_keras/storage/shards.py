@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+SHARD = 16_384  # examples whose columns are computed and written at once
+
 
 class Column:
     """Pieces of an array, one after the other along the first axis, behind one index.

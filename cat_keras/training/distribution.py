@@ -94,6 +94,12 @@ def choose(name: str = "auto", devices: list[str] | None = None) -> Distribution
     return _tpu() if name == "tpu" else Distribution("none")
 
 
+def configured_workers() -> int:
+    """How many processes `TF_CONFIG` names that train together; 0 without it."""
+    cluster = _cluster()
+    return len(cluster.get("worker", ())) + len(cluster.get("chief", ()))
+
+
 def is_chief(trainer) -> bool:
     """Whether this process is the one that writes the files of a training."""
     resolver = getattr(getattr(trainer, "distribute_strategy", None), "cluster_resolver", None)
@@ -105,7 +111,7 @@ def is_chief(trainer) -> bool:
 def _detected_name() -> str:
     import tensorflow as tf
 
-    if len(_cluster().get("worker", ())) + len(_cluster().get("chief", ())) > 1:
+    if configured_workers() > 1:
         return "multi_worker"
     if _tpu_address():
         return "tpu"

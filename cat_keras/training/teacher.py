@@ -53,7 +53,7 @@ class TeacherCache:
         batch_size: int = 32,
         progress: Callable[[int, int], None] | None = None,
         directory: Path | None = None,
-        shard: int = 16_384,
+        shard: int = shards.SHARD,
         report: Callable[[str], None] = print,
     ) -> "TeacherCache":
         """Runs the large model once over the data.
@@ -76,32 +76,8 @@ class TeacherCache:
             CatKerasError: the distribution is unknown, the data was encoded by another tokenizer, or an example is
                 longer than the model has positions.
         """
-        if distribution not in DISTRIBUTIONS:
-            raise unknown_name("teacher distribution", distribution, DISTRIBUTIONS)
-        check_number("k", k, ROWS, whole=True)
-        check_number("temperature", temperature, TEMPERATURE)
-        check_number("seed", seed, SEED, whole=True)
-        check_number("batch_size", batch_size, ROWS, whole=True)
-        check_number("shard", shard, COUNT, whole=True)
-        _check_tokenizer(model, data)
-        if len(data):
-            longest = int(data.lengths.max())
-            models.check_positions(
-                model, longest, f"data whose longest example has {longest} inputs", "Encode with max_length={} or less"
-            )
-        header = {
-            "format": FORMAT,
-            "weights": models.weights_fingerprint(model),
-            "tokenizer": data.tokenizer,
-            "data": data.fingerprint,
-            "distribution": distribution,
-            "k": k,
-            "temperature": temperature,
-            "seed": seed,
-            "shard": shard,
-        }
-        writer = _ShardWriter(model, data, header, batch_size, progress)
-        ranges = [np.arange(i, min(i + shard, len(data))) for i in range(0, len(data), shard)]
+        writer, ranges = _begun(model, data, distribution, k, temperature, seed, batch_size, progress, shard)
+        header = writer.header
         if directory is None:
             parts = [writer.columns(number, rows) for number, rows in enumerate(ranges)]
             return cls(header, **{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
@@ -109,6 +85,39 @@ class TeacherCache:
             writer.write_unless_whole(Path(directory) / f"{number:05}", number, rows, report)
         store.seal(Path(directory), {"header": header, "counts": [int(data.n_target[r].sum()) for r in ranges]})
         return cls.load(directory)
+
+    @classmethod
+    def build_part(
+        cls,
+        model,
+        data: Encoded,
+        directory: Path,
+        part: tuple[int, int],
+        distribution: str = "topk",
+        k: int = 32,
+        temperature: float = 1.0,
+        seed: int = 0,
+        batch_size: int = 32,
+        progress: Callable[[int, int], None] | None = None,
+        shard: int = shards.SHARD,
+        report: Callable[[str], None] = print,
+    ):
+        """Writes every n-th shard of a cache, for machines that share the work: `build` finds them in the directory.
+
+        Args:
+            part: (i, n): shards i, i + n, i + 2 n, … are written, those that are whole already kept.
+            model, data, directory, distribution, k, temperature, seed, batch_size, progress, shard, report: of `build`,
+                the same for all parts.
+
+        Raises:
+            CatKerasError: as `build` does; there is no such part.
+        """
+        index, count = part
+        check_number("parts", count, COUNT, whole=True)
+        check_number("part", index, f"[0, {count})", whole=True)
+        writer, ranges = _begun(model, data, distribution, k, temperature, seed, batch_size, progress, shard)
+        for number in range(index, len(ranges), count):
+            writer.write_unless_whole(Path(directory) / f"{number:05}", number, ranges[number], report)
 
     def save(self, directory: Path):
         """Writes the columns as one shard, and last the manifest with checksums."""
@@ -233,6 +242,36 @@ class TeacherCache:
         if self.ids is not None:
             sizes |= {"ids": self.ids.dtype.itemsize * self.ids.shape[1], "probs": 2.0 * self.probs.shape[1]}
         return sizes
+
+
+def _begun(model, data, distribution, k, temperature, seed, batch_size, progress, shard):
+    """The writer of a cache, and the examples of each shard; arguments as for `TeacherCache.build`."""
+    if distribution not in DISTRIBUTIONS:
+        raise unknown_name("teacher distribution", distribution, DISTRIBUTIONS)
+    check_number("k", k, ROWS, whole=True)
+    check_number("temperature", temperature, TEMPERATURE)
+    check_number("seed", seed, SEED, whole=True)
+    check_number("batch_size", batch_size, ROWS, whole=True)
+    check_number("shard", shard, COUNT, whole=True)
+    _check_tokenizer(model, data)
+    if len(data):
+        longest = int(data.lengths.max())
+        models.check_positions(
+            model, longest, f"data whose longest example has {longest} inputs", "Encode with max_length={} or less"
+        )
+    header = {
+        "format": FORMAT,
+        "weights": models.weights_fingerprint(model),
+        "tokenizer": data.tokenizer,
+        "data": data.fingerprint,
+        "distribution": distribution,
+        "k": k,
+        "temperature": temperature,
+        "seed": seed,
+        "shard": shard,
+    }
+    ranges = [np.arange(i, min(i + shard, len(data))) for i in range(0, len(data), shard)]
+    return _ShardWriter(model, data, header, batch_size, progress), ranges
 
 
 def _check_tokenizer(model, data: Encoded):

@@ -59,6 +59,8 @@ ELSEWHERE = {
     "vllm serve": "a server of its own; test_export_peer.py compares with transformers",
     "python -m benchmarks tune embedded_three": "the run is not there; test_chain_run.py tunes one",
     "python -m benchmarks export embedded_three": "the run is not there; test_chain_run.py exports of one",
+    "ray start": "starts nodes that stay; tests/cluster has a cluster of several nodes",
+    "RAY_ADDRESS=HEAD:6379": "the cluster is not there; tests/cluster has one",
     "python ask.py": "transformers is not installed in CI; test_export_peer.py compares with it",
 }
 # How a command begins → why it is planned here (--dry-run) and not run.

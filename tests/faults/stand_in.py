@@ -81,9 +81,9 @@ class Bench:
 
         self.cache.get("teacher", self.todo.teacher, build)
 
-    def predict(self, role, cell, label):
+    def predict(self, role, cell, label, examples):
         self._step(f"predict {label}")
-        return [Prediction(e.id, e.task, e.target, [-0.1], [-0.1, -2.0], 5, 1, 1.0, 0.1) for e in self.todo.test]
+        return [Prediction(e.id, e.task, e.target, [-0.1], [-0.1, -2.0], 5, 1, 1.0, 0.1) for e in examples]
 
     def mend(self, damaged):
         raise AssertionError(damaged)
@@ -99,13 +99,13 @@ def install(monkeypatch) -> type[Bench]:
     """Runs of this test use the bench that is returned, and draw no report."""
     bench = type("TestBench", (Bench,), {"made": [], "failing": {}})
     monkeypatch.setitem(sys.modules, "benchmarks.running.workbench", types.SimpleNamespace(Workbench=bench))
-    place = types.SimpleNamespace(choose=lambda strategy: types.SimpleNamespace(chief=True, workers=1))
+    place = types.SimpleNamespace(choose=lambda strategy: "none", configured_workers=lambda: 0)
     monkeypatch.setitem(sys.modules, "cat_keras.training.distribution", place)
     monkeypatch.setitem(vars(cat_keras), "distribution", place)
     monkeypatch.setattr("benchmarks.report.build", lambda folder, console, verbose, again: None)
     monkeypatch.setattr("benchmarks.running.preflight.check", lambda *_: [])  # it asks real models and tokenizers
     monkeypatch.setattr("benchmarks.running.preflight.rows", lambda *_: [])
-    monkeypatch.setattr("benchmarks.running.leases.POLL", 0.01)
+    monkeypatch.setattr("benchmarks.running.locks.POLL", 0.01)
     return bench
 
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import report
 from benchmarks.keeping import keep, verify
 from benchmarks.report.reading import load
-from benchmarks.running import leases, run
+from benchmarks.running import locks, request
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 from tests import runs, tiny
@@ -66,7 +66,7 @@ def check_every_entry(root, n):
         changed = damages.do(kind, path, files, rng)
         hit = {folder for folder in known if any(folder in each.parents for each in changed)}
         said = []
-        opened = leases.SharedStore(root, said.append)
+        opened = locks.SharedStore(root, said.append)
         whole = {folder for folder, (stage, key) in known.items() if opened.has(stage, key)}
         assert whole == known.keys() - hit, (kind, path)
         assert len(said) == len(hit) and all("building it again" in line for line in said), (kind, path, said)
@@ -122,11 +122,11 @@ def test_a_run_looks_for_damage_that_no_prediction_needs_to_be_made_without(tmp_
     found = entries(invented_cache(tmp_path / "cache"))
     wanted = [*found.values(), ("train", "f" * 64)]  # the last was deleted on purpose
     todo = types.SimpleNamespace(made_from=lambda: wanted)
-    assert run._damaged(todo, store.Store(tmp_path / "cache", pytest.fail), None) == []
+    assert request.damaged(todo, store.Store(tmp_path / "cache", pytest.fail)) == []
     hit = [next(folder for folder in found if folder.parent.name == stage) for stage in ("train", "teacher")]
     (hit[0] / "history.json").write_text("{}")
     (hit[1] / "cache/00001/right.npy").unlink()
-    damaged = run._damaged(todo, store.Store(tmp_path / "cache", [].append), None)
+    damaged = request.damaged(todo, store.Store(tmp_path / "cache", [].append))
     assert set(damaged) == {found[folder][1] for folder in hit}
 
 

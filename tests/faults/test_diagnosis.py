@@ -107,16 +107,6 @@ def test_a_failed_cell_is_repeated_alone(bench, command, log, monkeypatch, stage
     assert bench.made.count(model) == 1
 
 
-def test_a_shards_failed_cell_is_repeated_alone(bench, command, log, monkeypatch):
-    bench.failing["predict gatekeeper seed 1"] = OSError("No space left on device")
-    assert call(monkeypatch, f"{command} --shard 0/1")[0] == 2
-    bench.failing.clear()
-    bench.made.clear()
-    repeat = texts(events(log), "repeat")
-    assert repeat == [f"{command} --shard 0/1 --only gatekeeper/1"]
-    assert call(monkeypatch, repeat[0])[0] == 0 and bench.made == ["gatekeeper/1"]
-
-
 def test_an_error_of_the_code_leaves_its_traceback(bench, command, log, monkeypatch):
     bench.failing["predict large"] = RuntimeError("out of memory")
     with pytest.raises(RuntimeError):

@@ -24,7 +24,7 @@ OPTIONS = {
     "list": ("--data", "--suite", "--cluster", "--kind", "--metric", "--source", "--here", "--json", "--markdown"),
     "show": ("--data", "--source", "--split", "-n", "--template", "--seed", "--json"),
     "run": ("--data", "--source", "--small", "--large", "--methods", "--tasks", "--skip", "--seeds", "--set",
-            "--shard", "--strategy", "--precision", "--log", "--done", "--only",
+            "--strategy", "--precision", "--log", "--done", "--only",
             "--hardware"),
     "report": ("--out", "--to", "--price-small", "--price-large"),
     "keep": ("--to", "--out", "--add"),
@@ -137,7 +137,7 @@ def test_any_arguments(n, place):
         "run --out file --tasks nothing", "run file", "run folder.toml", "--tasks-file folder list",
         "prepare sst2 --out file --source local --data folder", "prepare sst2 --out folder --source local",
         "token-level junk", "show sst2 --source samples --template " + "9" * 5000, "run " + "x" * 3000,
-        "report " + "x" * 3000, "run --shard 1/" + "9" * 5000, "list --cluster nothing", "show nothing",
+        "report " + "x" * 3000, "run --on " + "9" * 5000, "list --cluster nothing", "show nothing",
         "run --set seeds=[-1] --dry-run",
     ],
 )  # fmt: skip

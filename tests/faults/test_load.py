@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from benchmarks.perf import load as measuring
-from benchmarks.planning import plan, profile, shards
+from benchmarks.planning import graph, plan, profile
 from benchmarks.report.numbers import summary
 from benchmarks.report.reading import columns, load
 from tests.faults import cases, stand_in
@@ -24,12 +24,12 @@ def study(tmp_path):
 
 
 def planned(study) -> float:
-    """Processor seconds to name every result and to divide the work."""
+    """Processor seconds to name every result and what it needs."""
     began = time.process_time()
     todo = plan.make(study)
     assert len({todo.prediction_key(todo.model_key(model)) for model in todo.models()}) == len(todo.models())
     assert len(todo.cells()) == len(todo.models())
-    assert sorted(model for share in shards.assign(todo, 4) for model in share) == sorted(todo.models())
+    assert len(graph.make(todo, todo.models(), lambda *_: False)) == 3 + len(todo.cells()) + len(todo.models())
     return time.process_time() - began
 
 
@@ -57,7 +57,7 @@ def memory() -> float:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to tell its memory")
 @pytest.mark.parametrize("n", cases(90, 2001))
 def test_a_run_of_many_cells(tmp_path, monkeypatch, study, n):
-    """Store, leases, log and collection of n models, without their trainings."""
+    """Store, locks, log and collection of n models, without their trainings."""
     bench, seen = stand_in.install(monkeypatch), []
     bench.watch = staticmethod(lambda: seen.append((time.process_time(), memory())))
     study(3)

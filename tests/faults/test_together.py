@@ -1,17 +1,17 @@
 """Several processes at one folder: each sees what was there before or what comes after, and all end with the same."""
 
-import contextlib
 import random
+import subprocess
+import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from benchmarks import report
 from benchmarks.keeping import keep
 from benchmarks.report.reading import load
-from benchmarks.running import leases
+from benchmarks.running import locks
 from cat_keras.errors import Stopped
 from cat_keras.storage import store
 from tests import runs, tiny
@@ -114,12 +114,12 @@ def test_readers_of_a_store_see_an_entry_whole_or_not_at_all(tmp_path, n):
 
     with Together(read):
         for key in keys:
-            leases.SharedStore(tmp_path, report=pytest.fail).get("stage", key, build)
+            locks.SharedStore(tmp_path, report=pytest.fail).get("stage", key, build)
     assert min(counts.values()) > READERS and not leftovers(tmp_path)
 
 
 def test_all_that_find_an_entry_damaged_at_once_go_on_with_one_new_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "POLL", 0.01)
+    monkeypatch.setattr(locks, "POLL", 0.01)
     key, built, said, barrier = store.identity(a=1), [], [], threading.Barrier(READERS)
 
     def build(folder):
@@ -128,7 +128,7 @@ def test_all_that_find_an_entry_damaged_at_once_go_on_with_one_new_one(tmp_path,
 
     def go():
         barrier.wait()
-        found = leases.SharedStore(tmp_path, said.append).get("stage", key, build)
+        found = locks.SharedStore(tmp_path, said.append).get("stage", key, build)
         assert (found / "file").read_text() == "whole"
 
     path = store.Store(tmp_path).get("stage", key, build)
@@ -143,16 +143,70 @@ def test_all_that_find_an_entry_damaged_at_once_go_on_with_one_new_one(tmp_path,
     assert sum("building it again" in line for line in said) == 5
 
 
-# -- leases ----------------------------------------------------------------------------------------------------------
+# -- locks -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    for name, seconds in {"POLL": 0.01, "BEAT": 0.02, "STALE": 0.4}.items():
-        monkeypatch.setattr(leases, name, seconds)
+def shared(tmp_path, monkeypatch):
+    """`shared(said)`: a store that looks often whether a lock is free."""
+    monkeypatch.setattr(locks, "POLL", 0.01)
+    return lambda said=None: locks.SharedStore(tmp_path, (said if said is not None else []).append)
 
 
-def test_who_waits_for_another_can_be_asked_to_end(quick, tmp_path):
+def test_three_that_need_an_entry_build_it_once(shared):
+    built, said = [], []
+
+    def build(folder):
+        built.append(folder)
+        time.sleep(0.3)
+        (folder / "content").write_text("x")
+
+    threads = [threading.Thread(target=lambda: shared(said).get("stage", "a" * 64, build)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1 and any("waiting for stage-aaaa" in line for line in said)
+    assert not list(shared().root.glob("locks/*"))
+
+
+def test_one_at_a_time_holds_a_lock(shared):
+    inside, most = [], []
+
+    def hold():
+        with shared().lock("collect"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.005)
+            inside.pop()
+
+    threads = [threading.Thread(target=hold) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 20 and not list(shared().root.glob("locks/*"))
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free_at_once(shared, tmp_path):
+    code = f"from benchmarks.running import locks\nwith locks.SharedStore({str(tmp_path)!r}).lock('x'): input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    while not (tmp_path / "locks" / "x").exists():
+        time.sleep(0.01)
+    holder.kill()
+    holder.wait()
+    holder.stdin.close()
+    with shared().lock("x"):
+        assert (tmp_path / "locks" / "x").exists()
+
+
+def test_a_failed_build_gives_its_lock_back(shared):
+    with pytest.raises(ZeroDivisionError):
+        shared().get("stage", "a" * 64, lambda folder: 1 / 0)
+    assert not list(shared().root.glob("locks/*"))
+
+
+def test_who_waits_for_another_can_be_asked_to_end(shared, tmp_path):
     asked = []
 
     def meanwhile():
@@ -160,71 +214,18 @@ def test_who_waits_for_another_can_be_asked_to_end(quick, tmp_path):
         if len(asked) > 3:
             raise Stopped
 
-    with leases.SharedStore(tmp_path).lease("stage"), pytest.raises(Stopped):
-        leases.SharedStore(tmp_path, [].append, meanwhile).lease("stage").__enter__()
+    with shared().lock("stage"), pytest.raises(Stopped):
+        locks.SharedStore(tmp_path, [].append, meanwhile).lock("stage").__enter__()
     assert len(asked) == 4
 
 
-def test_clocks_that_jump_take_no_lease_away_and_keep_none_for_ever(quick, tmp_path, monkeypatch):
-    jump = random.Random(0)
-    for clock in ("time", "monotonic", "perf_counter"):
-        true = getattr(time, clock)
-        monkeypatch.setattr(time, clock, lambda true=true: true() + jump.uniform(-1e6, 1e6))
-    monkeypatch.setattr(time, "time_ns", lambda: jump.randrange(2**60))
-    said, built = [], []
+def test_where_a_file_system_has_no_locks_nobody_waits(shared, monkeypatch):
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
 
-    def build(folder):
-        built.append(folder)
-        threading.Event().wait(1)  # longer than STALE: touched meanwhile, at times that jump
-        (folder / "file").write_text("x")
-
-    threads = [
-        threading.Thread(target=lambda: leases.SharedStore(tmp_path, said.append).get("stage", "a" * 64, build))
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(built) == 1 and not any("does not answer" in line for line in said)
-    path = tmp_path / "leases" / "dead.json"
-    path.write_text('{"host": "elsewhere", "process": 1, "since": 0}')
-    with leases.SharedStore(tmp_path, said.append).lease("dead"):
-        assert "does not answer any more" in said[-1]
-
-
-@pytest.mark.parametrize("content", ["", "[]", "5", '{"host": "x"}', '{"process": "1"}', '{"process": -1}', "\0\0"])
-def test_a_damaged_lease_is_waited_for_and_taken_over(quick, tmp_path, content):
-    path, said = tmp_path / "leases" / "stage.json", []
-    path.parent.mkdir()
-    path.write_text(content)
-    with leases.SharedStore(tmp_path, said.append).lease("stage"):
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with shared().lock("x"), shared().lock("x"):
         pass
-    assert "taking over" in said[-1] and not path.exists()
-
-
-def test_a_lease_that_does_not_fit_on_the_disk_is_not_left_empty(tmp_path, monkeypatch):
-    lease, true = leases.Lease(tmp_path / "leases" / "stage.json"), Path.open
-
-    def opened(path, *arguments):
-        file = true(path, *arguments)
-        monkeypatch.setattr(Path, "open", true)
-        return contextlib.closing(_Full(file))
-
-    monkeypatch.setattr(Path, "open", opened)
-    with pytest.raises(OSError, match="No space left"):
-        lease.take()
-    assert not lease.path.exists()
-
-
-class _Full:
-    """A file on a full disk."""
-
-    def __init__(self, file):
-        self.close = file.close
-
-    def write(self, _):
-        raise OSError(28, "No space left on device")
 
 
 # -- whole runs ------------------------------------------------------------------------------------------------------

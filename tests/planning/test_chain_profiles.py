@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.planning import plan, profile, shards
+from benchmarks.planning import graph, plan, profile
 from benchmarks.planning.estimate import Estimate
 from cat_keras.errors import CatKerasError
 
@@ -107,7 +107,7 @@ def test_everything_is_made_after_what_it_needs(three):
     for cell in three.cells():
         needed = [cell.start, *(source.cell for source in cell.teachers)]
         assert all(made.index(each.key) < made.index(cell.key) for each in needed if each)
-    order = shards.ordered(three, three.models())
+    order = graph.ordered(three, three.models())
     assert [three.role(m) for m in order] == ["large", *["middle"] * 8, *["small"] * 8]
     assert {("teacher", source.key) for source in three.columns(three.cells())} <= set(three.made_from())
     only = three.cells([three.named("cat-xent/0")])
@@ -121,13 +121,12 @@ def test_names_of_models(three):
     assert len(three.models()) == 1 + 2 * 8 == len({three.name(m) for m in three.models()})
 
 
-def test_an_estimate_and_shards_have_every_model_once(three):
+def test_an_estimate_has_every_model_once(three):
     stages = Estimate(three).stages()
     assert [stage.model for stage in stages if stage.kind == "predict"] == three.models()
     trained = [stage.key for stage in stages if stage.kind == "train"]
     assert len(trained) == len(set(trained)) == len({cell.key for cell in three.cells()})
     assert {source.key for source in three.columns(three.cells())} == {s.key for s in stages if s.kind == "teacher"}
-    assert sorted(model for share in shards.assign(three, 3) for model in share) == sorted(three.models())
 
 
 def test_a_profile_on_top_of_another_takes_the_place_of_its_models(tmp_path):

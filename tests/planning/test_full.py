@@ -1,18 +1,14 @@
-"""The full benchmark: its models, its estimate, and its shares for several machines."""
+"""The full benchmark: its models, its estimate."""
 
-import json
 import os
 import re
 import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
 
-from benchmarks.planning import estimate, examples, hardware, methods, plan, profile, shards, sizes
-from benchmarks.running import leases
+from benchmarks.planning import estimate, examples, hardware, methods, plan, profile, sizes
 from benchmarks.tasks import task
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
@@ -215,118 +211,32 @@ def dry_run(*arguments):
     return done.stdout
 
 
+def test_a_dry_run_for_a_cluster_says_how_long_and_which_chain_is_the_longest():
+    def hours(text, output):
+        number, unit = re.search(rf"{text} ([\d.]+) (s|min|h|d)", output).groups()
+        return float(number) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[unit] / 3600
+
+    options = ("full", "--small", "tiny", "--large", "nano", "--seeds", "3", "--tasks", "sst2,common_gen")
+    outputs = {n: " ".join(dry_run(*options, "--hardware", f"{n}xl4", "--price-hour", "2").split()) for n in (2, 200)}
+    chain = hours("longest chain takes", outputs[2])
+    two, many = (hours("one job on each:", output) for output in outputs.values())
+    assert chain == hours("longest chain takes", outputs[200]) == pytest.approx(many, rel=0.05)
+    assert many < two
+    assert "on however many: large pretrain (" in outputs[2] and "At 2 an hour each: " in outputs[2]
+    with pytest.raises(CatKerasError, match="hardware"):
+        hardware.several("8xabacus")
+    with pytest.raises(CatKerasError, match=r"the machines of --hardware is a whole number in \[1, 100000\]"):
+        hardware.several("0xh100")
+
+
 def test_a_dry_run_prints_plan_and_estimate_and_leaves_nothing(tmp_path):
-    options = ("--hardware", "v5e-8", "--shard", "0/2", "--price-hour", "360")
+    options = ("--hardware", "v5e-8", "--price-hour", "360")
     output = dry_run("tiny", "--out", str(tmp_path / "runs"), *options)
     seconds, price = re.search(r"chips: ([\d.]+) s,.* At 360 an hour: ([\d.]+)\.", output).groups()
     assert float(price) == pytest.approx(float(seconds) / 10, abs=0.06)
-    for text in ("large tune", "predict large", "to do", "first to come", "Estimate for 8 TPU v5e chips", "disk"):
+    for text in ("large tune", "predict large", "to do", "Estimate for 8 TPU v5e chips", "disk"):
         assert text in output
     assert not (tmp_path / "runs").exists()
-
-
-# -- shards ----------------------------------------------------------------------------------------------------------
-
-
-def test_shards_divide_the_models_evenly():
-    todo = make(seeds=[0, 1, 2])
-    shares = shards.assign(todo, 3)
-    assert sorted(m for share in shares for m in share) == sorted(todo.models())
-    assert shares == shards.assign(make(seeds=[0, 1, 2]), 3)
-    alone = next(share for share in shares if plan.LARGE in share)
-    assert alone[0] == plan.LARGE
-    assert len(alone) < min(len(share) for share in shares if share is not alone)
-
-
-def test_work_is_ordered_by_method_and_what_waits_for_the_teacher_comes_last():
-    todo = make(seeds=[0, 1])
-    order = shards.ordered(todo, todo.models())
-    waits = [m != plan.LARGE and todo.small[m].needs_teacher for m in order]
-    assert waits == sorted(waits)
-    assert order[:3] == [plan.LARGE, ("xent", 0), ("xent", 1)]
-
-
-def test_more_shards_than_models_leave_some_without_work():
-    assert [len(share) for share in shards.assign(make(methods=["xent"]), 4)].count(0) == 2
-
-
-@pytest.mark.parametrize("text", ["2/2", "1", "a/b", "-1/2", "0/0"])
-def test_a_shard_that_does_not_exist_is_an_error(text):
-    with pytest.raises(CatKerasError, match="A shard is i/n, the first one 0/n"):
-        shards.parse(text)
-
-
-# -- leases ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def shared(tmp_path, said, monkeypatch):
-    monkeypatch.setattr(leases, "POLL", 0.01)
-    monkeypatch.setattr(leases, "BEAT", 0.02)
-    monkeypatch.setattr(leases, "STALE", 0.3)
-    return lambda: leases.SharedStore(tmp_path, report=said.append)
-
-
-def _lease_of_another_machine(store, name):
-    path = store.root / "leases" / f"{name}.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"host": "elsewhere", "process": 1, "since": 0}))
-    return path
-
-
-def test_two_that_need_an_entry_build_it_once(shared, said):
-    built = []
-
-    def build(folder):
-        built.append(folder)
-        time.sleep(0.5)  # longer than STALE: the lease is touched meanwhile
-        (folder / "content").write_text("x")
-
-    threads = [threading.Thread(target=lambda: shared().get("stage", "a" * 64, build)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(built) == 1
-    assert any("waiting for stage-aaaa" in line for line in said)
-    assert not list(shared().root.glob("leases/*"))
-
-
-def test_a_lease_that_is_not_touched_is_taken_over(shared, said):
-    store = shared()
-    path = _lease_of_another_machine(store, "stage-" + "a" * 16)
-    store.get("stage", "a" * 64, lambda folder: (folder / "content").write_text("x") and {})
-    assert store.has("stage", "a" * 64)
-    assert any("process 1 on elsewhere does not answer any more; taking over" in line for line in said)
-    assert not path.exists()
-
-
-def test_the_lease_of_a_process_of_this_machine_that_died_is_taken_at_once(shared, monkeypatch):
-    monkeypatch.setattr(leases, "STALE", 1000.0)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    store = shared()
-    path = _lease_of_another_machine(store, "collect")
-    path.write_text(json.dumps({"host": leases.platform.node(), "process": dead.pid, "since": 0}))
-    with store.lease("collect"):
-        assert path.exists()
-    assert not path.exists()
-
-
-def test_a_failed_build_gives_its_lease_back(shared):
-    store = shared()
-
-    def fail(folder):
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        store.get("stage", "a" * 64, fail)
-    assert not list(store.root.glob("leases/*"))
 
 
 # -- presets ---------------------------------------------------------------------------------------------------------

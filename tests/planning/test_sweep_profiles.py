@@ -82,3 +82,10 @@ def test_a_sweep_is_no_profile(written):
         profile.read("embedded_map")
     with pytest.raises(CatKerasError, match=r"profile.*embedded_mab"):
         sweep.read("embedded_mab")
+
+
+def test_a_share_of_the_points():
+    assert sweep.share_of("0/4") == (0, 4) and sweep.share_of("3/4") == (3, 4)
+    for text in ("4/4", "1", "a/b", "0/0", "-1/2"):
+        with pytest.raises(CatKerasError, match="A share is i/n"):
+            sweep.share_of(text)

@@ -43,7 +43,7 @@ def test_a_second_call_finds_everything_and_loads_no_tensorflow(finished):
         "import sys; from benchmarks import cli; sys.argv = ['benchmarks', *sys.argv[1:]]\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"
-        "assert 'tensorflow' not in sys.modules"
+        "assert not {'tensorflow', 'ray'} & sys.modules.keys()"
     )
     arguments = ["run", str(folder / "tiny.toml"), "--out", str(folder / "runs")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
@@ -77,23 +77,11 @@ def test_an_interrupted_run_continues_to_the_same_predictions(finished, tmp_path
 
 
 @pytest.mark.long
-def test_two_shards_at_once_leave_what_one_run_leaves(finished, tmp_path):
-    shards = [start(tmp_path, "--shard", f"{i}/2") for i in (0, 1)]
-    outputs = [process.communicate()[0] for process in shards]
-    assert [process.returncode for process in shards] == [0, 0], outputs
-    assert predictions(tmp_path) == finished[2]
-    stages = [line for output in outputs for line in output.splitlines() if line.endswith(("s)", "/s)"))]
-    assert sum("large tune: " in line for line in stages) == 1
-    assert sum("teacher cache: " in line for line in stages) == 1
-    assert "nothing to do" in run(tmp_path)
-
-
-@pytest.mark.long
-def test_a_shard_alone_names_what_is_missing(finished, tmp_path):
-    output = run(tmp_path, "--shard", "1/2", "--methods", "xent")
+def test_a_model_alone_names_what_is_missing(finished, tmp_path):
+    output = run(tmp_path, "--only", "xent/0")
     assert "Not there yet: large" in output
     manifest = json.loads((tmp_path / "runs" / "tiny" / "manifest.json").read_text())
-    assert manifest["missing"] == ["large/embedded_classify", "large/embedded_lookup"]
+    assert {"large/embedded_classify", "large/embedded_lookup"} < set(manifest["missing"])
     assert "large tune" not in output
 
 

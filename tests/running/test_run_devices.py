@@ -1,7 +1,6 @@
-"""A whole run on two devices, and on two workers: the same answers as on one."""
+"""A whole run on two devices: the same answers as on one."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ import pandas
 import pytest
 
 from tests import commands, tiny
-from tests.training.test_workers import free_ports
 
 pytestmark = pytest.mark.long  # training/test_workers.py and test_step.py train on several replicas in CI
 
@@ -49,22 +47,11 @@ def test_two_devices_answer_as_one(alone, tmp_path):
     assert_alike(tmp_path, alone)
 
 
-@pytest.mark.enable_socket  # to find two free ports
-def test_two_workers_run_as_one(alone, tmp_path):
-    ports = free_ports(2)
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    words = [sys.executable, "-m", "benchmarks", *command(tmp_path)]
-    workers = [
-        subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
-        )
-        for i in range(2)
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=400) for process in workers]
-    assert [process.returncode for process in workers] == [0, 0], outputs
-    assert "2 replicas on 2 workers (this is 0)" in outputs[0][0]
-    assert_alike(tmp_path, alone)
+def test_a_cluster_of_ones_own_is_told_to_use_ray(tmp_path, monkeypatch):
+    cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}))
+    done = commands.benchmarks(*command(tmp_path), status=2)
+    assert "TF_CONFIG with 2 workers. Unset TF_CONFIG, and use --on ray --hosts 2" in done
 
 
 def assert_alike(ours, theirs):

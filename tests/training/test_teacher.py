@@ -250,6 +250,25 @@ def test_a_stopped_build_keeps_its_shards_and_a_damaged_one_is_built_again(train
     assert [name for name in before if again[name] == before[name]] == ["00000", "00002"]
 
 
+@pytest.mark.parametrize("distribution", ["topk", "sampled"])
+def test_parts_by_several_machines_are_the_cache_of_one(trained, encoded, tmp_path, distribution):
+    arguments = {"distribution": distribution, "k": 4, "shard": 10}
+    for index in (2, 0, 1):
+        TeacherCache.build_part(trained, encoded, tmp_path / "parts", (index, 3), **arguments)
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").rglob("manifest.json")}
+    assert len(whole) == 4 and not (tmp_path / "parts" / "manifest.json").exists()
+    TeacherCache.build(trained, encoded, directory=tmp_path / "parts", **arguments)
+    TeacherCache.build(trained, encoded, directory=tmp_path / "one", **arguments)
+    assert all(path.stat().st_mtime_ns == time for path, time in whole.items())  # none was computed again
+    parts, one = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (tmp_path / "parts", tmp_path / "one")
+    )
+    assert parts == one
+    with pytest.raises(CatKerasError, match=r"part is a whole number in \[0, 3\). Received: 3"):
+        TeacherCache.build_part(trained, encoded, tmp_path, (3, 3), **arguments)
+
+
 def test_shards_of_another_cache_are_not_mixed_in(trained, large, encoded, tmp_path):
     TeacherCache.build(large, encoded, k=4, shard=20, directory=tmp_path)
     reports = []
