@@ -5,7 +5,7 @@ import csv
 from benchmarks.report.plots import load as panels
 from benchmarks.serving import records
 from paper_figs import style
-from paper_figs.figure import Figure, alone
+from paper_figs.figure import Figure, each
 from paper_figs.source import Source
 
 
@@ -30,7 +30,7 @@ FIGURE = Figure(
     "and by the 99th percentile of their latency, simulated from measured latencies. A ring marks where the 99th "
     "percentile is above the budget, the dotted line. Knobs were fitted on another stream and on other examples. One "
     "seed.",
-    pick=alone(files=(records.FILE,)),
+    pick=each(files=(records.FILE,)),
     draw=draw,
     wants="policies under load: `python -m benchmarks load RUN --trace FILE`",
     files=(records.FILE,),
