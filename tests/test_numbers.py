@@ -481,13 +481,14 @@ NOT_ASKED = {
 # Arguments that the library gives to itself, or that are tensors of a compiled step.
 INTERNAL = {
     "of_config": ("per_token", "idle_per_token", "more_per_logit"),
-    "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate",), "target": ("alpha",),
+    "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate", "steps"), "target": ("alpha",),
     "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
     "FittedRouter": ("bias",), "DensityRatio": ("bias", "inside"), "DensityRatio.fit": ("inside",),
     "Action": ("server", "threshold", "deferral", "quality"), "Policy.__call__": ("waiting", "age"),
     "Served": ("batches",), "Rejection": ("budget", "rejected", "threshold"),
     "Rejection.fit": ("budget",), "embeddings": ("width",),
-    "Texts": ("max_length", "cut"), "Retriever.step": ("accumulate",),
+    "Texts": ("max_length", "cut"), "Retriever.step": ("accumulate", "steps"),
+    "SpeculativeCascade.extend": ("token", "limit"),
     "EncoderTeaching.check": ("queries", "documents", "candidates"),
     "RankerTeaching.check": ("queries", "documents", "candidates"),
 }  # fmt: skip

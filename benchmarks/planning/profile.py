@@ -570,7 +570,8 @@ def path_of(name: str) -> Path:
     """The file of a profile: of that name in `profiles/` or in the folder of sweeps there, or a path."""
     inside = FOLDER / f"{name}.toml"
     path = Path(name) if name.endswith(".toml") else inside
-    return SWEEPS / inside.name if path == inside and (SWEEPS / inside.name).exists() else path
+    is_sweep = path == inside and inside.name in {sweep.name for sweep in SWEEPS.glob("*.toml")}
+    return SWEEPS / inside.name if is_sweep else path
 
 
 def of_values(values: dict, changes: dict | None = None) -> Profile:

@@ -6,13 +6,12 @@ only time is lost, since both write the same content and the first rename wins.
 """
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cat_keras.storage import store
+from cat_keras.storage import processes, store
 
 POLL = 0.5  # seconds between two attempts to take a lock
 
@@ -63,7 +62,7 @@ def _taken(path: Path) -> int | None:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        processes.take_lock(handle)
         if path.stat().st_ino == os.fstat(handle).st_ino:
             return handle
     except (BlockingIOError, FileNotFoundError):

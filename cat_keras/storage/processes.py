@@ -69,6 +69,15 @@ def remove(path: Path):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def take_lock(handle: int):
+    """Takes the lock of an open file without waiting. It ends when the file is closed, or the process dies.
+
+    Raises:
+        BlockingIOError: another process holds it. OSError: the file system has no locks.
+    """
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 @contextlib.contextmanager
 def locked(folder: Path, shared: bool = False) -> Iterator[None]:
     """Holds a lock on a folder, so that nobody reads files that belong together while another process replaces them.

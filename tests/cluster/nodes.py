@@ -32,6 +32,8 @@ def main(setting: dict, command: list[str]) -> int:
     from ray._private import node
     from ray.cluster_utils import Cluster
 
+    Path("/tmp/ray").mkdir(exist_ok=True)  # where Ray notes the address of the head; with another folder it makes none
+
     # Ray gives a node 30 s to start; a machine that runs other tests beside may take longer.
     node.time = types.SimpleNamespace(**vars(time) | {"monotonic": lambda: time.monotonic() / 10})
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "temp_dir": folder}

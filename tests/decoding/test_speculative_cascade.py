@@ -241,7 +241,7 @@ def test_an_example_says_what_of_its_prompt_may_be_cut(lossless, prompts, monkey
 def test_progress_counts_every_answer(lossless, ids):
     said = []
     lossless.generate(ids[:9], 3, progress=said.append)
-    assert sum(said) == 9 and len(said) > 1
+    assert sum(said) == 9 and min(said) > 0
 
 
 def test_every_rule_is_drawn_from():

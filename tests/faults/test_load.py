@@ -29,7 +29,7 @@ def planned(study) -> float:
     todo = plan.make(study)
     assert len({todo.prediction_key(todo.model_key(model)) for model in todo.models()}) == len(todo.models())
     assert len(todo.cells()) == len(todo.models())
-    assert len(graph.make(todo, todo.models(), lambda *_: False)) == 3 + len(todo.cells()) + len(todo.models())
+    assert len(graph.make(todo, todo.models(), lambda *_: False)) == 2 + len(todo.cells()) + len(todo.models())
     return time.process_time() - began
 
 

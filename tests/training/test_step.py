@@ -231,7 +231,7 @@ def test_mixed_precision_computes_the_loss_up_to_its_rounding_and_learns(new_mod
             trainer.compile(keras.optimizers.AdamW(1e-2, global_clipnorm=1.0), jit_compile=False)
             trainer.optimizer.build(trainer.model.trainable_variables)
             step = Step(trainer)
-            return [step(*batch)[0] for _ in range(4)]
+            return [float(step(*batch)[0]) for _ in range(4)]
         finally:
             keras.config.set_dtype_policy("float32")
 
