@@ -1,10 +1,9 @@
 """How a step is computed on the device that is here: the precision of its products, and what of it XLA compiles.
 
 On CPUs with TensorFlow, XLA compiles elementwise work into few passes over memory, but its own matrix products are
-slower than oneDNN's: up to two times in float32, and four times in bfloat16 on processors with `BFLOAT16_FLAGS`. So
-there a third way stands between all and nothing: `ELEMENTWISE`. Processor time of a step of 6 million parameters on two
-cores of an AMD EPYC with avx512_bf16, in float32: all compiled 1.95 s, nothing 1.86 s, elementwise 1.77 s; in bfloat16:
-nothing 1.23 s, elementwise 1.17 s.
+slower than oneDNN's, in bfloat16 on processors with `BFLOAT16_FLAGS` up to four times. So there a third way stands
+between all and nothing: `ELEMENTWISE`. It is the fastest in bfloat16, and in float32 no faster than compiling all
+(`python -m benchmarks perf training auto`; the table is in results/perf).
 """
 
 import contextlib
@@ -43,24 +42,25 @@ def best_precision() -> str:
     return "mixed_bfloat16" if faster else "float32"
 
 
-def best_jit(steps: int) -> bool | str:
+def best_jit(steps: int, dtype: str = "float32") -> bool | str:
     """What XLA is to compile of a training: True for all of a step, False for nothing, or `ELEMENTWISE`.
 
     It follows from the training and the device, so that a training that was stopped goes on as it began.
 
     Args:
         steps: of the training. TensorFlow ends a short one sooner without compilation; JAX is slow without it.
+        dtype: in which products are computed.
     """
     if keras.config.backend() != "tensorflow":
         return keras.config.backend() == "jax"
     if steps < LONG_TRAINING:
         return False
-    return ELEMENTWISE if _kind() == "CPU" else True
+    return ELEMENTWISE if _kind() == "CPU" and dtype == "bfloat16" else True
 
 
 def description(precision: str) -> str:
     """How trainings with this numeric policy are computed here, in words, e.g. "mixed_bfloat16; XLA compiles …"."""
-    jit = best_jit(LONG_TRAINING)
+    jit = best_jit(LONG_TRAINING, keras.DTypePolicy(precision).compute_dtype)
     compiled = {True: "trainings", ELEMENTWISE: "what lies between the matrix products of trainings"}
     long = f" of {LONG_TRAINING} steps or more" if keras.config.backend() == "tensorflow" else ""
     return f"{precision}; XLA compiles {compiled[jit]}{long}" if jit else f"{precision}; without XLA"

@@ -134,7 +134,7 @@ class CascadeAware(keras.Model):
         if keras.config.backend() == "tensorflow":
             from cat_keras.training.step import Step
 
-            jit = device.best_jit(steps) if self._jit == "auto" else self._jit
+            jit = device.best_jit(steps, self.model.backbone.compute_dtype) if self._jit == "auto" else self._jit
             if (accumulate, jit) not in self._steps:
                 self._steps[accumulate, jit] = Step(self, accumulate, jit)
             return self._steps[accumulate, jit](*batch, capacity)

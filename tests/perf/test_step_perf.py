@@ -13,8 +13,9 @@ SIZES = {"layers": 1, "width": 16, "heads": 2, "feedforward": 16}
 def tiny(monkeypatch):
     """One shape of one layer, one step, small batches, no PyTorch."""
     monkeypatch.setattr(workload, "SHAPES", {"6M": SIZES})
-    for name, value in {"BATCH": 2, "LENGTH": 8, "TARGET": 4, "STEPS": 1, "JIT": False}.items():
+    for name, value in {"BATCH": 2, "LENGTH": 8, "TARGET": 4, "STEPS": 1}.items():
         monkeypatch.setattr(training, name, value)
+    monkeypatch.setattr(training.device, "best_jit", lambda *_: False)
     plain = {name: way for name, way in training.WAYS.items() if way[1] is False}  # the others take seconds to compile
     monkeypatch.setattr(training, "WAYS", plain)
     monkeypatch.setattr(training, "find_spec", lambda name: None)

@@ -42,27 +42,29 @@ def test_old_gpus_stay_with_float32(on, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("place", "steps", "jit"),
+    ("place", "steps", "dtype", "jit"),
     [
-        ({}, 99, False),
-        ({}, 100, device.ELEMENTWISE),
-        ({"kind": "GPU"}, 99, False),
-        ({"kind": "GPU"}, 100, True),
-        ({"backend": "jax"}, 1, True),
-        ({"backend": "torch"}, 1000, False),
+        ({}, 99, "bfloat16", False),
+        ({}, 100, "float32", True),
+        ({}, 100, "bfloat16", device.ELEMENTWISE),
+        ({"kind": "GPU"}, 99, "bfloat16", False),
+        ({"kind": "GPU"}, 100, "bfloat16", True),
+        ({"backend": "jax"}, 1, "float32", True),
+        ({"backend": "torch"}, 1000, "float32", False),
     ],
 )
-def test_long_trainings_are_compiled_as_suits_the_device(on, place, steps, jit):
+def test_long_trainings_are_compiled_as_suits_the_device(on, place, steps, dtype, jit):
     on(**place)
-    assert device.best_jit(steps) == jit
+    assert device.best_jit(steps, dtype) == jit
 
 
 def test_a_device_is_described_in_words(on):
     on("GPU")
     assert device.description("mixed_bfloat16") == "mixed_bfloat16; XLA compiles trainings of 100 steps or more"
     on()
-    words = "float32; XLA compiles what lies between the matrix products of trainings of 100 steps or more"
-    assert device.description("float32") == words
+    words = "mixed_bfloat16; XLA compiles what lies between the matrix products of trainings of 100 steps or more"
+    assert device.description("mixed_bfloat16") == words
+    assert device.description("float32") == "float32; XLA compiles trainings of 100 steps or more"
     on(backend="torch")
     assert device.description("float32") == "float32; without XLA"
 
