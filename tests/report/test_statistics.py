@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import full
 
 from benchmarks.report.numbers import measures, per_task, summary
 from benchmarks.report.reading import load
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.curves import macro_average
+from tests.runs import full
 
 TASKS = ("sst2", "cola", "cb", "multirc", "wmt22_deen")
 
