@@ -72,14 +72,15 @@ def _aurocs(logprobs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
     for member, values in enumerate(logprobs):
         for half in (0, 1):
             fitted = halves != half
-            heat = alignment.temperature(values[fitted], answers[fitted]) if fitted.any() else 1.0
+            heat = round(alignment.temperature(values[fitted], answers[fitted]), 4) if fitted.any() else 1.0
             scaled[member, halves == half] = values[halves == half] / heat
     scores = {}
     for suffix, values in (("", logprobs), (", calibrated", scaled)):
         probabilities = alignment.tempered(values)
         variance = alignment.decompose(probabilities, answers).variance
         rights = probabilities.argmax(2) == answers
-        confident = [auroc(p.max(1), right) for p, right in zip(probabilities, rights, strict=True)]
+        # Rounded, so that the last digits of a processor put no two examples in another order.
+        confident = [auroc(np.round(p.max(1), 5), right) for p, right in zip(probabilities, rights, strict=True)]
         scores[f"confidence{suffix}"] = averages.mean(confident)
         scores[f"variance{suffix}"] = averages.mean(auroc(-variance, right) for right in rights)
     return scores
