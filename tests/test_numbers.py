@@ -7,7 +7,6 @@ the signatures, so that a new argument has to be put there.
 import functools
 import inspect
 import math
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -246,12 +245,6 @@ ARGUMENTS = {
         name: lambda t, x, name=name: ck.TeacherCache.build(t["large"], t["data"], **{"shard": 64, name: x})
         for name in ("k", "temperature", "seed", "batch_size", "shard")
     },
-    ck.TeacherCache.build_part: {
-        name: lambda t, x, name=name: ck.TeacherCache.build_part(
-            t["large"], t["data"], Path(tempfile.mkdtemp()), (0, 1), **{"shard": 64, name: x}
-        )
-        for name in ("k", "temperature", "seed", "batch_size", "shard")
-    },
     ck.losses.CascadeAwareLoss: {
         name: lambda t, x, name=name: ck.losses.get("cat-dist", **{name: x})
         for name in ("w", "temperature", "k", "floor", "beta")
@@ -307,9 +300,12 @@ ARGUMENTS = {
         "threads": lambda t, x: ck.bootstrap.bootstrap_audc(t["pairs"], generator(), 3, x),
     },
     ck.bootstrap.AudcBootstrap.interval: {"level": lambda t, x: t["result"].interval("m", level=x)},
-    ck.bootstrap.draw_seeds: {
-        "seeds": lambda t, x: ck.bootstrap.draw_seeds(generator(), x, 2) if x != 2**31 else None,
-        "resamples": lambda t, x: ck.bootstrap.draw_seeds(generator(), 2, x),
+    **{
+        draw: {
+            "seeds": lambda t, x, draw=draw: draw(generator(), x, 2) if x != 2**31 else None,
+            "resamples": lambda t, x, draw=draw: draw(generator(), 2, x),
+        }
+        for draw in (ck.bootstrap.draw_seeds, ck.bootstrap.seed_weights)
     },
     ck.bootstrap.weighted_audc: {"weights": lambda t, x: ck.bootstrap.weighted_audc(t["outcomes"], [[x] * 12])},
     ck.bands.bootstrap_bands: {

@@ -90,7 +90,7 @@ def ours(proto: bytes, shape: str, data: ck.Encoded, objective: str, cache=None,
         precision, jit: a way to compute a step, see `WAYS`; None for what a long training takes here.
     """
     trainer = ck.CascadeAware(made_with(precision, proto, shape), objective, teacher=teacher)
-    trainer.compile(optimizer(), jit_compile=_long() if jit is None else jit)
+    trainer.compile(optimizer(), jit_compile=_long(trainer.model.backbone.compute_dtype) if jit is None else jit)
     scope = "all" if objective == "all" else "target"
     # Columns of the start that `defer-token` reads: whose they are does not matter to the time of a step.
     batches = ck.Batches(data, BATCH, loss=trainer.objective, teacher=cache, start=cache, buckets=1, scope=scope)
@@ -186,7 +186,7 @@ def ways(proto: bytes, count: int) -> pd.DataFrame:
     """Tokens per second of `xent` in each of `WAYS`, relative to the first of them."""
     rows, first = [], next(iter(WAYS))
     precision = device.best_precision()
-    chosen = precision, device.best_jit(device.LONG_TRAINING, "bfloat16" if "bfloat16" in precision else "float32")
+    chosen = precision, _long(keras.DTypePolicy(precision).compute_dtype)
     for shape in workload.SHAPES:
         data = workload.data(proto, BATCH * STEPS, LENGTH, TARGET)
         print(shape, flush=True)
@@ -257,14 +257,14 @@ def overhead(proto: bytes, count: int, steps: int = 200) -> pd.DataFrame:
     data = workload.data(proto, 2 * steps, 8, 4)
     model = models.build(proto, layers=1, width=16, heads=2, feedforward=16)
     trainer = ck.CascadeAware(model, "xent")
-    trainer.compile(optimizer(), jit_compile=_long())
+    trainer.compile(optimizer(), jit_compile=_long("float32"))
     batches = ck.Batches(data, 2, buckets=1)
 
     def trained():
         training.train(trainer, batches, training.Schedule(1e-3, steps))
 
     trained()
-    bare = Step(trainer, jit=_long())
+    bare = Step(trainer, jit=_long("float32"))
     (batch,) = bare.with_positions([batches.batch(0)], batches.capacity)
     arguments = tf.nest.map_structure(tf.constant, (batch, np.float32(batch[2].sum())))
 
@@ -309,6 +309,6 @@ def share_of_ceiling(proto: bytes, count: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _long() -> bool | str:
-    """What XLA compiles of a long training here, under the numeric policy of the moment."""
-    return device.best_jit(device.LONG_TRAINING, keras.config.dtype_policy().compute_dtype)
+def _long(dtype: str) -> bool | str:
+    """What XLA compiles here of a long training whose products are of a type."""
+    return device.best_jit(device.LONG_TRAINING, dtype)

@@ -97,9 +97,8 @@ class _Graph:
         return tuple(needs)
 
     def _columns(self, source: Columns) -> tuple[str, ...]:
-        label = "teacher cache" if source.role == "large" else f"columns of {source.cell.label}"
         count = _parts(len(self.plan.train), SHARD)
-        return self._add("teacher", source.key, label, source.role, lambda: self._data_and(source.cell), count)
+        return self._add("teacher", source.key, source.label, source.role, lambda: self._data_and(source.cell), count)
 
     def _data_and(self, cell: Cell | None) -> tuple[str, ...]:
         return (*self._encoded(), *self._training(cell))

@@ -48,6 +48,11 @@ class Columns:
     role: str
     cell: "Cell | None"
 
+    @property
+    def label(self) -> str:
+        """As in a run's progress."""
+        return "teacher cache" if self.role == "large" else f"columns of {self.cell.label}"
+
 
 @dataclass(frozen=True)
 class Cell:

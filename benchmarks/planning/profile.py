@@ -126,6 +126,9 @@ class Data(Section):
         return self
 
 
+NO_SAVING = {"chunk": None, "recompute": False}  # of memory
+
+
 class Training(Section):
     """One phase of training."""
 
@@ -143,7 +146,7 @@ class Training(Section):
     @model_serializer(mode="wrap")
     def _without_younger(self, handler):
         """What stands in manifests and keys: what does not save memory is written as before it could."""
-        return _without(handler(self), chunk=None, recompute=False)
+        return _without(handler(self), **NO_SAVING)
 
 
 class Salt(Section):
@@ -171,7 +174,7 @@ class Tuning(Training):
     @model_serializer(mode="wrap")
     def _without_younger(self, handler):
         """What stands in manifests and keys: fine-tuning with xent is written as before there was anything else."""
-        values = _without(handler(self), chunk=None, recompute=False)
+        values = _without(handler(self), **NO_SAVING)
         values = {k: v for k, v in values.items() if k not in ("objective", "salt")}
         return values if self.objective == "xent" else values | {"objective": self.objective, "salt": self.arguments}
 
@@ -470,21 +473,16 @@ class Profile(Section):
     def _check_weights(self, role: str):
         """Of 16 bits are weights that stay as they are loaded: AdamW would round most of its updates away."""
         model = self.model_of(role)
-        trained = [
-            phase for phase in ("pretrain", "tune") if getattr(model, phase) and not (model.lora and phase == "tune")
-        ]
-        trained += ["objective"] if role != "large" and not model.lora else []
-        if model.weights != "float32" and (trained or not model.preset):
+        if model.weights == "float32":
+            return
+        changed = [] if model.preset else ["a shape"]
+        changed += [f"{role}.pretrain of all weights"] if model.pretrain else []
+        changed += [f"{role}.tune of all weights"] if model.tune and not model.lora else []
+        changed += ["methods that train all weights"] if role != "large" and not model.lora else []
+        if changed:
             raise CatKerasError(
                 f"Weights of {model.weights} are those of a preset that are not trained. Received: {role}.weights with "
-                + (
-                    f"{role}.{trained[0]} of all weights"
-                    if model.preset and trained[0] != "objective"
-                    else "methods that train all weights"
-                    if model.preset
-                    else "a shape"
-                )
-                + f". Give {role}.lora, or leave {role}.weights out"
+                f"{changed[0]}. Give {role}.lora, or leave {role}.weights out"
             )
 
     @property

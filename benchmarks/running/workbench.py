@@ -124,11 +124,10 @@ class Workbench:
 
     def columns(self, source: Columns) -> ck.TeacherCache:
         """The columns of a model that teaches smaller ones."""
-        label = _columns_label(source)
 
         def build(folder):
             weights = self.weights(source.role, source.cell)
-            cache = self._build_columns(folder, source.key, source.role, weights, label)
+            cache = self._build_columns(folder, source.key, source.role, weights, source.label)
             right = float(np.asarray(cache.right).mean())
             bits, total = cache.bytes_per_token["right"] * 8, sum(cache.bytes_per_token.values())
             self.progress.done(
@@ -154,33 +153,34 @@ class Workbench:
         """
         if self.store.has("teacher", source.key):
             return
-        weights, data = self.weights(source.role, source.cell), self.encoded()
-        self.set_weights(source.role, weights)
-        self.progress.start(f"{_columns_label(source)} {part[0] + 1}/{part[1]}", len(data), "examples")
-        ck.TeacherCache.build_part(
-            self.model(source.role), data, self.store.scratch("teacher", source.key) / "cache", part,
-            batch_size=64, progress=self.progress.upto, report=self.store.report,
-            **self.profile.teacher.model_dump(),
-        )  # fmt: skip
+        directory = self.store.scratch("teacher", source.key) / "cache"
+        label = f"{source.label} {part[0] + 1}/{part[1]}"
+        self._write_columns(directory, source.role, self.weights(source.role, source.cell), label, part=part)
         self.progress.done("written")
 
     def _build_columns(self, folder, key, role, weights, label, temperature=1.0) -> ck.TeacherCache:
         """The columns of a model with some weights over the training data, written to the folder of an entry."""
-        data, unfinished = self.encoded(), self.store.scratch("teacher", key) / "cache"
+        unfinished = self.store.scratch("teacher", key) / "cache"
+        cache = self._write_columns(unfinished, role, weights, label, temperature)
+        unfinished.rename(folder / "cache")
+        return cache
+
+    def _write_columns(self, directory, role, weights, label, temperature=1.0, part=None) -> ck.TeacherCache | None:
+        """Columns of a model with some weights, or a part of them; shards of an interrupted run are used again."""
+        data = self.encoded()
         self.set_weights(role, weights)
         self.progress.start(label, len(data), "examples")
-        cache = ck.TeacherCache.build(
+        return ck.TeacherCache.build(
             self.model(role),
             data,
             temperature=temperature,
             batch_size=64,
             progress=self.progress.upto,
-            directory=unfinished,  # shards of an interrupted run are found there
+            directory=directory,
             report=self.store.report,
+            part=part,
             **self.profile.teacher.model_dump(),
         )
-        unfinished.rename(folder / "cache")
-        return cache
 
     def start_columns(self, cell: Cell) -> ck.TeacherCache:
         """Where the model of a training is right on the training data before it begins."""
@@ -473,10 +473,6 @@ class Workbench:
             said += f", {unmatched:,} answers name none of the options"
         self.progress.done(f"{len(predictions):,} examples{said}{_words(words)}")
         return predictions
-
-
-def _columns_label(source: Columns) -> str:
-    return "teacher cache" if source.role == "large" else f"columns of {source.cell.label}"
 
 
 def _cut(cut: int, overlong: int) -> str:

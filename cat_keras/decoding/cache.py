@@ -103,7 +103,7 @@ class CachedModel:
 
     def rows(self, n: int) -> int:
         """How many rows are computed for `n` that are needed: with static shapes the next power of two."""
-        return 1 << (n - 1).bit_length() if self.static else n
+        return compiling.power_of_two(n) if self.static else n
 
     def room(self, n: int) -> int:
         """Width of a cache for `n` tokens: a multiple of 16, or of 64 with static shapes."""

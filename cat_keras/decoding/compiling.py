@@ -50,3 +50,8 @@ def _stateless(body, model):
 
     jitted = jax.jit(pure)
     return lambda *arguments: jitted([v.value for v in model.variables], *arguments)
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is n or more, so that few sizes are compiled."""
+    return 1 << (n - 1).bit_length()

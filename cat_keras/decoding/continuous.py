@@ -255,7 +255,7 @@ class ContinuousBatching:
 
 def cache_width(tokens: int) -> int:
     """The width of a cache for so many tokens, one of few: a multiple of `slots.STEP`, and of a quarter of 2^n."""
-    grain = max((1 << (tokens - 1).bit_length()) // 4, slots.STEP)
+    grain = max(compiling.power_of_two(tokens) // 4, slots.STEP)
     return -(-tokens // grain) * grain
 
 

@@ -73,7 +73,7 @@ class PackedScorer:
     def __init__(self, model, rows: int = 256, logits: int = 1 << 26, hidden: bool = False, defer: int | None = None,
                  ranked: bool = False):  # fmt: skip
         self.model, self.limit, self.logits, self.hidden, self.defer = model, rows, logits, hidden, defer
-        self._of_labels = ranked_logprob if ranked else _logprob
+        self._of_labels = ranked_logprob if ranked else label_logprob
         self._slots, self._static = slots.SlotModel(model), compiling.needs_static_shapes()
         self.vocabulary = model.backbone.vocabulary_size
         self._functions = {}  # tokens of a batch → what scores it
@@ -165,9 +165,9 @@ class PackedScorer:
         rows, width, count = len(batch), len(batch[-1].tokens), sum(len(row.labels) for row in batch)
         if self._static:  # few shapes
             width = -(-width // slots.STEP) * slots.STEP
-        size = max(_power_of_two(rows * width), LEAST)
+        size = max(compiling.power_of_two(rows * width), LEAST)
         if self._static:
-            rows, count = size // width, max(_power_of_two(count), LEAST)
+            rows, count = size // width, max(compiling.power_of_two(count), LEAST)
         tokens, positions = np.zeros((2, size), np.int32)
         segments = np.full((rows, width), -1, np.int32)  # padding sees prompts and padding, and nothing sees it
         places, labels = np.zeros((2, count), np.int32)
@@ -191,11 +191,3 @@ def _rows(number: int, prompt: Sequence[int], options: Sequence[Sequence[int]]) 
             first, size = i, 0
         size += len(option) - 1
     yield Row.of(number, first, prompt, options[first:])
-
-
-def _logprob(logits, labels):
-    return label_logprob(logits, labels)
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()

@@ -48,6 +48,17 @@ class Interval(NamedTuple):
         """The interval between two quantiles of resampled values, (R,); by default of 95 %."""
         return cls(float(estimate), *map(float, np.quantile(samples, ends)))
 
+    @classmethod
+    def of_defined(cls, values: np.ndarray) -> "Interval":
+        """The 95 % interval of (1 + R,) values, of the data and of each resample, where some may be undefined (NaN).
+
+        Undefined resamples are left out; the ends are NaN without an estimate or without any resample.
+        """
+        estimate, samples = values[0], values[1:][~np.isnan(values[1:])]
+        if np.isnan(estimate) or not len(samples):
+            return cls(float(estimate), float("nan"), float("nan"))
+        return cls.of(estimate, samples)
+
 
 @dataclass(frozen=True, eq=False)
 class AudcBootstrap:
@@ -201,3 +212,9 @@ def draw_seeds(rng: np.random.Generator, seeds: int, resamples: int) -> np.ndarr
     check_number("resamples", resamples, resampling.RESAMPLES, whole=True)
     draws = max(seeds - 1, 1)
     return rng.multinomial(draws, np.full(seeds, 1 / seeds), size=resamples) / draws
+
+
+def seed_weights(rng: np.random.Generator, seeds: int, resamples: int) -> np.ndarray:
+    """Weights of the seeds in the estimate, all equal, and in each resample as `draw_seeds` has it: (1 + R, S)."""
+    drawn = draw_seeds(rng, seeds, resamples)
+    return np.concatenate([np.full((1, seeds), 1 / seeds), drawn])

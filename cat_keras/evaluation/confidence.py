@@ -4,6 +4,7 @@
 claims to be a probability, such as `max-probability`, or the exponential of a mean token log-probability.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,19 @@ from cat_keras.evaluation import vectors
 
 POINTS = "[1, 1000000]"  # of a sum
 NAN = float("nan")
+
+
+def bar(qualities: Sequence[np.ndarray]) -> float:
+    """The quality above which an answer counts as right, for `auroc`.
+
+    Quality that is 0 or 1 has only one sensible bar. Graded quality has none, so the bar is the median of all answers,
+    with about as many above as below.
+
+    Args:
+        qualities: of the answers of each model that is compared, (n,) each.
+    """
+    values = np.concatenate(qualities)
+    return 0.5 if np.isin(values, (0, 1)).all() else float(np.median(values))
 
 
 def auroc(score, positive) -> float:

@@ -55,7 +55,8 @@ class TeacherCache:
         directory: Path | None = None,
         shard: int = shards.SHARD,
         report: Callable[[str], None] = print,
-    ) -> "TeacherCache":
+        part: tuple[int, int] | None = None,
+    ) -> "TeacherCache | None":
         """Runs the large model once over the data.
 
         Args:
@@ -71,53 +72,25 @@ class TeacherCache:
                 Memory then does not grow with the data, and a kill loses one shard. None keeps all columns in memory.
             shard: examples per shard.
             report: called with one line when a damaged shard is found and built again.
+            part: (i, n): only shards i, i + n, i + 2 n, … are written to the directory, for machines that share the
+                work. There is no cache to return then: a call without `part` finds them.
 
         Raises:
-            CatKerasError: the distribution is unknown, the data was encoded by another tokenizer, or an example is
-                longer than the model has positions.
+            CatKerasError: the distribution is unknown, the data was encoded by another tokenizer, an example is longer
+                than the model has positions, or there is no such part.
         """
+        first, step = _checked_part(part, directory) if part else (0, 1)
         writer, ranges = _begun(model, data, distribution, k, temperature, seed, batch_size, progress, shard)
         header = writer.header
         if directory is None:
             parts = [writer.columns(number, rows) for number, rows in enumerate(ranges)]
             return cls(header, **{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
-        for number, rows in enumerate(ranges):
-            writer.write_unless_whole(Path(directory) / f"{number:05}", number, rows, report)
+        for number in range(first, len(ranges), step):
+            writer.write_unless_whole(Path(directory) / f"{number:05}", number, ranges[number], report)
+        if part:
+            return None
         store.seal(Path(directory), {"header": header, "counts": [int(data.n_target[r].sum()) for r in ranges]})
         return cls.load(directory)
-
-    @classmethod
-    def build_part(
-        cls,
-        model,
-        data: Encoded,
-        directory: Path,
-        part: tuple[int, int],
-        distribution: str = "topk",
-        k: int = 32,
-        temperature: float = 1.0,
-        seed: int = 0,
-        batch_size: int = 32,
-        progress: Callable[[int, int], None] | None = None,
-        shard: int = shards.SHARD,
-        report: Callable[[str], None] = print,
-    ):
-        """Writes every n-th shard of a cache, for machines that share the work: `build` finds them in the directory.
-
-        Args:
-            part: (i, n): shards i, i + n, i + 2 n, … are written, those that are whole already kept.
-            model, data, directory, distribution, k, temperature, seed, batch_size, progress, shard, report: of `build`,
-                the same for all parts.
-
-        Raises:
-            CatKerasError: as `build` does; there is no such part.
-        """
-        index, count = part
-        check_number("parts", count, COUNT, whole=True)
-        check_number("part", index, f"[0, {count})", whole=True)
-        writer, ranges = _begun(model, data, distribution, k, temperature, seed, batch_size, progress, shard)
-        for number in range(index, len(ranges), count):
-            writer.write_unless_whole(Path(directory) / f"{number:05}", number, ranges[number], report)
 
     def save(self, directory: Path):
         """Writes the columns as one shard, and last the manifest with checksums."""
@@ -272,6 +245,15 @@ def _begun(model, data, distribution, k, temperature, seed, batch_size, progress
     }
     ranges = [np.arange(i, min(i + shard, len(data))) for i in range(0, len(data), shard)]
     return _ShardWriter(model, data, header, batch_size, progress), ranges
+
+
+def _checked_part(part: tuple[int, int], directory: Path | None) -> tuple[int, int]:
+    index, count = part
+    check_number("parts", count, COUNT, whole=True)
+    check_number("part", index, f"[0, {count})", whole=True)
+    if directory is None:
+        raise CatKerasError(f"A part of a cache is written to a directory. Received: part={part} without one. Give it")
+    return part
 
 
 def _check_tokenizer(model, data: Encoded):

@@ -228,3 +228,18 @@ def rejected(knows, runs):
 def test_the_paired_test_keeps_its_level_and_has_power():
     assert rejected(knows=0, runs=300) <= binom.ppf(0.999, 300, 0.05)
     assert rejected(knows=1, runs=50) >= 45
+
+
+def test_an_interval_of_what_is_defined():
+    nan = float("nan")
+    found = bootstrap.Interval.of_defined(np.array([0.5, 0.0, nan, 1.0]))
+    assert found == bootstrap.Interval.of(0.5, np.array([0.0, 1.0]))
+    for values in ([0.5, nan, nan], [nan, 0.0, 1.0]):
+        estimate, low, high = bootstrap.Interval.of_defined(np.array(values))
+        assert np.isnan([low, high]).all() and (estimate == 0.5) == (values[0] == 0.5)
+
+
+def test_the_weights_of_seeds_begin_with_those_of_the_estimate():
+    weights = bootstrap.seed_weights(np.random.default_rng(0), 4, 10)
+    np.testing.assert_array_equal(weights[0], 0.25)
+    np.testing.assert_array_equal(weights[1:], bootstrap.draw_seeds(np.random.default_rng(0), 4, 10))

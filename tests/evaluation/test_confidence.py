@@ -149,3 +149,8 @@ def test_bad_columns():
         confidence.aurc([1, 2], [0])
     with pytest.raises(CatKerasError, match="large_right has 1"):
         confidence.mass_table([1, 0], [1])
+
+
+def test_the_bar_of_graded_quality_is_the_median_of_all_models():
+    assert confidence.bar([np.array([0.0, 1.0]), np.array([1.0])]) == 0.5
+    assert confidence.bar([np.array([0.1, 0.2]), np.array([0.4])]) == 0.2

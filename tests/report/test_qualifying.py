@@ -36,7 +36,7 @@ def test_a_task_qualifies_by_both(folder):
     bound = rooms["cb"].lead
     assert not {r.task: r for r in qualifying.rooms(numbers, point, bound + 1e-9, 0)}["cb"].qualifies
     with pytest.raises(CatKerasError, match="auroc"):
-        qualifying.rooms(numbers, point, auroc=2)
+        qualifying.rooms(numbers, point, lead=0, auroc=2)
     with pytest.raises(CatKerasError, match=r"method of the run.*cat-xent"):
         qualifying.best_point(numbers, "cat-xent")
 

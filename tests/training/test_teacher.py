@@ -254,7 +254,7 @@ def test_a_stopped_build_keeps_its_shards_and_a_damaged_one_is_built_again(train
 def test_parts_by_several_machines_are_the_cache_of_one(trained, encoded, tmp_path, distribution):
     arguments = {"distribution": distribution, "k": 4, "shard": 10}
     for index in (2, 0, 1):
-        TeacherCache.build_part(trained, encoded, tmp_path / "parts", (index, 3), **arguments)
+        TeacherCache.build(trained, encoded, directory=tmp_path / "parts", part=(index, 3), **arguments)
     whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").rglob("manifest.json")}
     assert len(whole) == 4 and not (tmp_path / "parts" / "manifest.json").exists()
     TeacherCache.build(trained, encoded, directory=tmp_path / "parts", **arguments)
@@ -266,7 +266,9 @@ def test_parts_by_several_machines_are_the_cache_of_one(trained, encoded, tmp_pa
     )
     assert parts == one
     with pytest.raises(CatKerasError, match=r"part is a whole number in \[0, 3\). Received: 3"):
-        TeacherCache.build_part(trained, encoded, tmp_path, (3, 3), **arguments)
+        TeacherCache.build(trained, encoded, directory=tmp_path, part=(3, 3), **arguments)
+    with pytest.raises(CatKerasError, match=r"written to a directory\. Received: part=\(0, 3\) without one"):
+        TeacherCache.build(trained, encoded, part=(0, 3), **arguments)
 
 
 def test_shards_of_another_cache_are_not_mixed_in(trained, large, encoded, tmp_path):

@@ -13,6 +13,7 @@ from cat_keras.evaluation import alignment
 from cat_keras.evaluation.alignment import Decomposition, Line
 from cat_keras.evaluation.bootstrap import Interval
 from cat_keras.evaluation.confidence import auroc
+from cat_keras.evaluation.grid import on_grid
 
 SEEDS = 5  # fewer members say too little of a variance
 RESAMPLES = 1000
@@ -72,15 +73,14 @@ def _aurocs(logprobs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
     for member, values in enumerate(logprobs):
         for half in (0, 1):
             fitted = halves != half
-            heat = round(alignment.temperature(values[fitted], answers[fitted]), 4) if fitted.any() else 1.0
+            heat = alignment.temperature(values[fitted], answers[fitted]) if fitted.any() else 1.0
             scaled[member, halves == half] = values[halves == half] / heat
     scores = {}
     for suffix, values in (("", logprobs), (", calibrated", scaled)):
         probabilities = alignment.tempered(values)
         variance = alignment.decompose(probabilities, answers).variance
         rights = probabilities.argmax(2) == answers
-        # Rounded, so that the last digits of a processor put no two examples in another order.
-        confident = [auroc(np.round(p.max(1), 5), right) for p, right in zip(probabilities, rights, strict=True)]
+        confident = [auroc(on_grid(p.max(1)), right) for p, right in zip(probabilities, rights, strict=True)]
         scores[f"confidence{suffix}"] = averages.mean(confident)
         scores[f"variance{suffix}"] = averages.mean(auroc(-variance, right) for right in rights)
     return scores

@@ -106,8 +106,7 @@ class _Sampled:
             n = len(summary.run.large[name]["quality"])
             drawn = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
             self.weights[name] = np.concatenate([np.ones((1, n)), drawn]) / n
-        drawn = bootstrap.draw_seeds(rng, len(seeds), RESAMPLES)
-        self.of_seeds = np.concatenate([np.full((1, len(seeds)), 1 / len(seeds)), drawn])
+        self.of_seeds = bootstrap.seed_weights(rng, len(seeds), RESAMPLES)
 
     def flops(self, method: str) -> float:
         return float(np.mean([cell.small["flops"].mean() for cells in self._cells(method) for cell in cells]))

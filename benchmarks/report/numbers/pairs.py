@@ -11,7 +11,7 @@ import scipy.stats
 
 from benchmarks.report.numbers.resampled_curves import Sampled
 from benchmarks.report.reading.analysis import facts
-from cat_keras.evaluation.bootstrap import Interval, draw_seeds
+from cat_keras.evaluation.bootstrap import Interval, seed_weights
 from cat_keras.evaluation.curves import tie_groups
 from cat_keras.evaluation.steps import Steps, at_rates, curves
 
@@ -52,11 +52,7 @@ class Pair:
 
     def interval(self, measure: str) -> Interval:
         """The measure with its 95 % interval over questions, and over seeds where there are several."""
-        values = self.values[measure]
-        drawn = values[1:][~np.isnan(values[1:])]
-        if np.isnan(values[0]) or not len(drawn):
-            return Interval(float("nan"), float("nan"), float("nan"))
-        return Interval.of(float(values[0]), drawn)
+        return Interval.of_defined(self.values[measure])
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,7 @@ def _pair(entry: Mapping, models: Mapping, counts: np.ndarray) -> Pair:
     large = models[entry["large"], -1 if own else 0]
     by_seed = [dict(_values(models[entry["small"], seed], large, entry["score"], counts)) for seed in seeds]
     resamples = len(counts) - 1
-    weights = draw_seeds(np.random.default_rng(0), len(seeds), resamples)
-    weights = np.concatenate([np.full((1, len(seeds)), 1 / len(seeds)), weights])
+    weights = seed_weights(np.random.default_rng(0), len(seeds), resamples)
     values = {name: np.einsum("sr,rs->r", [each[name] for each in by_seed], weights) for name in MEASURES}
     ratio = np.mean([models[entry["small"], seed]["cost"].mean() for seed in seeds]) / large["cost"].mean()
     names = (entry[key] for key in ("source", "task", "small", "large", "score"))
@@ -183,8 +178,8 @@ def _correlation(over: str, predictor: str, outcome: str, pairs: list[Pair]) -> 
         drawn = rng.multinomial(len(models), np.full(len(models), 1 / len(models)))
         times = drawn[places].prod(axis=1)
         together.append(_spearman(np.repeat(x[:, r], times), np.repeat(y[:, r], times)))
-    return Correlation(over, predictor, outcome, len(pairs), _interval(plain[0], plain[1:]),
-                       _interval(plain[0], together))  # fmt: skip
+    intervals = (Interval.of_defined(np.array(values)) for values in (plain, [plain[0], *together]))
+    return Correlation(over, predictor, outcome, len(pairs), *intervals)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -194,9 +189,3 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> float:
     if len(x) < 3 or x.std() == 0 or y.std() == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])
-
-
-def _interval(estimate: float, drawn) -> Interval:
-    defined = np.array(drawn, np.float64)
-    defined = defined[~np.isnan(defined)]
-    return Interval.of(estimate, defined) if len(defined) else Interval(estimate, float("nan"), float("nan"))

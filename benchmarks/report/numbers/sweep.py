@@ -12,7 +12,7 @@ import pyarrow
 from benchmarks.report.reading.analysis import facts
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation import confidence
-from cat_keras.evaluation.bootstrap import Interval, draw_seeds
+from cat_keras.evaluation.bootstrap import Interval, seed_weights
 from cat_keras.evaluation.sweep import Sweep, weighted_sums
 from cat_keras.evaluation.vectors import ROUNDING
 
@@ -44,7 +44,7 @@ class Place:
 
     def interval(self, measure: str) -> Interval:
         """A difference with its 95 % interval over examples and seeds."""
-        return _interval(self.samples[measure])
+        return Interval.of_defined(self.samples[measure])
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Standing:
         samples = np.array([place.samples[response] for place in self.places])
         found = np.linalg.lstsq(table, samples, rcond=None)[0]
         return [
-            Slope(response, name, " + ".join(predictors), len(table), _interval(values))
+            Slope(response, name, " + ".join(predictors), len(table), Interval.of_defined(values))
             for name, values in zip(("constant", *predictors), found, strict=True)
         ]
 
@@ -125,8 +125,7 @@ def _place(
     for name in (method, versus):
         keys = [test[f"{name}/{seed}"] for seed in point["seeds"]]
         by_method[name] = np.array([_of_model(point, test["large"], key, answers, areas, resamples) for key in keys])
-    weights = draw_seeds(np.random.default_rng(0), len(point["seeds"]), resamples)
-    weights = np.concatenate([np.full((1, len(point["seeds"])), 1 / len(point["seeds"])), weights])
+    weights = seed_weights(np.random.default_rng(0), len(point["seeds"]), resamples)
     first, second = (_measures(by_method[name], weights) for name in (method, versus))
     large = float(np.mean([answers[test["large"]][task]["quality"].mean() for task in point["tasks"]]))
     return Place(
@@ -175,10 +174,9 @@ def _measured(point: Mapping, method: str, versus: str, answers: Mapping[str, An
     small = [answers[keys[f"{versus}/{seed}"]] for seed in point["seeds"]]
     large, tasks = answers[keys["large"]], point["tasks"]
     leads = [large[task]["quality"].mean() - one[task]["quality"].mean() for one in small for task in tasks]
+    bars = {task: confidence.bar([one[task]["quality"] for one in small]) for task in tasks}
     aurocs = [
-        confidence.auroc(one[task]["score"], one[task]["quality"] > _bar([each[task]["quality"] for each in small]))
-        for one in small
-        for task in tasks
+        confidence.auroc(one[task]["score"], one[task]["quality"] > bars[task]) for one in small for task in tasks
     ]
     sizes = point["parameters"]
     return {
@@ -189,18 +187,5 @@ def _measured(point: Mapping, method: str, versus: str, answers: Mapping[str, An
     }
 
 
-def _bar(qualities: Sequence[np.ndarray]) -> float:
-    """As `Run.bars`: above it an answer counts as right."""
-    values = np.concatenate(qualities)
-    return 0.5 if np.isin(values, (0, 1)).all() else float(np.median(values))
-
-
 def _value(place: Place, name: str) -> float:
     return float(place.measured[name] if name in place.measured else place.facts["axes"][name])
-
-
-def _interval(values: np.ndarray) -> Interval:
-    drawn = values[1:][~np.isnan(values[1:])]
-    if np.isnan(values[0]) or not len(drawn):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    return Interval.of(float(values[0]), drawn)

@@ -21,6 +21,7 @@ from benchmarks.report.reading.routes import Routes
 from benchmarks.tasks import task
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
+from cat_keras.evaluation import confidence
 from cat_keras.storage import processes
 
 START = "start"  # the small checkpoint that all objectives start from; a reference, not a method of the run
@@ -120,17 +121,12 @@ class Run:
 
     @cached_property
     def bars(self) -> dict[str, float]:
-        """task → the quality above which an answer counts as right, for the AUROC.
-
-        Quality that is 0 or 1 has only one sensible bar. Graded quality has none, so the bar is the median of all
-        small models' answers on the task: the same for every method, with about as many answers above as below.
-        """
+        """task → the quality above which an answer counts as right, for the AUROC: the same for every method."""
         bars = {}
         for name in self.tasks:
             qualities = [cell["quality"] for (_, _, of), cell in self.small.items() if of == name]
             if qualities:
-                values = np.concatenate(qualities)
-                bars[name] = 0.5 if np.isin(values, (0, 1)).all() else float(np.median(values))
+                bars[name] = confidence.bar(qualities)
         return bars
 
     @cached_property
