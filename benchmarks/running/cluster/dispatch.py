@@ -7,7 +7,7 @@ from benchmarks.planning.findings import BadInput
 from benchmarks.planning.graph import Job
 from benchmarks.planning.schedule import Ready
 from benchmarks.running.cluster import worker
-from benchmarks.running.cluster.joining import first_line, gone, lost_head
+from benchmarks.running.cluster.joining import first_line, gone, lost_head, other_code
 from benchmarks.running.journal import Journal
 from benchmarks.running.progress import Progress
 from cat_keras.errors import CatKerasError, Stopped
@@ -89,10 +89,7 @@ class Dispatcher:
         try:
             outcome = self.ray.get(reference)
         except exceptions.RayTaskError as error:  # before our own code could answer
-            raise CatKerasError(
-                "Workers have the same checkout and packages as the driver. Received: "
-                f"{first_line(error.cause or error)} on a worker. Start Ray on every node in the same environment"
-            ) from error
+            raise other_code(error) from error
         except exceptions.RayError as error:
             self._lost(jobs, f"{type(error).__name__}: {first_line(error)}")
             return

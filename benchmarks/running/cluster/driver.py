@@ -14,7 +14,7 @@ from benchmarks.planning.schedule import Ready
 from benchmarks.running.cluster import gang, needs, worker
 from benchmarks.running.cluster.box import Box, Held
 from benchmarks.running.cluster.dispatch import ATTEMPTS, Board, Dispatcher
-from benchmarks.running.cluster.joining import Cluster, gone
+from benchmarks.running.cluster.joining import Cluster, gone, other_code
 from benchmarks.running.cluster.reports import Reports
 from benchmarks.running.journal import Journal
 from benchmarks.running.locks import SharedStore
@@ -77,6 +77,11 @@ class _Session:
         # On the head, which is there as long as the cluster is.
         place = {"num_cpus": 0, "resources": {HEAD: 0.001}}
         self._reports = self.ray.remote(Reports).options(max_restarts=ATTEMPTS, **place).remote()
+        try:
+            self.ray.get(self._reports.take.remote())
+        except self.ray.exceptions.RayError as error:
+            self.cluster.check_head()
+            raise other_code(error) from error
         self._held = Held(self.ray.put(self.box), self.tasks_files)
         return self
 

@@ -5,11 +5,13 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 from cat_keras.errors import CatKerasError
 
 LOCAL = "ray"  # of --on: the cluster that RAY_ADDRESS names, or one that is started here and ends with the run
+CHECKOUT = Path(__file__).parents[3]  # where workers on this machine find this package, whatever the working directory
 OBJECTS = 2**30  # bytes of memory for what a cluster that is started here passes between processes: the plan
 
 
@@ -70,6 +72,16 @@ def lost_head(name: str, error: Exception) -> CatKerasError:
     )
 
 
+def other_code(error: Exception) -> CatKerasError:
+    """The error of a run whose workers cannot load what they are to do."""
+    lines = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
+    return CatKerasError(
+        "Workers have the same checkout and packages as the driver. Received: "
+        f"{lines[-1][:300] if lines else type(error).__name__} on a worker. Start Ray on every node in the same "
+        "environment, in the folder of the checkout"
+    )
+
+
 def check(on: str):
     """Raises CatKerasError where a cluster is named in a way that is none, or Ray is not installed."""
     if not re.fullmatch(r"ray|auto|(ray://)?[\w.-]{1,253}:\d{1,5}|ray://[\w.-]{1,253}", on):
@@ -94,6 +106,7 @@ def joined(on: str) -> Iterator[Cluster]:
     address = os.environ.get("RAY_ADDRESS") or "local" if on == LOCAL else on
     _probe(address)
     arguments = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    arguments["job_config"] = ray.job_config.JobConfig(_py_driver_sys_path=[os.fspath(CHECKOUT)])
     if address == "local":
         arguments |= {"num_cpus": os.cpu_count(), "include_dashboard": False, "object_store_memory": OBJECTS}
     try:
