@@ -20,6 +20,7 @@ _PUBLIC = {
     "read_jsonl": "data.jsonl:read_jsonl",
     "Encoded": "data.encoding:Encoded",
     "encode": "data.encoding:encode",
+    "streaming": "data.streaming:",
     "training": "training:",
     "distribution": "training.distribution:",
     "losses": "training.losses:",

@@ -7,6 +7,7 @@ the signatures, so that a new argument has to be put there.
 import functools
 import inspect
 import math
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -53,6 +54,11 @@ def predictor(t, **given):
 
 
 PROMPTS = [f"What is {i}?" for i in range(12)]
+
+
+def streamed(t, max_length, piece):
+    with tempfile.TemporaryDirectory() as folder:
+        return ck.streaming.encode_to(f"{folder}/data", t["examples"], t["tokenizer"], max_length, "drop", piece=piece)
 
 
 def router(t):
@@ -212,6 +218,10 @@ ARGUMENTS = {
         "seed": lambda t, x: ck.learned.cross_fitted(ck.learned.LearnedRule(), t["predictions"], 6, seed=x),
     },
     ck.encode: {"max_length": lambda t, x: ck.encode(t["examples"], t["tokenizer"], x, long_targets="drop")},
+    ck.streaming.encode_to: {
+        "max_length": lambda t, x: streamed(t, x, 2),
+        "piece": lambda t, x: streamed(t, 64, x),
+    },
     ck.Batches: {
         "batch_size": lambda t, x: ck.Batches(t["data"], x),
         "batch_tokens": lambda t, x: ck.Batches(t["data"], batch_tokens=x),

@@ -137,6 +137,18 @@ def growth():
 
 
 @app.command()
+def encoding():
+    """Data larger than memory: 10,000,000 examples are encoded and trained on within ≤ 2048 MiB. No peer.
+
+    Each point is a process of its own; the largest takes minutes and 2 GB of disk. Writes the table encoding into
+    results/perf/.
+    """
+    from benchmarks.perf import encoding as measurement
+
+    measurement.measure()
+
+
+@app.command()
 def load():
     """2,000 models planned in < 2 s; time and memory of many trainings, and of a report of many answers. No peer.
 

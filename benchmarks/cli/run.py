@@ -46,6 +46,7 @@ def run(
     on: Annotated[str, typer.Option(help="ray: a cluster started here or named by RAY_ADDRESS; or its address.")] = "",
     gpu: Annotated[str, typer.Option(help="Kind of GPU to ask the cluster for, as Ray names it, e.g. H100.")] = "",
     hosts: Annotated[int, typer.Option(help="Hosts of the cluster that each training spans.")] = 1,
+    store: Annotated[str, typer.Option(help="Where machines without a common --out share it: s3://BUCKET/F.")] = "",
     verbose: VerboseOption = False,
 ):
     """Train, predict and report one profile; what is in the cache already is reused."""
@@ -63,7 +64,7 @@ def run(
         from benchmarks.planning import dryrun
 
         with framework_noise_to(None):
-            dryrun.show(chosen, data, out, console(), source, hardware, price_hour)
+            dryrun.show(chosen, data, out, console(), source, hardware, price_hour, store)
         return
     from benchmarks.running.run import run as execute
 
@@ -85,6 +86,7 @@ def run(
             on=on,
             gpu=gpu,
             hosts=hosts,
+            address=store,
         )
     if folder:
         typer.echo(f"The report: {folder / 'report.html'}; as text: {folder / 'table.md'}; all files: {folder}/")

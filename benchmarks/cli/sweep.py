@@ -18,7 +18,9 @@ def sweep(
     hours: Annotated[float, typer.Option(help="Begin no point after so many hours; 0 for no limit.")] = 0.0,
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n shares of the points, for several processes.")] = "",
     set: Annotated[list[str] | None, typer.Option(help="Any profile key, at all points: data.test=100.")] = None,
-    to: Annotated[Path | None, typer.Option(help="Also keep what is there, e.g. in results/map.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Also keep what is there; what was kept before is not made again.")
+    ] = None,
     hardware: Annotated[str, typer.Option(help="What a dry run estimates for; measure is this machine.")] = "cpu2",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many trainings it takes; build nothing.")] = False,
 ):
@@ -35,9 +37,12 @@ def sweep(
         with framework_noise_to(None):
             dryrun.show_sweep(chosen, data, out, console(), hardware)
         return
+    from benchmarks.keeping import analyses
     from benchmarks.running import sweeping
 
     with resumable(), framework_noise_to(out / "log.txt"):
+        if to and (to / "manifest.json").is_file():
+            sweeping.restore(chosen, analyses.read_as("sweep", to), out)
         left = sweeping.make(chosen, out, console(), data, hours, share)
     finished = len(chosen.points) - left
     if finished:

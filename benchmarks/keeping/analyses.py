@@ -118,11 +118,8 @@ def keep(table: pyarrow.Table, name: str, to: Path) -> Path:
         CatKerasError: the folder holds something else.
     """
     to, each = Path(to), ANALYSES[name]
-    if (to / "manifest.json").exists() and (held := of(to)) != name:
-        raise CatKerasError(
-            f"A folder is written again by what wrote it. Received: {to}, which holds a {held or 'run'}. "
-            "Give another folder"
-        )
+    if (to / "manifest.json").exists():
+        _check_held(name, to)
     table = _numbered(table)
     store.write_together(to, {each.rows: analysis.to_parquet(table)} | each.tables(table), {"kind": name})
     return to
@@ -136,6 +133,24 @@ def keep_folder(source: Path, to: Path) -> Path:
 def read(folder: Path) -> pyarrow.Table:
     """The rows of a folder that holds an analysis by itself."""
     return analysis.read(Path(folder) / ANALYSES[of(folder)].rows)
+
+
+def read_as(name: str, folder: Path) -> pyarrow.Table:
+    """`read` of what `keep` wrote under a name of `ANALYSES`, to which more is to come.
+
+    Raises:
+        CatKerasError: the folder holds something else, or cannot be read.
+    """
+    _check_held(name, folder)
+    return read(folder)
+
+
+def _check_held(name: str, folder: Path):
+    if (held := of(folder)) != name:
+        raise CatKerasError(
+            f"A folder is written again by what wrote it. Received: {folder}, which holds a {held or 'run'}. "
+            "Give another folder"
+        )
 
 
 def _numbered(table: pyarrow.Table) -> pyarrow.Table:

@@ -13,6 +13,7 @@ from benchmarks.planning import hardware as machines
 from benchmarks.planning.estimate import Estimate, Stage, bytes_per_token
 from cat_keras.errors import check_number
 from cat_keras.modeling.costs import of_tokens
+from cat_keras.storage.remote import Remote
 from cat_keras.storage.store import Store
 
 
@@ -24,12 +25,14 @@ def show(
     source: str = "",
     hardware: str = "cpu2",
     price: float = 0.0,
+    address: str = "",
 ):
     """Prints what `run.run` with the same arguments would do, and an estimate of what it takes.
 
     Args:
         hardware: a name of `hardware.toml`, or "measure"; 8xh100 for a cluster of eight of it.
         price: of an hour of one of it, in any currency; 0 for no price.
+        address: as for `run.run`.
 
     Raises:
         CatKerasError: as `run.run` does before it begins; unknown hardware; a price that is none.
@@ -38,11 +41,11 @@ def show(
     count, machine = machines.several(hardware)
     with findings.printed(console):
         todo = plan.make(profile, data, source, assume=True)
-    cache = Store(out / "cache")
+    cache = Store(out / "cache", remote=Remote(address) if address else None)
     token_bytes, known_from = bytes_per_token(todo, cache)
     estimate = Estimate(todo, token_bytes)
     stages = estimate.stages()
-    cached = {s.key for s in stages if cache.path(s.kind, s.key).exists()}
+    cached = {s.key for s in stages if cache.exists(s.kind, s.key)}
     console.print(_heading(todo, estimate, known_from), soft_wrap=True, highlight=False)
     console.print(_table(stages, cached, estimate, machine))
     for line in _totals(stages, cached, estimate, machine, price):
@@ -67,7 +70,7 @@ def show_sweep(sweep, data: Path | None, out: Path, console: Console, hardware: 
             todo = like[rows] = plan.make(profile, data, assume=True, like=like.get(rows))
         length[rows] = length.get(rows) or bytes_per_token(todo, cache)[0]
         estimate = Estimate(todo, length[rows])
-        own = {s.key: s for s in estimate.stages() if not (s.key in stages or cache.path(s.kind, s.key).exists())}
+        own = {s.key: s for s in estimate.stages() if not (s.key in stages or cache.exists(s.kind, s.key))}
         stages |= own
         seconds |= {key: estimate.seconds(stage, machine) for key, stage in own.items()}
         compiled += estimate.compile_seconds(list(own.values()), machine)
@@ -172,7 +175,7 @@ def _on_a_cluster(todo, cache: Store, stages: list[Stage], estimate: Estimate, m
 
     Every training is taken to compile its steps, since the machine that did so for another may be busy.
     """
-    jobs = graph.make(todo, graph.ordered(todo, todo.models()), lambda kind, key: cache.path(kind, key).exists())
+    jobs = graph.make(todo, graph.ordered(todo, todo.models()), cache.exists)
     took = {s.key: estimate.seconds(s, machine) + machine.compile * s.compiled * (s.kind == "train") for s in stages}
 
     def seconds(job: graph.Job) -> float:

@@ -213,7 +213,7 @@ class Workshop:
 
         def build():
             texts = write_queries(self.profile.generator, self.tokens, self.progress,
-                                  self.kept.scratch("retrieval", self._generated_key()))  # fmt: skip
+                                  self.kept.unfinished("retrieval", self._generated_key()))  # fmt: skip
             sources = np.repeat(np.arange(len(self.tokens.documents)), self.profile.generator.per_document)
             kept = np.array([bool(text.strip()) for text in texts])
             texts = [text for text, keep in zip(texts, kept, strict=True) if keep]
@@ -256,7 +256,7 @@ class Workshop:
         if self.kept.has("retrieval", key):
             return self.kept.path("retrieval", key)
         steps = round(settings.epochs * (queries or len(self.tokens.train)) / settings.batch_size)
-        scratch = self.kept.scratch("retrieval", key)
+        scratch = self.kept.unfinished("retrieval", key)
         scratch.mkdir(parents=True, exist_ok=True)
 
         def build(folder):

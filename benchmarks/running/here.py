@@ -68,10 +68,10 @@ def leave_out(whole: plan.Plan, bench, bad: list) -> plan.Plan:
 
 def _count_stages(todo, cache, missing) -> int:
     """How many stages will show a bar: trainings and predictions not in the cache, and the teacher cache."""
-    cells = [c for c in todo.cells(missing) if not cache.path("train", c.key).exists()]
-    teaches = sum(not cache.path("teacher", source.key).exists() for source in todo.columns(cells))
-    early = sum(not cache.path(s, k).exists() for s, k in (("tokenizer", todo.tokenizer), ("encoded", todo.encoded)))
-    teaches += any(c.small_columns and not cache.path("teacher", c.small_columns).exists() for c in cells)
+    cells = [c for c in todo.cells(missing) if not cache.exists("train", c.key)]
+    teaches = sum(not cache.exists("teacher", source.key) for source in todo.columns(cells))
+    early = sum(not cache.exists(s, k) for s, k in (("tokenizer", todo.tokenizer), ("encoded", todo.encoded)))
+    teaches += any(c.small_columns and not cache.exists("teacher", c.small_columns) for c in cells)
     return len(cells) + teaches + len(missing) + (early if missing else 0)
 
 

@@ -20,12 +20,13 @@ class SharedStore(store.Store):
     """As `cat_keras.storage.store.Store`; `get` waits while another process builds the entry.
 
     Args:
-        root, report: as for `Store`.
+        root, report, remote: as for `Store`.
         meanwhile: called again and again while waiting; an error that it raises ends the wait.
     """
 
-    def __init__(self, root: Path, report: Callable[[str], None] = print, meanwhile: Callable[[], None] | None = None):
-        super().__init__(root, report)
+    def __init__(self, root: Path, report: Callable[[str], None] = print, meanwhile: Callable[[], None] | None = None,
+                 remote=None):  # fmt: skip
+        super().__init__(root, report, remote)
         self._meanwhile = meanwhile or (lambda: None)
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:

@@ -239,7 +239,7 @@ def _disk(todo: plan.Plan, cache: store.Store, missing: list[plan.Model]) -> Ite
     cells = {key for c in todo.cells(missing) for key in (c.key, c.small_columns)}
     keys = cells | {todo.prediction_key(todo.model_key(m)) for m in missing}
     keys |= {source.key for source in todo.columns(todo.cells(missing))}
-    needed = sum(s.disk for s in stages if s.key in keys and not cache.path(s.kind, s.key).exists())
+    needed = sum(s.disk for s in stages if s.key in keys and not cache.exists(s.kind, s.key))
     folder = next(p for p in (cache.root, *cache.root.parents) if p.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.planning.plan import Model, Plan
 from benchmarks.running.journal import Journal
 from cat_keras.errors import unknown_name
+from cat_keras.storage.remote import Remote
 from cat_keras.storage.store import Store
 
 LOGS = ("csv", "tensorboard")
@@ -21,6 +22,7 @@ class Request:
         data, source: where rows come from, as for `run`.
         kept: names of cache entries whose predictions are in kept results, and are not made again.
         strategy: how devices train together. logs: kinds of logs of every training.
+        address: where the entries of the cache travel between machines, see `storage.remote`; "" where `out` is shared.
     """
 
     plan: Plan
@@ -31,6 +33,12 @@ class Request:
     kept: frozenset[str] = frozenset()
     strategy: str = "auto"
     logs: tuple[str, ...] = ()
+    address: str = ""
+
+    @property
+    def remote(self) -> Remote | None:
+        """What is at the address."""
+        return Remote(self.address) if self.address else None
 
     def missing(self, todo: Plan, cache: Store) -> list[Model]:
         """The models whose predictions are neither among the kept results nor in the cache.

@@ -33,6 +33,7 @@ def run(
     on: str = "",
     gpu: str = "",
     hosts: int = 1,
+    address: str = "",
 ) -> Path | None:
     """Brings a run folder up to date; everything that exists already is reused.
 
@@ -54,6 +55,7 @@ def run(
         on: "" for this process; a Ray cluster otherwise, see `cluster.joining.joined`.
         gpu: the kind of GPU to ask the cluster for, as Ray names it; "" for any.
         hosts: of the cluster that each training spans.
+        address: where entries of the cache are kept for other machines too, see `cat_keras.storage.remote`.
 
     Returns:
         The run folder; None while other models (or those of `done`) are missing, and there is no report yet.
@@ -63,12 +65,18 @@ def run(
         joining.check(on)
     elif hosts > 1:
         raise CatKerasError(f"A training spans hosts of a cluster. Received: --hosts {hosts} without one. Add --on ray")
+    if hosts > 1 and address:
+        raise CatKerasError(
+            f"Hosts that train together share the folder of their checkpoints. Received: --hosts {hosts} with --store "
+            f"{address}. Give an --out on a shared file system instead"
+        )
     journal = Journal(out / profile.name, command or ("python", "-m", "benchmarks", "run", profile.name), console)
     with findings.printed(console):
         todo = plan.make(profile, data, source)
         with journal.run(todo):
             models = [todo.named(only)] if only else graph.ordered(todo, todo.models())
-            request = Request(todo, tuple(models), beside or out, data, source, _entries_of(done), strategy, logs)
+            kept = _entries_of(done)
+            request = Request(todo, tuple(models), beside or out, data, source, kept, strategy, logs, address)
             folder = results(request, out / profile.name, journal, on, gpu, hosts)
             if folder and reporting:
                 from benchmarks import report  # late: it brings pandas and matplotlib
@@ -87,7 +95,9 @@ def results(request: Request, folder: Path, journal: Journal, on: str = "", gpu:
         on, gpu, hosts: as for `run`.
     """
     started, progress = time.monotonic(), Progress(journal.console, journal)
-    cache = SharedStore(request.out / "cache", journal.notice, progress.go_on)
+    cache = SharedStore(request.out / "cache", journal.notice, progress.go_on, request.remote)
+    if cache.remote:
+        cache.remote.check()
     if on:
         todo = _on_cluster(request, cache, journal, progress, on, gpu, hosts)
     else:

@@ -45,12 +45,8 @@ def write(todo: plan.Plan, cache: store.Store, folder: Path, seconds: float, con
     has_cut = any(example.cut for example in todo.test)
     examples = pyarrow.Table.from_pylist([e.asdict() | ({"cut": e.cut} if has_cut else {}) for e in todo.test])
     contents = {"examples.parquet": parquet(examples), PREDICTIONS: parquet(_predictions(todo, entries))}
-    courses = {
-        todo.name(m): _history(cache.path("train", c.key))
-        for m, c in _last_cells(todo).items()
-        if cache.has("train", c.key)
-    }
-    if courses:
+    courses = {todo.name(m): _history(cache, c.key) for m, c in _last_cells(todo).items()}
+    if courses := {name: course for name, course in courses.items() if course}:
         contents[histories.FILE] = histories.to_parquet(courses)
     store.write_together(folder, contents, _manifest(todo, cache, entries, seconds))
     return not missing and not elsewhere
@@ -89,7 +85,7 @@ def _predictions(todo: plan.Plan, entries: dict[plan.Model, Path]):
 
 def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Path], seconds: float) -> dict:
     profile = todo.profile
-    cells = {c.label: _facts_of(cache, "train", c.key) for c in todo.cells() if cache.has("train", c.key)}
+    cells = {c.label: facts for c in todo.cells() if (facts := _facts_of(cache, "train", c.key))}
     return {
         "scheme": store.HASH_SCHEME,
         "profile": profile.name,
@@ -126,15 +122,20 @@ def _manifest(todo: plan.Plan, cache: store.Store, entries: dict[plan.Model, Pat
 
 def _facts_of(cache: store.Store, stage: str, key: str) -> dict:
     """What the builder of a cache entry noted about it; empty where there is no entry."""
-    if not cache.has(stage, key):
-        return {}
-    manifest = store.read_manifest(cache.path(stage, key) / "manifest.json")
+    with cache.glance(stage, key) as entry:
+        manifest = store.read_manifest(entry / "manifest.json") if entry else {}
     return {k: v for k, v in manifest.items() if k not in ("files", "stage")}
 
 
-def _history(entry: Path, points: int = 100) -> dict[str, list[float]]:
-    """Loss and share of live tokens over the steps: means of at most so many bins, each named by its last step."""
-    history = store.read_json(entry / "history.json")
+def _history(cache: store.Store, key: str, points: int = 100) -> dict[str, list[float]]:
+    """Loss and share of live tokens over the steps: means of at most so many bins, each named by its last step.
+
+    Empty where there is no such training.
+    """
+    with cache.glance("train", key, "history.json") as entry:
+        history = store.read_json(entry / "history.json") if entry else None
+    if history is None:
+        return {}
     n = len(history["loss"])
     ends = [n * (i + 1) // min(points, n) for i in range(min(points, n))]
     starts = [0, *ends[:-1]]

@@ -7,7 +7,7 @@ headroom and confidence are measured. All points share one cache, so that what t
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from cat_keras.storage import store
 
 ROWS, MANIFEST = "sweep.parquet", "manifest.json"
 SPLITS = ("test", "validation")
-SCHEME = 1  # raised when what is kept of a point changes
+SCHEME = 2  # raised when what is kept of a point changes
 
 
 def make(sweep: Sweep, out: Path, console, data: Path | None = None, hours: float = 0.0,
@@ -62,7 +62,8 @@ def is_there(sweep: Sweep, point: Point, out: Path) -> bool:
 def rows(sweep: Sweep, out: Path) -> pyarrow.Table:
     """The rows of all points that are there; answers that several share stand once.
 
-    In the metadata each point has its place on the axes, the share of live tokens and which answers are its own.
+    In the metadata each point has its place on the axes, the share of live tokens, which answers are its own, and what
+    they depend on.
     """
     parts, seen, points = [], set(), []
     for point in sweep.points:
@@ -70,10 +71,8 @@ def rows(sweep: Sweep, out: Path) -> pyarrow.Table:
             continue
         table = analysis.read(_folder(sweep, point, out) / ROWS)
         points.append(analysis.facts(table))
-        new = [key for key in dict.fromkeys(table["answers"].to_pylist()) if key not in seen]
-        seen |= {*new}
-        mask = pyarrow.compute.is_in(table["answers"], pyarrow.array(new, pyarrow.string()))
-        parts.append(table.filter(mask).replace_schema_metadata())
+        parts += [_of(key, table) for key in _keys(points[-1]) if key not in seen]
+        seen |= {*_keys(points[-1])}
     facts = {
         "name": sweep.name,
         "points": points,
@@ -82,6 +81,31 @@ def rows(sweep: Sweep, out: Path) -> pyarrow.Table:
         "regression": sweep.regression,
     }
     return analysis.described(pyarrow.concat_tables(parts) if parts else pyarrow.table({}), facts)
+
+
+def restore(sweep: Sweep, kept: pyarrow.Table, out: Path):
+    """Gives `out` the points of a sweep that were kept, see `rows`, so that none of them is made again."""
+    held = {facts["name"]: facts for facts in analysis.facts(kept)["points"]}
+    for point in missing(sweep, out):
+        facts = held.get(point.name)
+        if facts and facts["identity"] == _identity(sweep, point):
+            _write(_folder(sweep, point, out), [_of(key, kept) for key in _keys(facts)], facts)
+
+
+def _keys(facts: Mapping) -> list[str]:
+    """The answers that a point consists of."""
+    models = [facts["answers"][split] for split in SPLITS]
+    return list(dict.fromkeys(of[model] for of in models for model in sorted(of)))
+
+
+def _of(key: str, table: pyarrow.Table) -> pyarrow.Table:
+    """The rows of some answers."""
+    return table.filter(pyarrow.compute.equal(table["answers"], key)).replace_schema_metadata()
+
+
+def _write(folder: Path, parts: Sequence[pyarrow.Table], facts: Mapping):
+    content = analysis.to_parquet(analysis.described(pyarrow.concat_tables(parts), facts))
+    store.write_together(folder, {ROWS: content}, {"point": facts["identity"]})
 
 
 def _folder(sweep: Sweep, point: Point, out: Path) -> Path:
@@ -97,7 +121,7 @@ def _identity(sweep: Sweep, point: Point) -> str:
 
 
 def _make(sweep: Sweep, point: Point, out: Path, console, data: Path | None, strategy: str):
-    began, here, runs = time.monotonic(), _folder(sweep, point, out), {}
+    here, runs = _folder(sweep, point, out), {}
     for split, chosen in zip(SPLITS, (point.profile, sweep.validation(point)), strict=True):
         named = chosen.model_copy(update={"name": split})
         folder = run(named, data, here, console, strategy=strategy, beside=out, reporting=False)
@@ -112,6 +136,7 @@ def _make(sweep: Sweep, point: Point, out: Path, console, data: Path | None, str
     test = runs["test"]
     facts = {
         "name": point.name,
+        "identity": _identity(sweep, point),
         "axes": point.axes,
         "parameters": point.parameters,
         "seeds": list(point.profile.seeds),
@@ -121,10 +146,7 @@ def _make(sweep: Sweep, point: Point, out: Path, console, data: Path | None, str
         "bytes_per_token": test.manifest.get("teacher", {}).get("bytes_per_token", {}),
         "answers": answers,
     }
-    table = analysis.described(pyarrow.concat_tables(parts), facts)
-    seconds = round(time.monotonic() - began, 1)
-    manifest = {"point": _identity(sweep, point), "seconds": seconds}
-    store.write_together(here, {ROWS: analysis.to_parquet(table)}, manifest)
+    _write(here, parts, facts)
 
 
 def _answers(made: load.Run) -> Iterator[tuple[str, str, pyarrow.Table]]:

@@ -5,9 +5,8 @@ Models and compiled functions are kept between trainings, so that one more seed 
 
 import contextlib
 import gc
-import itertools
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import cat_keras as ck
 from benchmarks.planning.methods import ASKING
 from benchmarks.planning.plan import Cell, Columns, Model, Plan
+from benchmarks.running import handing
 from benchmarks.running.trained import ADAPTERS
 from cat_keras import training
 from cat_keras.data.chat import turn_of
@@ -26,6 +26,7 @@ from cat_keras.storage import store
 from cat_keras.storage.store import Store
 from cat_keras.training import distribution, losses, selection
 
+ENCODED = "encoded"  # folder of the tokens in their entry
 EDITS = ("reorder", "cut")  # objectives that train nothing, see `plan`
 
 
@@ -55,8 +56,8 @@ class Workbench:
         Args:
             models: all models that are still to be made.
         """
-        cells = [c for c in self.plan.cells(models) if not self.store.path("train", c.key).exists()]
-        teach = {s.role for s in self.plan.columns(cells) if not self.store.path("teacher", s.key).exists()}
+        cells = [c for c in self.plan.cells(models) if not self.store.exists("train", c.key)]
+        teach = {s.role for s in self.plan.columns(cells) if not self.store.exists("teacher", s.key)}
         compiled = {_compilation_key(c) for c in cells}
         self._trainers = {k: v for k, v in self._trainers.items() if k in compiled}
         answering = [(self.plan.role(model), self.plan.last(model)) for model in models]
@@ -100,8 +101,8 @@ class Workbench:
         def build(folder):
             self.progress.start("encode", 1, "")
             rows = (e for e in self.plan.train if (e.task, e.id) not in self.left_out)
-            data = _encode(rows, tokenizer, self.profile.data.max_length, self.chat)
-            data.save(folder / "encoded.npz")
+            length = self.profile.data.max_length
+            data = ck.streaming.encode_to(folder / ENCODED, rows, tokenizer, length, "drop", self.chat)
             facts = {"examples": len(data), "tokens": len(data.tokens), "target_tokens": int(data.n_target.sum()),
                      "prompts_cut": data.truncated, "prompts_overlong": data.overlong,
                      "targets_too_long": len(data.dropped), "control_words": data.control_words}  # fmt: skip
@@ -113,9 +114,11 @@ class Workbench:
             return facts
 
         if self._encoded is None:
-            path = self.store.get("encoded", self.plan.encoded, build) / "encoded.npz"
+            entry = self.store.get("encoded", self.plan.encoded, build)
+            earlier = entry / "encoded.npz"  # of an entry of an earlier version
+            data = ck.Encoded.load(earlier) if earlier.exists() else ck.streaming.opened(entry / ENCODED)
             # The key of the entry contains the files of the tokenizer, so entries of version 0.1 serve on.
-            self._encoded = ck.Encoded.load(path).known_to_be_of(tokenizer)
+            self._encoded = data.known_to_be_of(tokenizer)
         return self._encoded
 
     def teacher(self) -> ck.TeacherCache:
@@ -153,14 +156,16 @@ class Workbench:
         """
         if self.store.has("teacher", source.key):
             return
-        directory = self.store.scratch("teacher", source.key) / "cache"
-        label = f"{source.label} {part[0] + 1}/{part[1]}"
+        directory = self.store.taken_up("teacher", source.key) / "cache"
+        label, there = f"{source.label} {part[0] + 1}/{part[1]}", {*directory.glob("*/")}
         self._write_columns(directory, source.role, self.weights(source.role, source.cell), label, part=part)
+        for shard in {*directory.glob("*/")} - there:
+            self.store.hand_on(shard)
         self.progress.done("written")
 
     def _build_columns(self, folder, key, role, weights, label, temperature=1.0) -> ck.TeacherCache:
         """The columns of a model with some weights over the training data, written to the folder of an entry."""
-        unfinished = self.store.scratch("teacher", key) / "cache"
+        unfinished = self.store.taken_up("teacher", key) / "cache"
         cache = self._write_columns(unfinished, role, weights, label, temperature)
         unfinished.rename(folder / "cache")
         return cache
@@ -293,10 +298,11 @@ class Workbench:
             self.progress.start(cell.label, schedule.steps, "steps")
             with contextlib.ExitStack() as stack:
                 logs = [stack.enter_context(contextlib.closing(log)) for log in self.logs(cell.label)]
+                state = self.store.taken_up("train", cell.key) / "state.npz"
+                sender = stack.enter_context(handing.Sender(self.store, state))
                 history = training.train(
-                    trainer, batches, schedule, self.store.scratch("train", cell.key) / "state.npz",
-                    accumulate=cell.training.accumulate, progress=_StepReport(self.progress, logs),
-                    stop=self.progress.stopping,
+                    trainer, batches, schedule, state, accumulate=cell.training.accumulate,
+                    progress=_StepReport(self.progress, [*logs, sender]), stop=self.progress.stopping,
                 )  # fmt: skip
             if cell.lora:
                 ck.lora.save(trainer.model, folder / ADAPTERS)
@@ -532,22 +538,3 @@ class _StepReport:
         )  # fmt: skip
         for log in self.logs:
             log(p)
-
-
-def _encode(examples: Iterable[ck.Example], tokenizer, max_length: int, chat=None, size: int = 20_000) -> ck.Encoded:
-    """`ck.encode` for `size` examples at a time: its lists of numbers take ten times the memory of its arrays."""
-    rows = iter(examples)
-    chunks = iter(lambda: list(itertools.islice(rows, size)), [])
-    parts = [ck.encode(chunk, tokenizer, max_length, long_targets="drop", chat=chat) for chunk in chunks]
-    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
-    return ck.Encoded(
-        tokens=np.concatenate([part.tokens for part in parts]),
-        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        n_prompt=np.concatenate([part.n_prompt for part in parts]),
-        ids=tuple(itertools.chain.from_iterable(part.ids for part in parts)),
-        truncated=sum(part.truncated for part in parts),
-        overlong=sum(part.overlong for part in parts),
-        control_words=sum(part.control_words for part in parts),
-        dropped=tuple(itertools.chain.from_iterable(part.dropped for part in parts)),
-        tokenizer=parts[0].tokenizer,
-    )

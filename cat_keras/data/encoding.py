@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +59,12 @@ class Encoded:
         """(n,) target tokens per example, the end token included."""
         return np.diff(self.offsets) - self.n_prompt
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) over tokens, boundaries and tokenizer."""
         digest = hashlib.sha256((self.named_by or self.tokenizer).encode())
         for array in (self.tokens, self.offsets, self.n_prompt):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def known_to_be_of(self, tokenizer) -> "Encoded":

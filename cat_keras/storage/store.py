@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cat_keras.errors import CatKerasError
@@ -132,22 +132,32 @@ def seal(folder: Path, facts: dict):
     write_manifest(folder / "manifest.json", {**facts, "files": files})
 
 
+def files_of(folder: Path) -> dict[str, dict]:
+    """Name → {"sha256", "bytes"} of every file of a sealed folder.
+
+    Raises:
+        CatKerasError: the manifest is missing or changed, or names a file that lies elsewhere.
+    """
+    files = read_manifest(folder / "manifest.json")["files"]
+    for name in files:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CatKerasError(f"A manifest names files of its folder. Received: {name!r}, which lies elsewhere")
+    return files
+
+
 def damage(folder: Path) -> str | None:
     """What is wrong with a sealed folder, in words; None if every listed file has its checksum."""
     folder = Path(folder)
     if not (folder / "manifest.json").exists():
         return "manifest.json is missing"
     try:
-        files = read_manifest(folder / "manifest.json")["files"]
-        for name, entry in files.items():
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                return f"manifest.json names {name!r}, which lies elsewhere"
+        for name, entry in files_of(folder).items():
             if not (folder / name).is_file():
                 return f"{name} is missing"
             if (folder / name).stat().st_size != entry["bytes"] or sha256_file(folder / name) != entry["sha256"]:
                 return f"{name} has another checksum than the manifest"
     except (CatKerasError, KeyError, TypeError, AttributeError) as error:
-        return f"manifest.json is not readable ({error})"
+        return f"manifest.json cannot be used ({error})"
     except FileNotFoundError as error:  # another process has found the damage first and is removing the folder
         return f"{Path(error.filename).name} is missing"
     return None
@@ -183,16 +193,33 @@ def _entry_damage(entry: Path, key: str) -> str | None:
     return problem
 
 
+def _are_whole(folder: Path, names: Sequence[str]) -> bool:
+    """Whether a folder has the manifest of an entry, and some of its files as they are listed there."""
+    try:
+        files = files_of(folder)
+        return all(sha256_file(folder / name) == files[name]["sha256"] for name in names)
+    except (CatKerasError, OSError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _put(temporary: Path, path: Path):
+    """Gives a filled folder its name, unless another process was first."""
+    with contextlib.suppress(OSError):
+        temporary.rename(path)
+
+
 class Store:
     """Results by identity: `<root>/<stage>/<first 16 hex digits>/`.
 
     Args:
         root: the folder; made on first write.
         report: called with one line when a damaged entry is found and rebuilt.
+        remote: a `remote.Remote` that machines without a common folder share. An entry that is not here is fetched from
+            there, and one that is here is sent there. None for a store of this folder alone.
     """
 
-    def __init__(self, root: Path, report: Callable[[str], None] = print):
-        self.root, self.report = Path(root), report
+    def __init__(self, root: Path, report: Callable[[str], None] = print, remote=None):
+        self.root, self.report, self.remote = Path(root), report, remote
         self._verified: set[Path] = set()  # entries whose checksums this process has compared
         self._swept: set[Path] = set()  # folders of stages that this process has swept
 
@@ -203,20 +230,61 @@ class Store:
             raise CatKerasError(f"A key is a hash in hex digits. Received: {key!r:.60}")
         return self.root / stage / key[:16]
 
-    def scratch(self, stage: str, key: str) -> Path:
-        """Where an unfinished entry keeps its checkpoints; removed when the entry is complete."""
-        return self.root / "unfinished" / f"{stage}-{key[:16]}"
-
     def has(self, stage: str, key: str) -> bool:
-        """Whether a complete, undamaged entry exists; a damaged one is removed and reported."""
+        """Whether a complete, undamaged entry exists, which is here then; a damaged one is removed and reported."""
         path = self.path(stage, key)
         if path in self._verified:
             return True
-        if not path.exists():
-            return False
-        if _entry_damage(path, key) and self._remove_damaged(path, key):
+        if path.exists() and not (_entry_damage(path, key) and self._remove_damaged(path, key)):
+            if self.remote:
+                self.remote.send(path, self._remote_name(path))
+        elif not self._fetch(path, key):
             return False
         self._verified.add(path)
+        return True
+
+    def exists(self, stage: str, key: str) -> bool:
+        """Whether there is an entry, here or at the remote address; its content is not looked at."""
+        path = self.path(stage, key)
+        return path.exists() or bool(self.remote and self.remote.has(self._remote_name(path)))
+
+    def is_shared(self, stage: str, key: str) -> bool:
+        """Whether every machine of a run finds an entry; what is here alone is sent."""
+        return self.has(stage, key) if self.path(stage, key).exists() else self.exists(stage, key)
+
+    @contextlib.contextmanager
+    def glance(self, stage: str, key: str, *names: str) -> Iterator[Path | None]:
+        """For the time of the block, a folder with the manifest of an entry and its files of some names.
+
+        The entry itself where it is here; None where there is none. The other files of an entry at the remote address,
+        which may be the weights of a large model, are not fetched.
+        """
+        path = self.path(stage, key)
+        with contextlib.ExitStack() as stack:
+            folder = path
+            if self.remote and not path.exists():
+                folder = stack.enter_context(self._beside(path))
+                self.remote.fetch(self._remote_name(path), folder, names)
+            if folder == path or not _are_whole(folder, names):
+                folder = path if self.has(stage, key) else None
+            yield folder
+
+    def _remote_name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _fetch(self, path: Path, key: str) -> bool:
+        """Whether an entry was at the remote address and is here now; one that is damaged there is removed there."""
+        if not self.remote:
+            return False
+        name = self._remote_name(path)
+        with self._beside(path) as temporary:
+            if not self.remote.fetch(name, temporary):
+                return False
+            if problem := _entry_damage(temporary, key):
+                self.report(f"{self.remote.address}, {name}: {problem}; building it again")
+                self.remote.forget(name, temporary)
+                return False
+            _put(temporary, path)
         return True
 
     def _remove_damaged(self, path: Path, key: str) -> bool:
@@ -243,21 +311,48 @@ class Store:
         path = self.path(stage, key)
         if self.has(stage, key):
             return path
+        started = time.monotonic()
+        with self._beside(path) as temporary:
+            facts = build(temporary) or {}
+            seal(temporary, {"stage": stage, "key": key, "seconds": round(time.monotonic() - started, 2), **facts})
+            _put(temporary, path)
+        if not self.has(stage, key):
+            raise CatKerasError(f"Could not put {path} in place; is the folder writable?")
+        unfinished = self.unfinished(stage, key)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if self.remote:
+            self.remote.remove(self._remote_name(unfinished))
+        return path
+
+    @contextlib.contextmanager
+    def _beside(self, path: Path) -> Iterator[Path]:
+        """An empty folder beside the place of an entry, for the time of the block."""
         temporary = processes.beside(path)
         if path.parent not in self._swept:  # only once, since a folder may hold thousands of entries
             processes.sweep(path.parent)
             self._swept.add(path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        started = time.monotonic()
         try:
-            facts = build(temporary) or {}
-            seal(temporary, {"stage": stage, "key": key, "seconds": round(time.monotonic() - started, 2), **facts})
-            with contextlib.suppress(OSError):  # another process was first
-                temporary.rename(path)
+            yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        if not self.has(stage, key):
-            raise CatKerasError(f"Could not put {path} in place; is the folder writable?")
-        shutil.rmtree(self.scratch(stage, key), ignore_errors=True)
-        return path
+
+    # -- what is unfinished ------------------------------------------------------------------------------------------
+
+    def unfinished(self, stage: str, key: str) -> Path:
+        """Where an unfinished entry keeps checkpoints and parts; removed when the entry is complete."""
+        return self.root / "unfinished" / f"{stage}-{key[:16]}"
+
+    def taken_up(self, stage: str, key: str) -> Path:
+        """`unfinished`, with what other machines have sent of it."""
+        folder = self.unfinished(stage, key)
+        if self.remote:
+            self.remote.fetch_missing(self._remote_name(folder), folder)
+        return folder
+
+    def hand_on(self, path: Path):
+        """Sends a file or a folder of an unfinished entry to the remote address, so that another machine can go on."""
+        if self.remote:
+            for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+                self.remote.send_file(file, self._remote_name(file))

@@ -97,6 +97,7 @@ class Batches(keras.utils.PyDataset):
         self._batch_counts = [-(-n // size) for n, size in zip(counts, self._batch_rows, strict=True)]
         self.steps_per_epoch = int(sum(self._batch_counts))
 
+        self._capacities = {}  # (padded length, rows) → `capacity`
         self._plan = (-1, False), []  # the epoch that was planned last, whether of `first_rows`, and its plan
         self._epoch = -1  # the epoch that `fit` is in
         self._swap = (-1, {})  # the epoch for which `fit` reads two batches in each other's place, and which two
@@ -188,6 +189,11 @@ class Batches(keras.utils.PyDataset):
         It is one number per length, so that one compiled step serves all batches of that length: the mean of their sum
         and five standard deviations. A batch that holds more is rare and no error, see `Step`.
         """
+        if (length, rows) not in self._capacities:
+            self._capacities[length, rows] = self._capacity(length, rows)
+        return self._capacities[length, rows]
+
+    def _capacity(self, length, rows) -> int:
         if self.scope == "all":
             return rows * length
         is_member = self._bucket_of == self.edges.index(length)

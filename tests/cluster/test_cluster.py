@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import commands, tiny
+from tests import commands, object_store, tiny
 from tests.faults.outcome import differences, leftovers, outcome
 from tests.running.test_run_devices import SMALLER, assert_alike
 
@@ -70,6 +70,18 @@ def test_a_run_that_is_stopped_goes_on_in_one_process(each_stage, tmp_path, numb
     assert ("the same command continues from there" in output) == (number != signal.SIGKILL)
     tiny.run(tmp_path, *tiny.EACH_STAGE)
     assert differences(each_stage, outcome(tmp_path / "runs" / "tiny")) == []
+
+
+@pytest.mark.long
+def test_nodes_without_a_common_folder_share_an_address(each_stage, tmp_path, monkeypatch):
+    pytest.importorskip("s3fs")
+    own = [tmp_path / name for name in ("one", "two")]
+    nodes = [{"num_cpus": 1, "env_vars": {"CAT_KERAS_OUT": str(folder)}} for folder in own]
+    with object_store.bucket(monkeypatch) as address:
+        on_nodes(tmp_path, *tiny.EACH_STAGE, "--store", address, nodes=nodes)
+    assert differences(each_stage, outcome(tmp_path / "runs" / "tiny")) == []
+    assert all(list(folder.glob("cache/predict/*")) for folder in own)
+    assert not list(tmp_path.glob("runs/cache/train/*"))  # the driver needs no weights
 
 
 TASK = """

@@ -78,7 +78,9 @@ def test_an_unknown_part_is_one_line(monkeypatch, capsys, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["growth", "load", "report", "starts", "torch_gpt", "transformers_gemma"])
+@pytest.mark.parametrize(
+    "module", ["encoding", "growth", "load", "report", "starts", "torch_gpt", "transformers_gemma"]
+)
 def test_a_module_that_is_started_by_a_measurement_names_its_command(module):
     command = [sys.executable, "-m", f"benchmarks.perf.{module}", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -92,6 +94,7 @@ TABLES = {
     "decoding": ("generation", "scoring", "speculative", "cascade"),
     "padding": ("padding",),
     "growth": ("growth",),
+    "encoding": ("encoding",),
     "load": ("load",),
     "report": ("report-areas",),
 }

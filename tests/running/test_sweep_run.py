@@ -38,5 +38,10 @@ def test_a_sweep_goes_on_where_it_ended(tmp_path):
     assert pyarrow.parquet.read_schema(tmp_path / "kept" / "sweep.parquet").names == [
         "answers", "task", "id", "quality", "score",
     ]  # fmt: skip
-    done = commands.benchmarks(*words)
+    # On another machine, from the commit alone: nothing is made again, and the same is kept.
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    words[words.index("--out") + 1] = str(tmp_path / "elsewhere")
+    done = commands.benchmarks(*words, "--to", str(tmp_path / "kept"))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == kept
+    assert not (tmp_path / "elsewhere" / "cache").exists()
     assert "point" not in done.partition("point by point")[0].replace("cat-dist minus xent, ", "")

@@ -290,7 +290,7 @@ def test_the_first_of_two_processes_wins(results):
 
 def test_scratch_is_kept_until_the_entry_is_complete(results):
     s = results()
-    state = s.scratch("stage", KEY) / "state.npz"
+    state = s.unfinished("stage", KEY) / "state.npz"
 
     def fail(folder):
         write_bytes(state, b"half way")

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +15,7 @@ from benchmarks.planning import plan
 from benchmarks.running.request import Request
 from benchmarks.tasks import task
 from cat_keras.errors import CatKerasError
-from cat_keras.storage import store
+from cat_keras.storage import processes, store
 
 # Variables of the driver that change what a worker computes; those that the driver has not are removed. Ray itself sets
 # the number of threads, on which the last digit of a sum may depend.
@@ -27,6 +27,9 @@ ENVIRONMENT = (
     "OMP_NUM_THREADS",
     "TF_CPP_MIN_LOG_LEVEL",
 )
+
+
+OUT = "CAT_KERAS_OUT"  # names the folder of a worker that lies elsewhere than that of the driver, beside --store
 
 
 def environment() -> dict[str, str | None]:
@@ -53,10 +56,6 @@ class Box:
     versions: dict[str, str] = field(default_factory=lambda: versions())
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    @property
-    def mark_path(self) -> Path:
-        return self.request.out / "cache" / "clusters" / self.mark
-
     def check(self, host: str):
         """Raises CatKerasError if this process is none that can work for the driver.
 
@@ -70,10 +69,11 @@ class Box:
                     f"All machines of a run have one version of everything. Received: {name} {version} of the driver "
                     f"and {here[name]} on {host}. Start Ray on {host} in the same environment and checkout"
                 )
-        if not self.mark_path.exists():
+        if not self._sees_mark():
             raise CatKerasError(
-                f"The machines of a run share the folder of results. Received: {self.request.out}, where {host} does "
-                "not see what the driver wrote. Give an --out on a shared file system"
+                "The machines of a run share the folder of results, or an address. Received: "
+                f"{self.request.address or self.request.out}, where {host} does not see what the driver wrote. Give an "
+                "--out on a shared file system, or --store s3://BUCKET/FOLDER"
             )
 
     def enter(self):
@@ -85,7 +85,29 @@ class Box:
             os.chdir(self.folder)
 
     def write_mark(self):
-        store.write_bytes(self.mark_path, b"")
+        if remote := self.request.remote:
+            remote.check()
+            remote.write(self._mark_name, b"")
+        else:
+            store.write_bytes(self._mark_path, b"")
+
+    def remove_mark(self):
+        if remote := self.request.remote:
+            remote.remove(self._mark_name)
+        else:
+            processes.remove(self._mark_path)
+
+    def _sees_mark(self) -> bool:
+        remote = self.request.remote
+        return remote.read(self._mark_name) is not None if remote else self._mark_path.exists()
+
+    @property
+    def _mark_name(self) -> str:
+        return f"clusters/{self.mark}"
+
+    @property
+    def _mark_path(self) -> Path:
+        return self.request.out / "cache" / self._mark_name
 
 
 @dataclass(frozen=True)
@@ -103,7 +125,10 @@ class Held:
         """The box, on a worker."""
         for path in self.tasks_files:  # first, since the box may hold functions of theirs
             task.load_module(path)
-        return ray.get(self.reference)
+        box = ray.get(self.reference)
+        if box.request.address and (out := os.environ.get(OUT)):
+            box = replace(box, request=replace(box.request, out=Path(out)))
+        return box
 
 
 @functools.cache

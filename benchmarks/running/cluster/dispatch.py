@@ -152,8 +152,10 @@ class Dispatcher:
         """Lets workers save their state for so long, and ends those that are left."""
         with gone(self.ray):
             self.reports.stop.remote()
-            if self.running and seconds:
-                self.ray.wait(list(self.running), num_returns=len(self.running), timeout=seconds)
+            # A task that has not begun may have no node that it could begin on.
+            begun = [task for task, jobs in self.running.items() if any(job.name in self._heard for job in jobs)]
+            if begun and seconds:
+                self.ray.wait(begun, num_returns=len(begun), timeout=seconds)
             for reference in self.running:
                 self.ray.cancel(reference, force=True)
 

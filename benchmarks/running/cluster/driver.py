@@ -21,7 +21,6 @@ from benchmarks.running.locks import SharedStore
 from benchmarks.running.progress import Progress
 from benchmarks.running.request import Request, damaged
 from cat_keras.errors import CatKerasError
-from cat_keras.storage import processes
 
 HEAD = "node:__internal_head__"  # a resource of which the head alone has 1
 
@@ -53,16 +52,16 @@ def make(
     try:
         with _Session(cluster, box, journal, progress, kind, hosts, tuple(tasks_files)) as session:
             todo = whole
-            jobs = graph.make(todo, missing, cache.has, spoilt)
+            jobs = graph.make(todo, missing, cache.is_shared, spoilt)
             session.needs_of(jobs)  # what is missing is said before anything is looked at
             if missing:
                 todo = session.without_bad_rows(missing)
                 missing = request.missing(todo, cache)
-                jobs = graph.make(todo, missing, cache.has, spoilt)
+                jobs = graph.make(todo, missing, cache.is_shared, spoilt)
             request.announce(todo, missing, journal)
             session.do(jobs)
     finally:
-        processes.remove(box.mark_path)
+        box.remove_mark()
     return todo
 
 

@@ -11,11 +11,11 @@ class MemberStore(SharedStore):
     """The store of one of several workers that train together: what they train is written by the first alone.
 
     Args:
-        root, report, meanwhile: as for `SharedStore`. first: whether this is the worker that writes.
+        root, report, meanwhile, remote: as for `SharedStore`. first: whether this is the worker that writes.
     """
 
-    def __init__(self, root: Path, report: Callable[[str], None], meanwhile: Callable[[], None], first: bool):
-        super().__init__(root, report, meanwhile)
+    def __init__(self, root: Path, report: Callable[[str], None], meanwhile: Callable[[], None], first: bool, remote):
+        super().__init__(root, report, meanwhile, remote)
         self._first = first
 
     def get(self, stage: str, key: str, build: Callable[[Path], dict | None]) -> Path:

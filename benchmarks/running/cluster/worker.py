@@ -102,7 +102,7 @@ class _Opened:
         self.box, self.tell, self.collect, self._group = box, tell, collect, None
         progress = WorkerProgress(tell, tell.stopping)
         notice = functools.partial(tell, "notice")
-        self.store = MemberStore(box.request.out / "cache", notice, progress.go_on, place.chief)
+        self.store = MemberStore(box.request.out / "cache", notice, progress.go_on, place.chief, box.request.remote)
         self.bench = Workbench(box.todo, self.store, progress, place, box.request.log_maker())
         self.bench.left_out = box.left_out
         self._makers = {(kind, key): make for kind, key, make in self._all_makers()}
