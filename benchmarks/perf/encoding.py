@@ -74,7 +74,7 @@ def point(count: int) -> dict:
 
     folder = Path(tempfile.mkdtemp(prefix="encoding"))
     try:
-        proto = models.train_tokenizer([e.prompt for e in generated(2000)], 200)
+        proto = models.train_tokenizer([e.prompt for e in generated(2000)], 300)
         tokenizer = keras_hub.models.GemmaTokenizer(proto=proto)
         began = time.perf_counter()
         data = streaming.encode_to(folder / "data", generated(count), tokenizer, 64)

@@ -1,5 +1,8 @@
 """Bi-encoders and rankers with their objective, for `cat_keras.train`: `Retriever`, `ElasticRetriever` at all sizes."""
 
+import functools
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
@@ -71,6 +74,10 @@ class Retriever(keras.Model):
             models.check_positions(
                 tower.model, longest, f"texts of {longest} tokens", "Encode with max_length={} or less"
             )
+
+    def prepared(self, batch, *how) -> Callable[[], tuple[float, float]]:
+        """A function that takes a step on a batch, as `train` asks for it."""
+        return functools.partial(self.step, batch, *how)
 
     def step(self, batch, accumulate=1, capacity=None, steps=1) -> tuple[float, float]:
         """One optimizer step on a batch: (loss, share of the queries whose positive comes first)."""

@@ -5,6 +5,7 @@ there. So an address has an entry whole or not at all, whoever writes at the sam
 where an interrupted one ended. What a training or a shard has left unfinished lies beside under its own name.
 """
 
+import contextlib
 import functools
 import re
 import time
@@ -59,15 +60,15 @@ class Remote:
 
     def read(self, name: str) -> bytes | None:
         """The content of a small file; None where there is none."""
-        return self._call(self._files.cat_file, self._path(name))
+        return self._asked(self._files.cat_file, self._path(name))
 
     def has(self, name: str) -> bool:
         """Whether there is an entry."""
-        return bool(self._call(self._files.exists, self._path(_manifest(name))))
+        return bool(self._asked(self._files.exists, self._path(_manifest(name))))
 
     def remove(self, name: str):
         """Removes a file or a folder, if it is there."""
-        self._call(functools.partial(self._files.rm, recursive=True), self._path(name))
+        self._asked(functools.partial(self._files.rm, recursive=True), self._path(name))
 
     def send(self, folder: Path, name: str):
         """Sends a sealed folder, see `store.seal`, unless it is here already.
@@ -97,7 +98,7 @@ class Remote:
             if only is not None and file not in only:
                 continue
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            self._call(self._files.get_file, self._path(content), str(folder / file))
+            self._asked(self._files.get_file, self._path(content), str(folder / file))
         return True
 
     def forget(self, name: str, folder: Path):
@@ -113,14 +114,14 @@ class Remote:
 
     def fetch_missing(self, name: str, folder: Path):
         """Fetches the files under a name that a local folder has not, each whole or not at all."""
-        for path in self._call(self._files.find, self._path(name)) or ():
+        for path in self._asked(self._files.find, self._path(name)) or ():
             file = PurePosixPath(path).relative_to(PurePosixPath(self._path(name)))
             target = folder / file
             if ".." in file.parts or target.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = processes.beside(target)
-            self._call(self._files.get_file, path, str(temporary))
+            self._asked(self._files.get_file, path, str(temporary))
             if temporary.exists():  # another machine may have removed it meanwhile
                 temporary.replace(target)
 
@@ -128,7 +129,7 @@ class Remote:
         return f"{self._root.rstrip('/')}/{name}"
 
     def _size(self, path: str) -> int | None:
-        return (self._call(self._files.info, path) or {}).get("size")
+        return (self._asked(self._files.info, path) or {}).get("size")
 
     def _upload(self, source: Path, path: str):
         self._make_folder(path)
@@ -139,28 +140,35 @@ class Remote:
         if "file" in self._files.protocol:
             self._call(functools.partial(self._files.makedirs, exist_ok=True), path.rpartition("/")[0])
 
+    def _asked(self, function: Callable, *arguments):
+        """As `_call`, of what may not be there; None then."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._repeated(function, *arguments)
+        return None
+
     def _call(self, function: Callable, *arguments):
-        """What a call to the server returns; None where it finds no file.
+        """What a call to the server returns.
 
         Raises:
             CatKerasError: it failed, also when it was repeated.
         """
+        try:
+            return self._repeated(function, *arguments)
+        except FileNotFoundError as error:  # a bucket that is not there
+            raise self._refused(error) from error
+
+    def _repeated(self, function, *arguments):
         for attempt in range(ATTEMPTS):
             try:
                 self._files.invalidate_cache()  # another machine may have written since
                 return function(*arguments)
-            except FileNotFoundError as error:
-                missing_bucket = "bucket" in str(error).lower()
-                if missing_bucket:
-                    raise self._refused(error) from error
-                return None
-            except PermissionError as error:
-                raise self._refused(error) from error
+            except FileNotFoundError:
+                raise
             except Exception as error:  # of as many kinds as there are servers
-                if attempt + 1 == ATTEMPTS:
+                if attempt + 1 == ATTEMPTS or isinstance(error, PermissionError):
                     raise self._refused(error) from error
                 time.sleep(PAUSE * 4**attempt)
-        raise AssertionError("not reached")
+        return None
 
     def _refused(self, error: Exception) -> CatKerasError:
         return CatKerasError(

@@ -151,10 +151,15 @@ def train(
             if progress:
                 progress(_step_progress(step, schedule, loss, live, batch, time.monotonic() - started))
 
-    for step, batch in _read_ahead(batches, len(history["loss"]), schedule.steps):
+    def prepared(step: int):
+        """The batch of a step, and the function that takes the step."""
+        batch = batches.batch(step)
+        return batch, trainer.prepared(batch, accumulate, batches.capacity, schedule.steps)
+
+    for step, (batch, take) in _read_ahead(prepared, len(history["loss"]), schedule.steps):
         trainer.optimizer.learning_rate = schedule(step)
         with _step_errors_explained(batch, accumulate):
-            values = trainer.step(batch, accumulate, batches.capacity, schedule.steps)
+            values = take()
         owed.append((step, batch, *values))
         read_losses(but=device.steps_ahead())
         if stop and stop():
@@ -201,17 +206,17 @@ def _build_optimizer(trainer):
         trainer.optimizer.build(trainer.model.trainable_variables)
 
 
-def _read_ahead(batches, first, steps):
-    """(step, batch) in order; a thread makes the next batch while the device is busy with this one."""
+def _read_ahead(prepared, first, steps):
+    """(step, what is prepared for it) in order; a thread prepares the next step while the device is busy with this."""
     if first >= steps:
         return
     with ThreadPoolExecutor(1, "batches") as reader:
-        next_batch = reader.submit(batches.batch, first)
+        following = reader.submit(prepared, first)
         for step in range(first, steps):
-            batch = next_batch.result()
+            ready = following.result()
             if step + 1 < steps:
-                next_batch = reader.submit(batches.batch, step + 1)
-            yield step, batch
+                following = reader.submit(prepared, step + 1)
+            yield step, ready
 
 
 def _check_finite(loss, step, steps, checkpoint):

@@ -53,9 +53,20 @@ class Step:
             loss in nats per target token (per live token with normalize="live"), and the mean of the mask: scalars,
             for whose values one waits when one reads them.
         """
+        return self.take(*self.placed(x, y, weights, capacity))
+
+    def placed(self, x, y, weights, capacity=None) -> tuple[list, tf.Tensor]:
+        """The slices of a batch and its number of target tokens, as `take` takes them; arguments as for a call.
+
+        With one replica they are on the device then, which another thread can do while it is busy with the step before.
+        """
         count = np.float32(max(weights.sum(), 1))
         slices = split((x, y, weights), self.replicas * self.accumulate)
-        slices = self.with_positions(slices, capacity)
+        placed = self.with_positions(slices, capacity), count
+        return tf.nest.map_structure(_tensor, placed) if self.replicas == 1 else placed
+
+    def take(self, slices, count) -> tuple[tf.Tensor, tf.Tensor]:
+        """Steps on what `placed` gave."""
         if len(slices) == 1:
             return self.compiled_step(slices[0], count)
         sums = None

@@ -6,6 +6,7 @@ TensorFlow gives the exact loss of the global batch on any number of devices.
 
 import contextlib
 import functools
+from collections.abc import Callable
 
 import keras
 
@@ -131,13 +132,22 @@ class CascadeAware(keras.Model):
             capacity: see `Step`.
             steps: how many the training has, by which `jit_compile="auto"` chooses; it compiles no short one.
         """
+        return self.prepared(batch, accumulate, capacity, steps)()
+
+    def prepared(self, batch, accumulate=1, capacity=None, steps=1) -> Callable[[], tuple]:
+        """A function that takes a step on a batch, for which all is ready then; arguments as for `step`."""
         if keras.config.backend() == "tensorflow":
             from cat_keras.training.step import Step
 
             jit = device.best_jit(steps, self.model.backbone.compute_dtype) if self._jit == "auto" else self._jit
             if (accumulate, jit) not in self._steps:
                 self._steps[accumulate, jit] = Step(self, accumulate, jit)
-            return self._steps[accumulate, jit](*batch, capacity)
+            step = self._steps[accumulate, jit]
+            return functools.partial(step.take, *step.placed(*batch, capacity))
+        return functools.partial(self._on_batch, batch, accumulate)
+
+    def _on_batch(self, batch, accumulate) -> tuple[float, float]:
+        """A step by Keras' own `train_on_batch`."""
         if accumulate > 1:
             raise CatKerasError(
                 f"Gradient accumulation of `train` needs the TensorFlow backend. Received: accumulate={accumulate} on "

@@ -6,6 +6,7 @@ The head is a node of its own without a core. `kill` names what the log says whe
 `behead` when the head is, and `signal` when the command gets signal `number`. The exit status is that of the command.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 STORE = 80 * 2**20  # bytes; the least that Ray takes
@@ -24,10 +26,11 @@ def said(log: Path) -> str:
     return log.read_text() if log.exists() else ""
 
 
-def main(setting: dict, command: list[str]) -> int:
+@contextlib.contextmanager
+def started(specs: list[dict]) -> Iterator[tuple]:
+    """A cluster of a head without a core and of nodes as specified, for the time of the block: (cluster, nodes)."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     os.environ |= {"RAY_agent_register_timeout_ms": "300000"}  # a machine that runs tests is busy
-    os.environ |= setting.get("environment", {})
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # a longer path would not do for the sockets in it
     from ray._private import node
     from ray.cluster_utils import Cluster
@@ -39,7 +42,15 @@ def main(setting: dict, command: list[str]) -> int:
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "temp_dir": folder}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        nodes = [cluster.add_node(object_store_memory=STORE, **each) for each in setting["nodes"]]
+        yield cluster, [cluster.add_node(object_store_memory=STORE, **each) for each in specs]
+    finally:
+        cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(setting: dict, command: list[str]) -> int:
+    os.environ |= setting.get("environment", {})
+    with started(setting["nodes"]) as (cluster, nodes):
         log = Path(setting["log"])
         before = len(said(log))  # by earlier runs
         process = subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": cluster.address})
@@ -53,9 +64,6 @@ def main(setting: dict, command: list[str]) -> int:
             hit = next((each for each in nodes if "kill" in setting and each.node_id[:8] in line), cluster.head_node)
             cluster.remove_node(hit, allow_graceful=False)
         return process.wait()
-    finally:
-        cluster.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ ELSEWHERE = {
     "ruff": "CI checks the style",
     "pytest tests": "CI draws a few of these cases; many take hours",
     "lm_eval --model hf": "downloads a model and data; tests/harness evaluates models of ours",
+    "python -m tests.cluster.kill_cluster": "takes an hour; test_cluster.py loses a node",
     "python -m tests.faults.kill_run": "takes hours; test_kill.py and test_run.py kill runs in CI",
     "pytest benchmarks -k boolq --data DIR --profile": "trains the models of a profile for an hour",
     "python -m benchmarks run asked.toml": "needs a server; test_endpoint_run.py has one",

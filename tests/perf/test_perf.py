@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from benchmarks.perf import cascades, decoding, load, paired, peer, scoring, workload, writers
+from benchmarks.perf import cascades, decoding, encoding, load, paired, peer, scoring, workload, writers
 from benchmarks.tasks import loading, task
 
 pytestmark = pytest.mark.slow
@@ -93,6 +93,16 @@ def test_load_is_measured_of_what_is_planned_trained_and_reported(tmp_path):
     for name, value in (("plan", 20), ("train", 2), ("report", str(tmp_path))):
         point = load.in_own_process(name, value)
         assert {*point} == {"seconds", "CPU seconds", "MiB"} and point["CPU seconds"] > 0, name
+
+
+def test_encoding_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(paired, "keep", lambda name, table, note: kept.append((name, table)))
+    encoding.measure((60, 90))
+    [(name, table)] = kept
+    assert name == "encoding" and table["examples"].tolist() == [60, 90]
+    assert (table[["encoding, µs per example", "ms per step", "peak MiB, encoding"]] > 0).all(axis=None)
+    assert len({example.prompt for example in encoding.generated(90)}) == 90
 
 
 @pytest.mark.long
