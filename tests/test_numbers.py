@@ -487,7 +487,8 @@ NOT_ASKED = {
 # Arguments that the library gives to itself, or that are tensors of a compiled step.
 INTERNAL = {
     "of_config": ("per_token", "idle_per_token", "more_per_logit"),
-    "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate", "steps"), "target": ("alpha",),
+    "Batches.capacity": ("length", "rows"), "CascadeAware.step": ("accumulate", "steps"),
+    "CascadeAware.prepared": ("accumulate", "steps"), "target": ("alpha",),
     "Sampler.uniforms": ("prompt", "count"), "check_positions": ("tokens",), "of_tokens": ("n_prompt", "n_answer"),
     "FittedRouter": ("bias",), "DensityRatio": ("bias", "inside"), "DensityRatio.fit": ("inside",),
     "Action": ("server", "threshold", "deferral", "quality"), "Policy.__call__": ("waiting", "age"),

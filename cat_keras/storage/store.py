@@ -157,7 +157,7 @@ def damage(folder: Path) -> str | None:
             if (folder / name).stat().st_size != entry["bytes"] or sha256_file(folder / name) != entry["sha256"]:
                 return f"{name} has another checksum than the manifest"
     except (CatKerasError, KeyError, TypeError, AttributeError) as error:
-        return f"manifest.json cannot be used ({error})"
+        return f"manifest.json is not readable ({error})"
     except FileNotFoundError as error:  # another process has found the damage first and is removing the folder
         return f"{Path(error.filename).name} is missing"
     return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.running.cluster import joining
-from benchmarks.running.cluster.box import Box, versions
+from benchmarks.running.cluster.box import Box, Held, versions
 from benchmarks.running.cluster.member import MemberStore
 from benchmarks.running.request import Request
 from cat_keras.errors import CatKerasError
@@ -36,7 +36,7 @@ def test_another_version_on_a_worker(box, name):
 
 def test_a_worker_that_does_not_see_the_folder(box, tmp_path):
     elsewhere = replace(box, request=replace(box.request, out=tmp_path / "elsewhere"))
-    with pytest.raises(CatKerasError, match=r"the folder of results\. Received: .*elsewhere, where b does not see"):
+    with pytest.raises(CatKerasError, match=r"or an address\. Received: .*elsewhere, where b does not see"):
         elsewhere.check("b")
 
 
@@ -101,3 +101,21 @@ def test_a_busy_machine_has_three_attempts_to_start_a_cluster():
 def test_an_address_at_which_nobody_listens(address):
     with pytest.raises(CatKerasError, match=r"a Ray cluster that answers\. Received: .*refused"):
         joining._probe(address)
+
+
+def test_an_address_takes_the_place_of_the_folder(box, tmp_path):
+    shared = replace(box, request=replace(box.request, out=tmp_path / "elsewhere", address=f"file://{tmp_path}/shared"))
+    with pytest.raises(CatKerasError, match=r"or an address\. Received: file://.*shared, where b does not see"):
+        shared.check("b")
+    shared.write_mark()
+    shared.check("b")
+    shared.remove_mark()
+    assert not [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
+
+
+def test_a_worker_may_have_another_folder_beside_an_address(box, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAT_KERAS_OUT", str(tmp_path / "own"))
+    shared = replace(box, request=replace(box.request, address="memory://shared"))
+    for each, out in ((box, box.request.out), (shared, tmp_path / "own")):
+        ray = types.SimpleNamespace(get=lambda reference, each=each: each)
+        assert Held(None).opened(ray).request.out == out

@@ -14,7 +14,8 @@ class MemberStore(SharedStore):
         root, report, meanwhile, remote: as for `SharedStore`. first: whether this is the worker that writes.
     """
 
-    def __init__(self, root: Path, report: Callable[[str], None], meanwhile: Callable[[], None], first: bool, remote):
+    def __init__(self, root: Path, report: Callable[[str], None], meanwhile: Callable[[], None], first: bool,
+                 remote=None):  # fmt: skip
         super().__init__(root, report, meanwhile, remote)
         self._first = first
 
