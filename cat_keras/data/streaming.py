@@ -4,9 +4,12 @@ The files hold the arrays of `Encoded` one after the other, so that an example i
 then a few numbers per example, and while encoding the texts of one piece.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +46,23 @@ class Names(Sequence):
         row %= len(self)
         begin = self._ends[row - 1] if row else 0
         return self._letters[begin : self._ends[row]].tobytes().decode()
+
+
+@dataclass(frozen=True)
+class _Mapped(Encoded):
+    """Data in the files of a folder."""
+
+    folder: Path = Path()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """As that of `Encoded`, from the files: pages of a mapped array would stay in the memory of the process."""
+        digest = hashlib.sha256((self.named_by or self.tokenizer).encode())
+        for name in ("tokens", "offsets", "n_prompt"):
+            with (self.folder / f"{name}.bin").open("rb") as file:
+                while part := file.read(2**20):
+                    digest.update(part)
+        return digest.hexdigest()
 
 
 def encode_to(folder: Path, examples: Iterable[Example], tokenizer, max_length: int, long_targets: str = "error",
@@ -84,7 +104,7 @@ def opened(folder: Path) -> Encoded:
     """As `load`, for a caller who has compared the checksums."""
     facts = store.read_manifest(folder / "manifest.json")
     arrays = {name: _mapped(folder / f"{name}.bin", dtype) for name, dtype in TYPES.items()}
-    return Encoded(
+    return _Mapped(
         arrays["tokens"],
         arrays["offsets"],
         arrays["n_prompt"],
@@ -94,6 +114,7 @@ def opened(folder: Path) -> Encoded:
         facts["tokenizer"],
         facts["overlong"],
         facts["control_words"],
+        folder=folder,
     )
 
 

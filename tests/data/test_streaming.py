@@ -24,6 +24,8 @@ def test_pieces_do_not_matter(tmp_path, tokenizer, examples, piece):
         else:
             assert tuple(ours) == theirs if field.name == "ids" else ours == theirs
     assert data.fingerprint == whole.fingerprint
+    known = [each.known_to_be_of(tokenizer) for each in (data, whole)]
+    assert known[0].fingerprint == known[1].fingerprint != whole.fingerprint
 
 
 def test_batches_of_files_are_those_of_memory(tmp_path, tokenizer, examples):
