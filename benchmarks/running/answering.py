@@ -42,7 +42,7 @@ def predict_part(todo: Plan, cache: store.Store, bench, model: Model, number: in
 
 def _part(todo, cache, bench, model, number) -> Path:
     """A sealed folder with the answers of a part, beside the place of the entry until that is complete."""
-    folder = cache.taken_up("predict", todo.prediction_key(todo.model_key(model))) / f"{number:05}"
+    folder = cache.taken_up("predict", todo.prediction_key(todo.model_key(model)), f"{number:05}")
     if store.damage(folder) is not None:
         with store.replaced(folder) as fresh:
             _write(fresh, _rows(todo, bench, model, number))

@@ -156,10 +156,11 @@ class Workbench:
         """
         if self.store.has("teacher", source.key):
             return
-        directory = self.store.taken_up("teacher", source.key) / "cache"
-        label, there = f"{source.label} {part[0] + 1}/{part[1]}", {*directory.glob("*/")}
-        self._write_columns(directory, source.role, self.weights(source.role, source.cell), label, part=part)
-        for shard in {*directory.glob("*/")} - there:
+        # There are as many parts as shards.
+        shard = self.store.taken_up("teacher", source.key, f"cache/{part[0]:05}")
+        label, is_there = f"{source.label} {part[0] + 1}/{part[1]}", shard.exists()
+        self._write_columns(shard.parent, source.role, self.weights(source.role, source.cell), label, part=part)
+        if not is_there:
             self.store.hand_on(shard)
         self.progress.done("written")
 

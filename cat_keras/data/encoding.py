@@ -1,7 +1,7 @@
 """From texts to token ids: examples become one ragged array, in which each sequence fits the context of a model."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -63,9 +63,14 @@ class Encoded:
     def fingerprint(self) -> str:
         """sha256 (hex) over tokens, boundaries and tokenizer."""
         digest = hashlib.sha256((self.named_by or self.tokenizer).encode())
-        for array in (self.tokens, self.offsets, self.n_prompt):
-            digest.update(np.ascontiguousarray(array).data)
+        for content in self._contents():
+            digest.update(content)
         return digest.hexdigest()
+
+    def _contents(self) -> Iterator[memoryview | bytes]:
+        """The arrays as bytes, one after the other."""
+        for array in (self.tokens, self.offsets, self.n_prompt):
+            yield np.ascontiguousarray(array).data
 
     def known_to_be_of(self, tokenizer) -> "Encoded":
         """The same data, for a caller who knows by other means than the file that this tokenizer encoded them.

@@ -4,48 +4,32 @@ The files hold the arrays of `Encoded` one after the other, so that an example i
 then a few numbers per example, and while encoding the texts of one piece.
 """
 
-import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from cat_keras.data.chat import Chat
 from cat_keras.data.encoding import Encoded, encode
+from cat_keras.data.ragged import Ragged
 from cat_keras.data.records import Example
 from cat_keras.errors import COUNT, CatKerasError, check_number
 from cat_keras.storage import store
 
 PIECE = 20_000  # examples that are tokenized at once
-TYPES = {"tokens": np.int32, "offsets": np.int64, "n_prompt": np.int32, "names": np.uint8, "name_ends": np.int64}
+TYPES = {"tokens": np.int32, "offsets": np.int64, "n_prompt": np.int32, "names": np.uint8, "name_offsets": np.int64}
 SUMS = ("truncated", "overlong", "control_words")  # of the pieces
 
 
-class Names(Sequence):
-    """Names of examples as they lie in a file.
-
-    Args:
-        letters: (total,) uint8, the names in UTF-8, one after the other. ends: (n,) int64, where each ends.
-    """
-
-    def __init__(self, letters: np.ndarray, ends: np.ndarray):
-        self._letters, self._ends = letters, ends
-
-    def __len__(self):
-        return len(self._ends)
+class Names(Ragged):
+    """Names of examples as they lie in a file: `values` are their letters in UTF-8, uint8."""
 
     def __getitem__(self, row):
-        if isinstance(row, slice):
-            return tuple(self[i] for i in range(*row.indices(len(self))))
-        if not -len(self) <= row < len(self):
-            raise IndexError(row)
-        row %= len(self)
-        begin = self._ends[row - 1] if row else 0
-        return self._letters[begin : self._ends[row]].tobytes().decode()
+        found = super().__getitem__(row)
+        return tuple(found) if isinstance(row, slice) else found.tobytes().decode()
 
 
 @dataclass(frozen=True)
@@ -54,15 +38,12 @@ class _Mapped(Encoded):
 
     folder: Path = Path()
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """As that of `Encoded`, from the files: pages of a mapped array would stay in the memory of the process."""
-        digest = hashlib.sha256((self.named_by or self.tokenizer).encode())
+    def _contents(self):
+        """From the files: pages of a mapped array would stay in the memory of the process."""
         for name in ("tokens", "offsets", "n_prompt"):
             with (self.folder / f"{name}.bin").open("rb") as file:
                 while part := file.read(2**20):
-                    digest.update(part)
-        return digest.hexdigest()
+                    yield part
 
 
 def encode_to(folder: Path, examples: Iterable[Example], tokenizer, max_length: int, long_targets: str = "error",
@@ -85,7 +66,7 @@ def encode_to(folder: Path, examples: Iterable[Example], tokenizer, max_length: 
     pieces = (encode(each, tokenizer, max_length, long_targets, chat) for each in _cut(rows, piece))
     with store.replaced(folder) as fresh:
         _write(fresh, pieces)
-    return load(folder)
+    return opened(Path(folder))
 
 
 def load(folder: Path) -> Encoded:
@@ -108,7 +89,7 @@ def opened(folder: Path) -> Encoded:
         arrays["tokens"],
         arrays["offsets"],
         arrays["n_prompt"],
-        Names(arrays["names"], arrays["name_ends"]),
+        Names(arrays["names"], arrays["name_offsets"]),
         facts["truncated"],
         tuple(store.read_json(folder / "dropped.json")),
         facts["tokenizer"],
@@ -135,13 +116,14 @@ def _write(folder: Path, pieces: Iterable[Encoded]):
             files[name].write(np.ascontiguousarray(values, TYPES[name]).data)
 
         append("offsets", [0])
+        append("name_offsets", [0])
         for part in pieces:
             names = [name.encode() for name in part.ids]
             append("tokens", part.tokens)
             append("offsets", part.offsets[1:] + total)
             append("n_prompt", part.n_prompt)
             append("names", np.frombuffer(b"".join(names), np.uint8))
-            append("name_ends", np.cumsum([len(name) for name in names], dtype=np.int64) + letters)
+            append("name_offsets", np.cumsum([len(name) for name in names], dtype=np.int64) + letters)
             total, letters = total + len(part.tokens), letters + sum(map(len, names))
             sums = {name: count + getattr(part, name) for name, count in sums.items()}
             dropped += part.dropped

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from cat_keras.errors import CatKerasError
@@ -145,13 +145,19 @@ def files_of(folder: Path) -> dict[str, dict]:
     return files
 
 
-def damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder, in words; None if every listed file has its checksum."""
+def damage(folder: Path, only: Collection[str] | None = None) -> str | None:
+    """What is wrong with a sealed folder, in words; None if every listed file has its checksum.
+
+    Args:
+        only: names of files that are looked at; None for all.
+    """
     folder = Path(folder)
     if not (folder / "manifest.json").exists():
         return "manifest.json is missing"
     try:
-        for name, entry in files_of(folder).items():
+        files = files_of(folder)
+        for name in files if only is None else only:
+            entry = files[name]
             if not (folder / name).is_file():
                 return f"{name} is missing"
             if (folder / name).stat().st_size != entry["bytes"] or sha256_file(folder / name) != entry["sha256"]:
@@ -191,15 +197,6 @@ def _entry_damage(entry: Path, key: str) -> str | None:
     if problem is None and read_manifest(entry / "manifest.json").get("key") != key:
         problem = "its manifest names another key"
     return problem
-
-
-def _are_whole(folder: Path, names: Sequence[str]) -> bool:
-    """Whether a folder has the manifest of an entry, and some of its files as they are listed there."""
-    try:
-        files = files_of(folder)
-        return all(sha256_file(folder / name) == files[name]["sha256"] for name in names)
-    except (CatKerasError, OSError, KeyError, TypeError, AttributeError):
-        return False
 
 
 def _put(temporary: Path, path: Path):
@@ -265,7 +262,7 @@ class Store:
             if self.remote and not path.exists():
                 folder = stack.enter_context(self._beside(path))
                 self.remote.fetch(self._remote_name(path), folder, names)
-            if folder == path or not _are_whole(folder, names):
+            if folder == path or damage(folder, names):
                 folder = path if self.has(stage, key) else None
             yield folder
 
@@ -344,9 +341,9 @@ class Store:
         """Where an unfinished entry keeps checkpoints and parts; removed when the entry is complete."""
         return self.root / "unfinished" / f"{stage}-{key[:16]}"
 
-    def taken_up(self, stage: str, key: str) -> Path:
-        """`unfinished`, with what other machines have sent of it."""
-        folder = self.unfinished(stage, key)
+    def taken_up(self, stage: str, key: str, part: str = "") -> Path:
+        """`unfinished`, or the part of some name in it, with what other machines have sent of that."""
+        folder = self.unfinished(stage, key) / part
         if self.remote:
             self.remote.fetch_missing(self._remote_name(folder), folder)
         return folder

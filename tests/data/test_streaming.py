@@ -72,7 +72,7 @@ def test_a_damaged_file_is_named(tmp_path, tokenizer, examples, name):
 def test_names_are_a_sequence():
     texts = ["task/1", "täsk/2", "", "x"]
     letters = [text.encode() for text in texts]
-    names = Names(np.frombuffer(b"".join(letters), np.uint8), np.cumsum([len(each) for each in letters]))
+    names = Names(np.frombuffer(b"".join(letters), np.uint8), np.cumsum([0, *map(len, letters)]))
     assert list(names) == texts and names[-1] == "x" and names[1:3] == tuple(texts[1:3]) and "täsk/2" in names
     with pytest.raises(IndexError):
         names[4]

@@ -86,7 +86,6 @@ class Box:
 
     def write_mark(self):
         if remote := self.request.remote:
-            remote.check()
             remote.write(self._mark_name, b"")
         else:
             store.write_bytes(self._mark_path, b"")
