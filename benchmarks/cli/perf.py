@@ -149,6 +149,33 @@ def encoding():
 
 
 @app.command()
+def memory():
+    """Memory of trainings by a dry run: within 15 % of what they take, on small models of Gemma 3. No peer.
+
+    Each point is a process of its own. Writes the table memory into results/perf/.
+    """
+    from benchmarks.perf import memory as measurement
+
+    measurement.measure()
+
+
+@app.command()
+def calibrate(
+    file: Annotated[Path, typer.Argument(help="TOML to write, for `run --dry-run --hardware`.", show_default=False)],
+    profile: Annotated[str, typer.Option(help="What is run, to compare its time.")] = "embedded",
+    precision: Annotated[str, typer.Option(help="In which models are trained, e.g. mixed_bfloat16.")] = "float32",
+):
+    """What a dry run is to assume of this machine; with it the time of a run is within 30 %. No peer.
+
+    Measures products, copies and trainings of several sizes, writes them to the file, and runs a profile. Writes the
+    table calibrate into results/perf/.
+    """
+    from benchmarks.perf import calibrate as measurement
+
+    measurement.measure(file, profile, precision)
+
+
+@app.command()
 def load():
     """2,000 models planned in < 2 s; time and memory of many trainings, and of a report of many answers. No peer.
 

@@ -139,7 +139,7 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine, price: flo
     )
     yield (
         f"[bold]Estimate for {escape(machine.name)}: {_time(computing + compiling)}[/], of which "
-        f"{_time(compiling)} compiling; at {machine.train:.0%} of {_rate(machine.flops)} on each of "
+        f"{_time(compiling)} compiling; at {_shares(machine)} of {_rate(machine.flops)} on each of "
         f"{machine.devices} device{'s' * (machine.devices > 1)} ({escape(machine.source)})."
         + (f" At {price:g} an hour: {(computing + compiling) / 3600 * price:,.2f}." if price else "")
     )
@@ -192,6 +192,12 @@ def _on_a_cluster(todo, cache: Store, stages: list[Stage], estimate: Estimate, m
         f"On a cluster of {count} of them, one job on each: {_time(whole)} for {len(jobs)} jobs.{cost} The longest "
         f"chain takes {_time(sum(map(seconds, chain)))}, on however many: {', '.join(names)}."
     )
+
+
+def _shares(machine) -> str:
+    """The share of its FLOP/s that trainings are taken to reach; of the smallest and the largest of measured sizes."""
+    shares = [share for _, share in machine.shares] or [machine.train]
+    return " to ".join(f"{share:.0%}" for share in dict.fromkeys((shares[0], shares[-1])))
 
 
 def _count(n: float) -> str:

@@ -1,8 +1,7 @@
 """What a plan will take, estimated before anything is built: tokens, FLOPs, disk, time and memory.
 
-The estimate counts what the machine computes, which is more than what `modeling.costs` prices: training computes the
-distribution of every position, scoring reads the prompt again for every option, and a batch generates until its last
-answer ends. Padding is not counted.
+The estimate counts what the machine computes: of a mixture of experts also those that a token is not sent to. Padding
+is not counted.
 """
 
 from collections.abc import Callable, Iterator
@@ -121,8 +120,7 @@ class Estimate:
 
     def equal_epochs(self, cell: Cell) -> float:
         """Epochs of xent that take the FLOPs of a training with SALT, the small model's forward pass included."""
-        help_flops = self._forward("small", self.train_lengths)
-        return cell.training.epochs + help_flops / (3 * self._forward(cell.role, self.train_lengths))
+        return cell.training.epochs + self._reading("small") / (3 * self._reading(cell.role))
 
     # -- tokens --------------------------------------------------------------------------------------------------
 
@@ -140,13 +138,22 @@ class Estimate:
 
     @cached_property
     def scored(self) -> np.ndarray:
-        """(options,) tokens read to score each option of the test examples."""
+        """(options,) tokens of each option of the test examples after its prompt."""
 
         def per_option(t: Lengths):
             mean = t.options / np.maximum(t.n_options, 1)
             return np.repeat(self._tokens(t.prompt) + self._tokens(mean), t.n_options)
 
         return self._sequences(self.plan.test.lengths.values(), per_option)
+
+    @cached_property
+    def chosen(self) -> tuple[np.ndarray, int]:
+        """(n,) tokens read to choose among the options of each test example that has some; tokens of all options."""
+        parts = [(t, t.n_options > 0) for t in self.plan.test.lengths.values()]
+        options = [self._tokens(t.options[has]) + t.n_options[has] for t, has in parts]  # an end after each
+        prompts = [np.minimum(self._tokens(t.prompt[has]), self.profile.data.max_length) for t, has in parts]
+        lengths = [prompt + option for prompt, option in zip(prompts, options, strict=True)]
+        return np.concatenate([np.zeros(0), *lengths]), int(sum(map(np.sum, options)))
 
     @cached_property
     def generated(self) -> np.ndarray:
@@ -176,10 +183,16 @@ class Estimate:
 
     # -- stages --------------------------------------------------------------------------------------------------
 
-    def _forward(self, model: str | dict, lengths: np.ndarray) -> float:
-        """FLOPs of a forward pass of a role or of a part of the small model, with the logits of every position."""
+    def _forward(self, model: str | dict, lengths: np.ndarray, logits: float) -> float:
+        """FLOPs of a forward pass of a role or of a part of the small model, with the logits of some positions."""
         flops = self._size(model).flops.computed  # a machine runs the experts that are not in the price
-        return float((flops.per_token + flops.per_logit) * lengths.sum() + flops.per_context * (lengths**2).sum() / 2)
+        pairs = (lengths**2).sum() / 2
+        return float(flops.per_token * lengths.sum() + flops.per_logit * logits + flops.per_context * pairs)
+
+    def _reading(self, model: str | dict, scope: str = "target") -> float:
+        """FLOPs of a forward pass over the training examples, with the logits where `scope` counts the loss."""
+        logits = self.train_lengths.sum() if scope == "all" else self.target_tokens
+        return self._forward(model, self.train_lengths, logits)
 
     def _size(self, model: str | dict) -> sizes.ModelSize:
         if isinstance(model, str):
@@ -210,7 +223,7 @@ class Estimate:
         LoRA leaves out the last, except for the kernels that it adapts: Keras adds the product of the factors to a
         kernel before it multiplies, so that the gradient of their sum is computed.
         """
-        forward = self._forward(part, self.train_lengths)
+        forward = self._reading(part, cell.scope)
         if not cell.lora:
             return 3 * forward
         return 2 * forward + 2 * self._size(part).adapted(cell.lora)[1] * float(self.train_lengths.sum())
@@ -233,13 +246,13 @@ class Estimate:
             "teacher",
             key,
             role,
-            flops=self._forward(role, self.train_lengths),
+            flops=self._reading(role),
             disk=self.target_tokens * (1 / 8 + 2 + columns),
             start=cell.key if cell else "",
         )
 
     def _predictions(self) -> Iterator[Stage]:
-        batches = -(-len(self.generated) // 64)
+        batches, written = -(-len(self.generated) // 64), len(self.generated) * self.profile.data.max_new_tokens
         for model in self.plan.models():
             role = self.plan.role(model)
             cell = self.plan.last(model)
@@ -250,8 +263,7 @@ class Estimate:
                 self.plan.prediction_key(self.plan.model_key(model)),
                 role,
                 *model[:2],
-                # A generated answer is read a second time for its log-probabilities.
-                flops=self._forward(part, self.scored) + 2 * self._forward(part, self.generated),
+                flops=self._forward(part, *self.chosen) + self._forward(part, self.generated, written),
                 disk=8.0 * len(self.scored) + len(self.generated) * 4 * self.profile.data.max_new_tokens,
                 steps_decoded=batches * self.profile.data.max_new_tokens,
                 start=cell.key if cell else "",
@@ -262,7 +274,7 @@ class Estimate:
     def seconds(self, stage: Stage, hardware: Hardware) -> float:
         """Seconds at the assumed rate; or for reading the weights at every decoding step, if that takes longer."""
         weights = FLOAT * self.size[stage.role].parameters
-        computed = stage.flops / hardware.rate
+        computed = stage.flops / hardware.rate(self.size[stage.role].flops.per_token)
         decoded = stage.steps_decoded * weights / (hardware.bandwidth * hardware.devices)
         return max(computed, decoded)
 

@@ -1,15 +1,17 @@
-"""The machines that an estimate may be for: those of a table, and this machine once it is measured."""
+"""The machines that an estimate may be for: those of a table, this machine's CPU, and what `perf calibrate` wrote."""
 
+import json
+import math
 import os
 import re
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cat_keras.errors import check_number, unknown_name
+from cat_keras.errors import CatKerasError, check_number, unknown_name
 
 TABLE = Path(__file__).parent / "hardware.toml"
 MEASURE = "measure"
@@ -17,7 +19,11 @@ MEASURE = "measure"
 
 @dataclass(frozen=True)
 class Hardware:
-    """What an estimate assumes of a machine; units and meaning stand at the head of `hardware.toml`."""
+    """What an estimate assumes of a machine; units and meaning stand at the head of `hardware.toml`.
+
+    `shares` is ((FLOPs of a forward pass per token, share of `flops` that training reaches), …) of models from small to
+    large, in the place of one `train` for all; () where it was not measured.
+    """
 
     name: str
     source: str
@@ -27,11 +33,20 @@ class Hardware:
     bandwidth: float
     memory: float
     compile: float
+    shares: tuple[tuple[float, float], ...] = ()
 
-    @property
-    def rate(self) -> float:
-        """FLOP/s that all devices together are assumed to reach in training."""
-        return self.devices * self.flops * self.train
+    def rate(self, per_token: float) -> float:
+        """FLOP/s that all devices together are assumed to reach in training a model.
+
+        Args:
+            per_token: FLOPs of its forward pass for a token. Between models that were measured, shares are interpolated
+                over its logarithm.
+        """
+        share = self.train
+        if self.shares:
+            sizes, shares = np.transpose(self.shares)
+            share = float(np.interp(np.log(max(per_token, 1.0)), np.log(sizes), shares))
+        return self.devices * self.flops * share
 
 
 def names() -> list[str]:
@@ -51,11 +66,13 @@ def several(name: str) -> tuple[int, Hardware]:
 
 
 def get(name: str) -> Hardware:
-    """A row of the table; for "measure" this machine's CPU, which is measured in about a second.
+    """A row of the table; for "measure" this machine's CPU, which is measured in about a second; or a file's machine.
 
     Raises:
-        CatKerasError: there is no such row.
+        CatKerasError: there is no such row, no such file, or it is not one of `perf calibrate`.
     """
+    if name.endswith(".toml"):
+        return _read(Path(name))
     table = _table()
     if name == MEASURE:
         return _measure(Hardware(**table["cpu2"]))
@@ -66,6 +83,32 @@ def get(name: str) -> Hardware:
 
 def _table() -> dict[str, dict]:
     return tomllib.loads(TABLE.read_text(encoding="utf-8"))
+
+
+def _read(path: Path) -> Hardware:
+    """The machine that `perf calibrate` measured.
+
+    Raises:
+        CatKerasError: there is no such file, or it is not as `perf calibrate` writes it.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = Hardware(**content | {"shares": tuple(tuple(map(float, pair)) for pair in content["shares"])})
+        numbers = [found.flops, found.train, found.bandwidth, found.memory, found.compile, *np.ravel(found.shares)]
+        if not (found.devices >= 1 and all(math.isfinite(n) and n > 0 for n in numbers)):
+            raise ValueError("a number that is not above 0")
+        found.rate(1e6)
+    except (OSError, ValueError, TypeError, KeyError) as error:  # broken TOML and UTF-8 are ValueErrors
+        raise CatKerasError(
+            "A file of a machine is what `python -m benchmarks perf calibrate FILE` wrote. "
+            f"Received: {path} ({error}). Measure the machine anew"
+        ) from None
+    return found
+
+
+def text(machine: Hardware) -> str:
+    """A machine as the TOML that `get` reads; JSON writes strings, numbers and lists as TOML does."""
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(machine).items())
 
 
 def _measure(reference: Hardware) -> Hardware:

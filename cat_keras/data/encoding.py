@@ -49,15 +49,27 @@ class Encoded:
     def __len__(self):
         return len(self.n_prompt)
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
-        """(n,) model inputs per example: one less than its tokens, since the last is only predicted."""
-        return np.diff(self.offsets) - 1
+        """(n,) int32, model inputs per example: one less than its tokens, since the last is only predicted."""
+        return self._all_tokens_but(1)
 
-    @property
+    @cached_property
     def n_target(self) -> np.ndarray:
-        """(n,) target tokens per example, the end token included."""
-        return np.diff(self.offsets) - self.n_prompt
+        """(n,) int32, target tokens per example, the end token included."""
+        return self._all_tokens_but(self.n_prompt)
+
+    def _all_tokens_but(self, fewer) -> np.ndarray:
+        """(n,) int32, tokens per example less some; never held as int64, which counts where there are millions."""
+        counts = np.empty(len(self), np.int32)
+        np.subtract(self.offsets[1:], self.offsets[:-1], out=counts, casting="unsafe")
+        counts -= fewer
+        counts.flags.writeable = False
+        return counts
+
+    def sequence(self, row: int) -> np.ndarray:
+        """The tokens of an example, int32."""
+        return self.tokens[self.offsets[row] : self.offsets[row + 1]]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,11 +4,13 @@ Under XLA every shape is a compilation of its own, so sequences are padded to a 
 these, `pad` makes the arrays of one batch, and `windows` goes once through a data set. `training.batches` shuffles it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from cat_keras.data.encoding import Encoded
+
+PIECE = 2**18  # numbers that are computed with at once
 
 
 def bucket_lengths(lengths: np.ndarray, count: int, multiple: int = 8) -> tuple[int, ...]:
@@ -24,8 +26,12 @@ def bucket_lengths(lengths: np.ndarray, count: int, multiple: int = 8) -> tuple[
     Returns:
         the padded lengths, ascending; the last one fits the longest sequence.
     """
-    rounded = -(-np.asarray(lengths) // multiple) * multiple
-    edges, sizes = np.unique(rounded, return_counts=True)
+    lengths = np.asarray(lengths)
+    tally = np.zeros(lengths.max(initial=0) // multiple + 2, np.int64)  # of sequences, by the multiples that they take
+    for piece in _pieces(lengths):
+        tally += np.bincount(-(-piece // multiple), minlength=len(tally))
+    taken = np.flatnonzero(tally)
+    edges, sizes = taken * multiple, tally[taken]
     total = np.concatenate([[0], np.cumsum(sizes)])
     # best[j]: (padded tokens, chosen edges) of the best way to cover the sequences of the j shortest edges.
     best = [(0, ())] + [(total[j] * int(edges[j - 1]), (int(edges[j - 1]),)) for j in range(1, len(edges) + 1)]
@@ -38,6 +44,24 @@ def bucket_lengths(lengths: np.ndarray, count: int, multiple: int = 8) -> tuple[
             for j in range(1, len(edges) + 1)
         ]
     return best[-1][1]
+
+
+def bucket_of(lengths: np.ndarray, edges: Sequence[int]) -> np.ndarray:
+    """(n,) unsigned integers, the number of the shortest padded length that fits each sequence; `len(edges)` if none.
+
+    Args:
+        lengths: (n,) integers, tokens of each sequence.
+        edges: padded lengths, ascending, from `bucket_lengths`.
+    """
+    found = np.empty(len(lengths), np.min_scalar_type(len(edges)))
+    for piece, into in zip(_pieces(lengths), _pieces(found), strict=True):
+        into[:] = np.searchsorted(edges, piece)
+    return found
+
+
+def _pieces(array: np.ndarray) -> list[np.ndarray]:
+    """Views of an array, so that what is computed of each is never in memory for all of many millions."""
+    return [array[i : i + PIECE] for i in range(0, len(array), PIECE)]
 
 
 def pad(data: Encoded, rows: np.ndarray, length: int, batch_size: int, scope: str = "target") -> dict[str, np.ndarray]:
@@ -55,7 +79,7 @@ def pad(data: Encoded, rows: np.ndarray, length: int, batch_size: int, scope: st
     """
     token_ids, labels, mask, weights = (np.zeros((batch_size, length), np.int32) for _ in range(4))
     for i, row in enumerate(rows):
-        sequence = data.tokens[data.offsets[row] : data.offsets[row + 1]]
+        sequence = data.sequence(row)
         n = len(sequence) - 1
         token_ids[i, :n], labels[i, :n], mask[i, :n] = sequence[:-1], sequence[1:], 1
         first = data.n_prompt[row] - 1 if scope == "target" else 0

@@ -38,8 +38,14 @@ class _Mapped(Encoded):
 
     folder: Path = Path()
 
+    # Both read the files: pages of a mapped array, and many around each, would stay in the memory of the process.
+
+    def sequence(self, row):
+        begin, end = map(int, self.offsets[row : row + 2])
+        size = TYPES["tokens"]().itemsize
+        return np.fromfile(self.folder / "tokens.bin", TYPES["tokens"], end - begin, offset=size * begin)
+
     def _contents(self):
-        """From the files: pages of a mapped array would stay in the memory of the process."""
         for name in ("tokens", "offsets", "n_prompt"):
             with (self.folder / f"{name}.bin").open("rb") as file:
                 while part := file.read(2**20):

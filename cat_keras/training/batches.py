@@ -9,7 +9,7 @@ import hashlib
 import keras
 import numpy as np
 
-from cat_keras.data.padding import bucket_lengths, pad
+from cat_keras.data.padding import bucket_lengths, bucket_of, pad
 from cat_keras.errors import COUNT, ROWS, SEED, CatKerasError, check_number
 from cat_keras.training import losses
 
@@ -91,7 +91,7 @@ class Batches(keras.utils.PyDataset):
 
         # For each bucket: its padded length, the rows of a batch, and the batches of an epoch.
         self.edges = bucket_lengths(data.lengths, buckets)
-        self._bucket_of = np.searchsorted(np.asarray(self.edges), data.lengths)  # (n,) bucket of each example
+        self._bucket_of = bucket_of(data.lengths, self.edges)
         self._batch_rows = [batch_size or max(batch_tokens // edge, 1) for edge in self.edges]
         counts = np.bincount(self._bucket_of, minlength=len(self.edges))
         self._batch_counts = [-(-n // size) for n, size in zip(counts, self._batch_rows, strict=True)]
@@ -144,11 +144,11 @@ class Batches(keras.utils.PyDataset):
         """
         if self._plan[0] != (epoch, first):
             rng = np.random.default_rng([self.seed, epoch])
-            order = rng.permutation(len(self.data))
+            order = rng.permutation(np.arange(len(self.data), dtype=np.int32))
             order = order[self.first_rows[order]] if first else order
-            plan = []
+            plan, buckets = [], self._bucket_of[order]
             for bucket, (length, size) in enumerate(zip(self.edges, self._batch_rows, strict=True)):
-                members = order[self._bucket_of[order] == bucket]
+                members = order[buckets == bucket]
                 plan += [(members[i : i + size], length) for i in range(0, len(members), size)]
             self._plan = (epoch, first), [plan[i] for i in rng.permutation(len(plan))]
         return self._plan[1]

@@ -34,11 +34,11 @@ def best_precision() -> str:
     bfloat16 it is on a TPU, on a GPU of compute capability 8.0 or more, and with TensorFlow on a CPU that multiplies
     it in hardware.
     """
-    kind = _kind()
-    if kind == "CPU":
+    here = kind()
+    if here == "CPU":
         faster = keras.config.backend() == "tensorflow" and bool(BFLOAT16_FLAGS & _cpu_flags())
     else:
-        faster = kind == "TPU" or _gpu_multiplies_bfloat16()
+        faster = here == "TPU" or _gpu_multiplies_bfloat16()
     return "mixed_bfloat16" if faster else "float32"
 
 
@@ -55,7 +55,7 @@ def best_jit(steps: int, dtype: str = "float32") -> bool | str:
         return keras.config.backend() == "jax"
     if steps < LONG_TRAINING:
         return False
-    return ELEMENTWISE if _kind() == "CPU" and dtype == "bfloat16" else True
+    return ELEMENTWISE if kind() == "CPU" and dtype == "bfloat16" else True
 
 
 def description(precision: str) -> str:
@@ -72,7 +72,7 @@ def steps_ahead() -> int:
     A CPU has taken a step when the call returns. Any other device is given its next steps meanwhile, so that it does
     not wait for Python.
     """
-    return 0 if _kind() == "CPU" else 2
+    return 0 if kind() == "CPU" else 2
 
 
 @contextlib.contextmanager
@@ -88,7 +88,7 @@ def elementwise_compiled():
 
 
 @functools.cache
-def _kind() -> str:
+def kind() -> str:
     """ "CPU", "GPU" or "TPU"."""
     if keras.config.backend() == "jax":
         import jax

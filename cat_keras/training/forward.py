@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from cat_keras.data.encoding import Encoded
-from cat_keras.data.padding import windows
+from cat_keras.data.padding import bucket_of, windows
 from cat_keras.modeling import heads
 from cat_keras.training import losses
 
@@ -60,7 +60,7 @@ def over(forward: Forward, data: Encoded, rows: np.ndarray, batch_size: int, edg
         of the positions).
     """
     # Each padded length gets the number of positions that its fullest batch needs, so that it is compiled once.
-    bucket = np.searchsorted(edges, data.lengths)
+    bucket = bucket_of(data.lengths, edges)
     counts = [np.sort(data.n_target[bucket == b]) for b in range(len(edges))]
     capacities = np.array([int(n_target[-batch_size:].sum()) for n_target in counts])
     for batch_rows, arrays in windows(data, batch_size, edges, rows):

@@ -72,6 +72,7 @@ def test_encode_counts_what_it_cut_and_dropped(tokenizer):
     assert tokenizer.detokenize(list(fits[1:-1])) == prompt + target
     assert data.n_target.tolist() == [length(target) + 1] * 2
     assert (data.lengths == np.diff(data.offsets) - 1).all()
+    assert data.lengths.dtype == data.n_target.dtype == np.int32
     assert (data.tokens.dtype, data.offsets.dtype, data.n_prompt.dtype) == (np.int32, np.int64, np.int32)
     assert data.tokenizer == models.tokenizer_fingerprint(tokenizer)
 

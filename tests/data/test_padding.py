@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cat_keras.data import padding
 from cat_keras.data.encoding import Encoded
-from cat_keras.data.padding import bucket_lengths, pad, windows
+from cat_keras.data.padding import bucket_lengths, bucket_of, pad, windows
 from tests.data.invented import invented
 
 
@@ -23,6 +24,16 @@ def test_bucket_lengths_are_the_best_of_all(lengths, count, multiple):
     assert list(edges) == sorted(set(edges)) and len(edges) <= count
     assert edges[-1] >= max(lengths) and all(e % multiple == 0 for e in edges)
     assert padded(edges) == min(padded((*c, possible[-1])) for c in below)
+
+
+def test_lengths_that_are_counted_in_pieces_have_the_buckets_of_all(monkeypatch):
+    lengths = np.random.default_rng(0).integers(1, 200, 50, dtype=np.int32)
+    whole = bucket_lengths(lengths, 4)
+    monkeypatch.setattr(padding, "PIECE", 7)
+    edges = bucket_lengths(lengths, 4)
+    assert edges == whole
+    np.testing.assert_array_equal(bucket_of(lengths, edges), np.searchsorted(edges, lengths))
+    assert bucket_of(lengths, edges).dtype == np.uint8 and bucket_of(np.array([201]), edges).tolist() == [4]
 
 
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=15), st.integers(1, 6))

@@ -4,7 +4,20 @@ from importlib.util import find_spec
 
 import pytest
 
-from benchmarks.perf import cascades, decoding, encoding, load, paired, peer, scoring, workload, writers
+from benchmarks.perf import (
+    calibrate,
+    cascades,
+    decoding,
+    encoding,
+    load,
+    memory,
+    paired,
+    peer,
+    scoring,
+    workload,
+    writers,
+)
+from benchmarks.planning import hardware
 from benchmarks.tasks import loading, task
 
 pytestmark = pytest.mark.slow
@@ -103,6 +116,26 @@ def test_encoding_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
     assert name == "encoding" and table["examples"].tolist() == [60, 90]
     assert (table[["encoding, µs per example", "ms per step", "peak MiB, encoding"]] > 0).all(axis=None)
     assert len({example.prompt for example in encoding.generated(90)}) == 90
+
+
+@pytest.mark.long
+def test_memory_is_measured_of_a_training_of_a_run_and_estimated():
+    tiny = {"layers": 1, "width": 16, "feedforward": 16, "prompt": 16, "target": 12, "batch": 2}
+    found = memory.point(memory.SHAPE | tiny)
+    assert found["parameters"] > 16 * memory.SHAPE["vocabulary"]
+    assert 4 * 4 * found["parameters"] < found["estimate"] < 2**28 and found["measured"] > 0
+
+
+@pytest.mark.long
+def test_a_machine_is_calibrated_and_a_run_compared(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(calibrate, "SHAPES", calibrate.SHAPES[:1] + tuple(workload.SHAPES.values()))
+    monkeypatch.setattr(paired, "keep", lambda name, table, note: kept.append((name, table)))
+    calibrate.measure(tmp_path / "here.toml", "tiny")
+    here = hardware.get(str(tmp_path / "here.toml"))
+    assert len(here.shares) == 3 and all(0 < share < 1 for _, share in here.shares)
+    [(name, table)] = kept
+    assert name == "calibrate" and table["estimate to measured"].item() > 0
 
 
 @pytest.mark.long

@@ -44,7 +44,7 @@ def test_help_names_every_option(monkeypatch, capsys, name):
     text, command = capsys.readouterr().out, getattr(perf, name)
     assert "Usage" in text and command.__doc__.splitlines()[0] in text
     for parameter in inspect.signature(command).parameters:
-        assert parameter in ("parts", "profile", "table") or f"--{parameter} " in text
+        assert parameter in ("parts", "profile", "table", "file") or f"--{parameter} " in text
         assert parameter in text
 
 

@@ -1,5 +1,6 @@
 """The full benchmark: its models, its estimate."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -159,9 +160,19 @@ def test_training_takes_three_forward_passes_over_every_epoch():
     todo = make()
     found = estimate.Estimate(todo, 1.0)
     flops, lengths = found.size["large"].flops, found.train_lengths
-    forward = (flops.per_token + flops.per_logit) * lengths.sum() + flops.per_context * (lengths**2).sum() / 2
-    tune = next(s for s in found.stages() if s.label == "large tune")
-    assert tune.flops == pytest.approx(3 * todo.profile.large.tune.epochs * forward)
+    layers = flops.per_token * lengths.sum() + flops.per_context * (lengths**2).sum() / 2
+    for phase, logits in (("pretrain", lengths.sum()), ("tune", found.target_tokens)):
+        stage = next(s for s in found.stages() if s.label == f"large {phase}")
+        epochs = getattr(todo.profile.large, phase).epochs
+        assert stage.flops == pytest.approx(3 * epochs * (layers + flops.per_logit * logits))
+
+
+def test_options_are_read_after_one_reading_of_their_prompt():
+    found = estimate.Estimate(make(**{"data.tasks": ["embedded_classify"]}), 1.0)
+    (each,) = found.plan.test.lengths.values()
+    lengths, logits = found.chosen
+    assert logits == each.options.sum() + each.n_options.sum()
+    assert lengths.sum() == each.prompt.sum() + logits
 
 
 def test_steps_and_tokens_are_near_those_of_the_encoded_data(tokenizer):
@@ -192,7 +203,7 @@ def test_a_split_that_is_not_here_is_taken_at_the_limits_beside_one_that_is(tmp_
 
 
 def test_hardware_is_a_row_of_the_table_or_this_machine():
-    assert hardware.get("h100").rate > hardware.get("cpu2").rate
+    assert hardware.get("h100").rate(1e9) > hardware.get("cpu2").rate(1e9)
     assert hardware.get("v5e-8").devices == 8
     assert 1e9 < hardware.get("measure").flops < 1e14
     with pytest.raises(CatKerasError, match="Unknown hardware 'h10'; did you mean h100"):
@@ -227,6 +238,35 @@ def test_a_dry_run_for_a_cluster_says_how_long_and_which_chain_is_the_longest():
         hardware.several("8xabacus")
     with pytest.raises(CatKerasError, match=r"the machines of --hardware is a whole number in \[1, 100000\]"):
         hardware.several("0xh100")
+
+
+def test_a_file_of_a_machine_is_read_as_it_was_written(tmp_path):
+    shares = ((1e5, 0.1), (1e7, 0.4))
+    machine, path = dataclasses.replace(hardware.get("cpu2"), shares=shares), tmp_path / "here.toml"
+    path.write_text(hardware.text(machine))
+    assert hardware.get(str(path)) == machine
+    rates = [machine.rate(per_token) / machine.flops for per_token in (1e3, 1e5, 1e6, 1e7, 1e9)]
+    assert rates == pytest.approx([0.1, 0.1, 0.25, 0.4, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda text: text.replace("devices = 1", "devices = 0"), "not above 0"),
+        (lambda text: text.replace("flops = ", "flops = -"), "not above 0"),
+        (lambda text: text.replace("shares", "share"), "shares"),
+        (lambda text: text.replace("shares = [", 'shares = [["a", 1.0]'), "could not convert"),
+        (lambda text: text + "more = 1", "more"),
+        (lambda text: "{", "Invalid"),
+    ],
+)
+def test_another_file_is_one_error(tmp_path, change, reason):
+    path = tmp_path / "here.toml"
+    path.write_text(change(hardware.text(hardware.get("cpu2"))))
+    with pytest.raises(CatKerasError, match=f"perf calibrate FILE. wrote.*{reason}"):
+        hardware.get(str(path))
+    with pytest.raises(CatKerasError, match="No such file"):
+        hardware.get(str(tmp_path / "nowhere.toml"))
 
 
 def test_a_dry_run_prints_plan_and_estimate_and_leaves_nothing(tmp_path):
@@ -287,9 +327,20 @@ def _gpt2(layers, width):
 def run_full(folder, *arguments, status=0):
     sizes = ("data.max_length=128", "data.max_new_tokens=8", "buckets=1", "teacher.k=4")
     changes = [word for size in sizes for word in ("--set", size)]
-    command = [sys.executable, "-m", "benchmarks", "run", "full", "--source", "samples", "--tasks", "sst2,common_gen"]
     done = subprocess.run(
-        [*command, "--methods", "xent,cat-dist", "--out", str(folder / "runs"), *changes, *arguments],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "run",
+            "full",
+            "--source",
+            "samples",
+            "--out",
+            str(folder / "runs"),
+            *changes,
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         env=OFFLINE,
@@ -298,18 +349,25 @@ def run_full(folder, *arguments, status=0):
     return done.stdout + done.stderr
 
 
+TWO = ("--tasks", "sst2,common_gen", "--methods", "xent,cat-dist")
+ALL = ("--set", "large.lora.rank=2", "--set", "data.test=2")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gemma3", pytest.param("gpt2", marks=pytest.mark.long)])
-def test_a_pair_of_presets_goes_the_whole_way(family, proto, tmp_path):
+@pytest.mark.parametrize(
+    ("make", "words"), [(_gemma3, ALL), pytest.param(lambda proto, *shape: _gpt2(*shape), TWO, marks=pytest.mark.long)]
+)
+def test_a_pair_of_presets_goes_the_whole_way(make, words, proto, tmp_path):
     import pandas
 
     for role, shape in {"small": (1, 16), "large": (2, 32)}.items():
-        model = _gemma3(proto, *shape) if family == "gemma3" else _gpt2(*shape)
-        models.save(model, tmp_path / role)
-    run_full(tmp_path, "--small", str(tmp_path / "small"), "--large", str(tmp_path / "large"))
+        models.save(make(proto, *shape), tmp_path / role)
+    run_full(tmp_path, "--small", str(tmp_path / "small"), "--large", str(tmp_path / "large"), *words)
     table = pandas.read_parquet(tmp_path / "runs" / "full" / "predictions.parquet")
     assert table.groupby(["model", "method"]).size().nunique() == 1
-    assert table.task.nunique() == 2
+    if words == ALL:
+        assert {*table.task} == {t.name for t in task.select("all") if "embedded" not in t.suites}
+        assert {*table.method} >= {*profile.read("full").methods}
     assert table.token_logprobs.map(lambda lp: len(lp) > 0 and np.isfinite(lp).all()).all()
     assert table.quality.between(0, 1).all()
 
@@ -317,6 +375,6 @@ def test_a_pair_of_presets_goes_the_whole_way(family, proto, tmp_path):
 @pytest.mark.long
 def test_a_new_model_beside_a_preset_without_sentencepiece_is_one_error(tmp_path):
     models.save(_gpt2(1, 16), tmp_path / "gpt2")
-    output = run_full(tmp_path, "--small", "tiny", "--large", str(tmp_path / "gpt2"), status=2)
+    output = run_full(tmp_path, "--small", "tiny", "--large", str(tmp_path / "gpt2"), *TWO, status=2)
     assert "reads the preset's SentencePiece vocabulary" in output
     assert "Traceback" not in output

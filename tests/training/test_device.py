@@ -13,7 +13,7 @@ def on(monkeypatch):
 
     def pretend(kind="CPU", backend="tensorflow", flags=()):
         monkeypatch.setattr(keras.config, "backend", lambda: backend)
-        monkeypatch.setattr(device, "_kind", lambda: kind)
+        monkeypatch.setattr(device, "kind", lambda: kind)
         monkeypatch.setattr(device, "_cpu_flags", lambda: set(flags))
 
     return pretend
@@ -70,7 +70,7 @@ def test_a_device_is_described_in_words(on):
 
 
 def test_this_machine_is_some_device():
-    assert device._kind() in ("CPU", "GPU", "TPU")
+    assert device.kind() in ("CPU", "GPU", "TPU")
     assert device.best_precision() in ("float32", "mixed_bfloat16")
 
 
