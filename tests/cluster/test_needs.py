@@ -1,5 +1,7 @@
 """What jobs take of a cluster, and what is said where it lacks that."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from benchmarks.planning import graph, plan, profile
@@ -53,3 +55,22 @@ def test_what_is_missing_is_said(planned, kind, nodes, said):
 def test_a_cluster_that_is_none(on):
     with pytest.raises(CatKerasError, match="A run is on ray, on auto, or on the address of a cluster"):
         joining.check(on)
+
+
+def test_the_first_node_with_a_core_is_waited_for_and_no_longer(monkeypatch):
+    head, reports = {"Alive": True, "Resources": {"memory": 1.0}}, []
+    states = iter([[head], [head], [head, {"Alive": True, "Resources": NODE}]])
+    ray = SimpleNamespace(nodes=lambda: [head])
+    ray.util = SimpleNamespace(client=SimpleNamespace(ray=SimpleNamespace(is_connected=lambda: True)))
+    cluster = joining.Cluster(ray, "ray")
+    monkeypatch.setattr(joining.time, "sleep", lambda seconds: setattr(ray, "nodes", lambda: next(states)))
+    cluster.wait_for_core(reports.append)
+    assert reports == ["no node of the cluster has a core; waiting 120 s for one"]
+    assert next(states, None) is None
+    ray.nodes = lambda: [{"Alive": True, "Resources": NODE}]
+    cluster.wait_for_core(reports.append)
+    assert len(reports) == 1
+    ray.nodes = lambda: [head]
+    monkeypatch.setattr(joining.time, "sleep", lambda seconds: None)
+    cluster.wait_for_core(reports.append, seconds=0.01)
+    assert len(reports) == 2

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "python -m benchmarks run asked.toml": "needs a server; test_endpoint_run.py has one",
     "python -m benchmarks prepare": "downloads; test_cli.py and test_tfds.py prepare stored rows",
     "python -m benchmarks perf": "measures for minutes; tests/perf has every measurement at a small size",
+    "python -m benchmarks run full --dry-run --hardware here.toml": "of a measured machine; test_full.py reads a file",
     "python -m benchmarks route": "writes committed results; test_router_or_cascade.py makes prompts again",
     "python -m benchmarks verify --write": "writes committed results; test_verify.py writes copies",
     "python -m benchmarks keep study": "the run of hours is not there; embedded is kept here",

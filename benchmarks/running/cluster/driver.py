@@ -103,6 +103,7 @@ class _Session:
 
     def needs_of(self, jobs: Sequence[Job]) -> dict[tuple[str, str], needs.Needs]:
         """(role, kind of job) → what such a job takes; raises CatKerasError where the cluster has no place for one."""
+        self.cluster.wait_for_core(self.journal.notice)
         nodes, gpus = self.cluster.nodes(), self.cluster.total()["GPU"] > 0
         found = needs.of(jobs, _estimate(self.box.todo), gpus, self.kind)
         needs.check(found, nodes, {"train": self.hosts})

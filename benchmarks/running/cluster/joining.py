@@ -4,7 +4,8 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from cat_keras.errors import CatKerasError
 
 LOCAL = "ray"  # of --on: the cluster that RAY_ADDRESS names, or one that is started here and ends with the run
 CHECKOUT = Path(__file__).parents[3]  # where workers on this machine find this package, whatever the working directory
+WAIT = 120.0  # seconds for a node with a core; one takes some to start
 OBJECTS = 2**30  # bytes of memory for what a cluster that is started here passes between processes: the plan
 
 
@@ -39,6 +41,19 @@ class Cluster:
         """What all nodes have together."""
         nodes = self.nodes()
         return {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU", "memory")}
+
+    def wait_for_core(self, report: Callable[[str], None], seconds: float = WAIT):
+        """Waits where no node can do work: the last one may just have been lost, or the first not be there yet.
+
+        Args:
+            report: told once that it waits. seconds: at most so long.
+        """
+        latest = time.monotonic() + seconds
+        if not self.total()["CPU"]:
+            report(f"no node of the cluster has a core; waiting {seconds:.0f} s for one")
+        while not self.total()["CPU"] and time.monotonic() < latest:
+            self.check_head()
+            time.sleep(min(1.0, seconds))
 
     def check_head(self):
         """Raises CatKerasError if the head of the cluster does not answer.
