@@ -55,7 +55,7 @@ def measure(file: Path, name: str = "embedded", precision: str = "float32"):
         shares.append([per_token, rate / flops])
         print(f"{per_token / 2e6:.3g} M parameters in products: {shares[-1][1]:.0%} of {flops:.3g} FLOP/s", flush=True)
     found = hardware.Hardware(
-        name=f"{device.kind()} of this machine, {os.cpu_count()} cores",
+        name=f"{device.kind()} of this machine, {os.cpu_count()} cores", kind=device.kind(),
         source=f"measured by perf calibrate on {date.today()}, {precision}",
         devices=1, flops=flops, train=shares[-1][1], bandwidth=bandwidth, memory=_memory(), compile=compiled,
         shares=tuple(map(tuple, shares)),

@@ -158,7 +158,7 @@ def _totals(stages: list[Stage], cached, estimate: Estimate, machine, price: flo
             f"{_count(written)} written" + ("." if math.isnan(price) else f", {price:.2g} at its price.")
         )
     for role in reversed(estimate.profile.roles[:-1] if remote else estimate.profile.roles):
-        size, (memory, has_activations) = estimate.size[role], estimate.memory(role)
+        size, (memory, has_activations) = estimate.size[role], estimate.memory(role, machine.kind)
         need = f"{_size(memory)} of device memory" + ("" if has_activations else " and activations")
         if loras := {c.lora.rank for c in estimate.plan.cells() if c.role == role and c.lora}:
             need += f"; LoRA of rank {', '.join(map(str, sorted(loras)))}"

@@ -4,6 +4,7 @@ The estimate counts what the machine computes: of a mixture of experts also thos
 is not counted.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,14 @@ from cat_keras.storage.store import Store
 SAMPLE = 2_000  # about so many texts are tokenized to measure how long tokens are
 FLOAT = 4  # bytes of a number
 WIDTHS = {"float32": FLOAT, "bfloat16": FLOAT // 2}  # bytes of a weight
+# What a training keeps in memory, in numbers; measured with float32 on CPUs (`perf memory` says how well it fits).
+# COPIES is of a trained number beside its weight: of a kernel, and of a table of embeddings. On CPUs, XLA keeps kernels
+# also as its products read them. On accelerators, where nothing was measured, it is the gradient and two moments.
+COPIES = {"CPU": (10.0, 2.5), "GPU": (3.0, 3.0), "TPU": (3.0, 3.0)}
+OUTPUTS = 1.8  # for each output of a kernel
+SCORES = 1.9  # for each score of attention
+LOGITS = 3.2  # for each logit
+CODE = 80e6  # bytes of compiled code
 LAYERS = 30  # assumed of a model of which only the number of parameters is known
 
 
@@ -132,9 +141,14 @@ class Estimate:
         )
 
     @cached_property
+    def target_lengths(self) -> np.ndarray:
+        """(n,) target tokens per training example, with the end of each."""
+        return np.concatenate([np.zeros(0), *(self._tokens(t.target) + 1 for t in self.plan.train.lengths.values())])
+
+    @cached_property
     def target_tokens(self) -> int:
-        """Target tokens of all training examples, with the end of each."""
-        return int(sum((self._tokens(t.target) + 1).sum() for t in self.plan.train.lengths.values()))
+        """Target tokens of all training examples."""
+        return int(self.target_lengths.sum())
 
     @cached_property
     def scored(self) -> np.ndarray:
@@ -283,27 +297,45 @@ class Estimate:
         compiled = {(s.role, s.objective): s.compiled for s in stages if s.kind == "train"}
         return hardware.compile * sum(compiled.values())
 
-    def memory(self, role: str) -> tuple[float, bool]:
+    def memory(self, role: str, kind: str = "CPU") -> tuple[float, bool]:
         """Bytes that training a model takes on one device, and whether activations are among them.
 
-        They hold weights, gradients and the two moments of Adam, of all weights or of the factors of LoRA. If the
-        architecture is known, activations are added: about 20 numbers of the model's width per token and layer, or one
-        where layers are recomputed (all 20 of one layer at a time), and three copies of the distributions of a slice of
-        a batch, or of `chunk` tokens.
+        They hold the weights, what training adds to each trained number, and if the architecture is known activations:
+        of every layer, or of two where layers are recomputed. TensorFlow itself is not counted.
+
+        Args:
+            kind: of device, see `hardware`.
         """
         size, model = self.size[role], self.profile.model_of(role)
-        phases = [p for p in (model.pretrain, model.tune, self.profile.objective if role != "large" else None) if p]
-        activations = max((self._activations(phase, size) for phase in phases), default=0.0)
-        trained = max((self._trained(cell) for cell in self.plan.cells() if cell.role == role), default=0)
-        return WIDTHS[model.weights] * size.parameters + 3 * FLOAT * trained + activations, bool(size.layers)
+        objective = self.profile.objective if role != "large" else None
+        phases = [(model.pretrain, "all"), (model.tune, "target"), (objective, "target")]
+        activations = max((self._activations(*phase, size, kind) for phase in phases if phase[0]), default=0.0)
+        added = max((self._added(cell, kind) for cell in self.plan.cells() if cell.role == role), default=0.0)
+        return WIDTHS[model.weights] * size.parameters + added + activations + CODE, bool(size.layers)
 
-    def _activations(self, phase: Training, size: ModelSize) -> float:
+    def _activations(self, phase: Training, scope: str, size: ModelSize, kind: str) -> float:
         """Bytes of what one slice of a batch keeps for its gradient."""
-        rows = phase.batch_size / phase.accumulate
-        tokens = phase.batch_tokens / phase.accumulate if phase.batch_tokens else rows * float(self.train_lengths.max())
-        kept = size.layers + 20 if phase.recompute else 20 * size.layers
-        number = FLOAT if self.profile.precision == "float32" else FLOAT / 2
-        return tokens * kept * size.width * number + min(tokens, phase.chunk or tokens) * 3 * size.vocabulary * FLOAT
+        longest = -(-float(self.train_lengths.max()) // 8) * 8
+        rows = (phase.batch_tokens / longest if phase.batch_tokens else phase.batch_size) / phase.accumulate
+        tokens = rows * longest
+        layers = OUTPUTS * size.outputs + SCORES * size.heads * longest  # numbers per token, of all layers
+        if phase.recompute and size.layers:
+            layers = layers * min(2 / size.layers, 1) + size.layers * size.width
+        logits = tokens
+        if scope == "target":  # as `Batches.capacity`
+            counts = self.target_lengths
+            logits = min(rows * counts.mean() + 5 * math.sqrt(rows) * counts.std(), tokens)
+        # XLA on CPUs keeps in float32 what it computes in bfloat16.
+        number = FLOAT if self.profile.precision == "float32" or kind == "CPU" else FLOAT / 2
+        return tokens * layers * number + FLOAT * min(logits, phase.chunk or logits) * LOGITS * size.vocabulary
+
+    def _added(self, cell: Cell, kind: str) -> float:
+        """Bytes that training adds to the weights of a model: gradients, the moments of Adam, copies."""
+        size, (kernel, table) = self.size[cell.role], COPIES[kind]
+        if cell.lora:
+            return FLOAT * kernel * self._trained(cell)
+        tables = size.vocabulary * size.width
+        return FLOAT * (kernel * (size.parameters - tables) + table * tables)
 
     def _trained(self, cell: Cell) -> int:
         """How many numbers a training changes and ends with: all weights, or the factors of LoRA."""

@@ -15,6 +15,7 @@ from cat_keras.errors import CatKerasError, check_number, unknown_name
 
 TABLE = Path(__file__).parent / "hardware.toml"
 MEASURE = "measure"
+KINDS = ("CPU", "GPU", "TPU")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Hardware:
 
     name: str
     source: str
+    kind: str
     devices: int
     flops: float
     train: float
@@ -95,6 +97,8 @@ def _read(path: Path) -> Hardware:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         found = Hardware(**content | {"shares": tuple(tuple(map(float, pair)) for pair in content["shares"])})
         numbers = [found.flops, found.train, found.bandwidth, found.memory, found.compile, *np.ravel(found.shares)]
+        if found.kind not in KINDS:
+            raise ValueError(f"kind={found.kind!r}, which is none of {', '.join(KINDS)}")
         if not (found.devices >= 1 and all(math.isfinite(n) and n > 0 for n in numbers)):
             raise ValueError("a number that is not above 0")
         found.rate(1e6)
@@ -115,6 +119,7 @@ def _measure(reference: Hardware) -> Hardware:
     """Measures this machine's CPU. The share that training reaches and the compile time are those of `reference`."""
     return Hardware(
         name=f"this machine's CPU ({os.cpu_count()} cores)",
+        kind="CPU",
         source="measured now: float32 matrix product of 2048² and copy of 256 MB in NumPy, best of three",
         devices=1,
         flops=_best_rate(lambda a, b: a @ b, 2048, 2 * 2048**3),

@@ -32,6 +32,17 @@ class ModelSize:
     known_from: str = ""
     kernels: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
+    @property
+    def outputs(self) -> float:
+        """Outputs of the kernels of all layers for a token; of one that ends at the width of the model its inputs."""
+        return sum(math.prod(shape) for _, shape in self.kernels) / max(self.width, 1)
+
+    @property
+    def heads(self) -> int:
+        """Heads of attention, of all layers together."""
+        queries = [s for name, s in self.kernels if "query" in name.rpartition("/")[2] and len(s) == 3]
+        return sum(shape[1] if shape[0] == self.width else shape[0] for shape in queries)
+
     def adapted(self, lora: Lora) -> tuple[int, float]:
         """Numbers in the factors of LoRA, and products per token of the kernels that they are beside.
 

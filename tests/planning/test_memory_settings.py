@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.planning import plan, profile
-from benchmarks.planning.estimate import Estimate
+from benchmarks.planning.estimate import CODE, COPIES, LOGITS, OUTPUTS, SCORES, Estimate
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import models
 
@@ -43,18 +43,37 @@ def test_a_dry_run_counts_what_each_saves():
     def memory(**changes):
         return Estimate(made(**changes)).memory("large")[0]
 
-    estimate, phase = Estimate(made()), read().large.tune
-    size, tokens = estimate.size["large"], phase.batch_size * estimate.train_lengths.max()
-    layers, logits = 4 * tokens * 20 * size.layers * size.width, 4 * tokens * 3 * size.vocabulary
-    assert memory() == 4 * 4 * size.parameters + layers + logits
+    estimate, phase = Estimate(made()), read().large.pretrain  # its loss is on all tokens
+    size, longest = estimate.size["large"], -(-estimate.train_lengths.max() // 8) * 8
+    tokens, heads = phase.batch_size * longest, read().large.layers * read().large.heads
+    layers = 4 * tokens * (OUTPUTS * size.outputs + SCORES * heads * longest)
+    logits = 4 * tokens * LOGITS * size.vocabulary
+    kernel, table = (1 + copies for copies in COPIES["CPU"])
+    embeddings = size.vocabulary * size.width
+    weights = CODE + 4 * (kernel * (size.parameters - embeddings) + table * embeddings)
+    assert memory() == pytest.approx(weights + layers + logits)
     both = {f"large.{phase}.{name}": value for phase in ("pretrain", "tune") for name, value in CHANGES.items()}
-    assert (
-        memory(**both)
-        == 16 * size.parameters + (size.layers + 20) / (20 * size.layers) * layers + 12 * 32 * size.vocabulary
+    boundaries = 4 * tokens * size.layers * size.width
+    assert memory(**both) == pytest.approx(
+        weights + layers * 2 / size.layers + boundaries + 4 * LOGITS * 32 * size.vocabulary
     )
-    assert memory(precision="mixed_bfloat16") == 16 * size.parameters + layers / 2 + logits
     halves = {"large.pretrain.accumulate": 2, "large.tune.accumulate": 2}
-    assert memory(**halves) == 16 * size.parameters + (layers + logits) / 2
+    assert memory(**halves) == pytest.approx(weights + (layers + logits) / 2)
+    assert memory(precision="mixed_bfloat16") == memory()
+    on_gpu = [Estimate(made(precision=p)).memory("large", "GPU")[0] for p in ("float32", "mixed_bfloat16")]
+    assert on_gpu[0] - on_gpu[1] == pytest.approx(layers / 2)
+    assert on_gpu[0] == pytest.approx(CODE + 16 * size.parameters + layers + logits)
+
+
+def test_a_loss_on_targets_alone_keeps_the_logits_of_as_many_as_batches_make_room_for():
+    estimate = Estimate(made(**{"large.pretrain": None}))
+    phase, size, longest = read().large.tune, estimate.size["large"], -(-estimate.train_lengths.max() // 8) * 8
+    with_all, _ = Estimate(made()).memory("large")
+    tokens, counts = phase.batch_size * longest, estimate.target_lengths
+    room = phase.batch_size * counts.mean() + 5 * phase.batch_size**0.5 * counts.std()
+    assert room < tokens
+    saved = 4 * LOGITS * size.vocabulary * (tokens - room)
+    assert with_all - estimate.memory("large")[0] == pytest.approx(saved)
 
 
 CHANGES = {"recompute": True, "chunk": 32}
