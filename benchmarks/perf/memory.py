@@ -153,6 +153,7 @@ def write(setting: dict, folder: Path):
         vocabulary_size=setting["vocabulary"], image_size=16, num_layers=setting["layers"],
         num_query_heads=setting["heads"], num_key_value_heads=setting["heads"] // 4, head_dim=64,
         hidden_dim=setting["width"], intermediate_dim=setting["feedforward"], use_query_key_norm=True,
+        use_post_ffw_norm=True, use_post_attention_norm=True,
         use_sliding_window_attention=True, sliding_window_size=64, vision_encoder=None,
     )  # fmt: skip
     preprocessor = keras_hub.models.Gemma3CausalLMPreprocessor(tokenizer, image_converter=None)

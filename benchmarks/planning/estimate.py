@@ -31,7 +31,7 @@ COPIES = {"CPU": (10.0, 2.5), "GPU": (3.0, 3.0), "TPU": (3.0, 3.0)}
 OUTPUTS = 1.8  # for each output of a kernel
 SCORES = 1.9  # for each score of attention
 LOGITS = 3.2  # for each logit
-CODE = 80e6  # bytes of compiled code
+COMPILER = 300e6  # bytes of XLA on a CPU and of what it has compiled
 LAYERS = 30  # assumed of a model of which only the number of parameters is known
 
 
@@ -232,15 +232,16 @@ class Estimate:
         )
 
     def _step(self, part: str | dict, cell: Cell) -> float:
-        """FLOPs of an epoch: a forward pass, the gradient of the activations, and that of the weights.
+        """FLOPs of an epoch: a forward pass, two where layers are recomputed; gradients of activations and of weights.
 
         LoRA leaves out the last, except for the kernels that it adapts: Keras adds the product of the factors to a
         kernel before it multiplies, so that the gradient of their sum is computed.
         """
         forward = self._reading(part, cell.scope)
+        again = forward if cell.training.recompute else 0.0
         if not cell.lora:
-            return 3 * forward
-        return 2 * forward + 2 * self._size(part).adapted(cell.lora)[1] * float(self.train_lengths.sum())
+            return 3 * forward + again
+        return again + 2 * forward + 2 * self._size(part).adapted(cell.lora)[1] * float(self.train_lengths.sum())
 
     def _parts(self, cell: Cell) -> list:
         """What a training computes: the model of its role, or parts of the small one, each in a pass of its own."""
@@ -311,7 +312,8 @@ class Estimate:
         phases = [(model.pretrain, "all"), (model.tune, "target"), (objective, "target")]
         activations = max((self._activations(*phase, size, kind) for phase in phases if phase[0]), default=0.0)
         added = max((self._added(cell, kind) for cell in self.plan.cells() if cell.role == role), default=0.0)
-        return WIDTHS[model.weights] * size.parameters + added + activations + CODE, bool(size.layers)
+        compiler = COMPILER if kind == "CPU" else 0.0  # that of an accelerator works in the memory of the host
+        return WIDTHS[model.weights] * size.parameters + added + activations + compiler, bool(size.layers)
 
     def _activations(self, phase: Training, scope: str, size: ModelSize, kind: str) -> float:
         """Bytes of what one slice of a batch keeps for its gradient."""

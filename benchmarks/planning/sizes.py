@@ -2,6 +2,7 @@
 
 import json
 import math
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from benchmarks.planning.profile import Lora, Model
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import costs
 from cat_keras.modeling.costs import FlopCount
+
+ARCHITECTURES = Path(__file__).parent / "presets.toml"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def of(model: Model, vocabulary: int) -> ModelSize:
     if not model.preset:
         return _of_shape(model, vocabulary)
     folder = Path(model.preset)
-    return _of_folder(folder) if folder.is_dir() else _of_name(model.preset)
+    return _of_folder(folder) if folder.is_dir() else _of_architecture(model.preset) or _of_name(model.preset)
 
 
 def _of_shape(model: Model, vocabulary: int) -> ModelSize:
@@ -141,6 +144,27 @@ def _of_folder(folder: Path) -> ModelSize:
         if "embedding" not in name and len(arrays[0][0]) > 1
     )
     return ModelSize(parameters, flops, *sizes, "the files of its preset", kernels)
+
+
+def _of_architecture(preset: str) -> ModelSize | None:
+    """The size of a preset whose architecture stands in `presets.toml`; None of others. Nothing of Keras is loaded."""
+    known = tomllib.loads(ARCHITECTURES.read_text(encoding="utf-8")).values()
+    shape = next((shape for shape in known if preset in shape["names"]), None)
+    if shape is None:
+        return None
+    width, head_dim, embedding = shape["width"], shape["head_dim"], shape["vocabulary"] * shape["width"]
+    query, pair = (shape["heads"], width, head_dim), (shape["key_value_heads"], width, head_dim)
+    inner = width, shape["feedforward"]
+    layer = {"query_dense": query, "key_dense": pair, "value_dense": pair, "output_dense": (*query[::2], width)}
+    layer = {f"attention/{name}": kernel for name, kernel in layer.items()}
+    layer |= {"gating_ffw": inner, "gating_ffw_2": inner, "ffw_linear": inner[::-1]}
+    products = shape["layers"] * sum(map(math.prod, layer.values()))
+    norms = shape["layers"] * (4 * width + 2 * head_dim) + width  # two around each block, two of queries and keys
+    flops = FlopCount(2.0 * products, 2.0 * embedding, 4.0 * shape["layers"] * shape["heads"] * head_dim)
+    kernels = tuple(layer.items()) * shape["layers"]
+    return ModelSize(
+        products + embedding + norms, flops, shape["layers"], width, shape["vocabulary"], shape["source"], kernels
+    )
 
 
 def _of_name(preset: str) -> ModelSize:

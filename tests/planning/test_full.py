@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -141,10 +142,38 @@ def test_the_size_of_a_preset_folder_is_that_of_its_model(new_model, tmp_path):
 
 
 def test_the_size_of_a_named_preset_comes_from_keras_hub():
-    told = sizes.of(profile.Model(preset="gemma3_270m"), 0)
-    assert told.flops.per_token == 2 * told.parameters > 5e8
+    told = sizes.of(profile.Model(preset="gemma_2b_en"), 0)
+    assert told.flops.per_token == 2 * told.parameters > 5e9
     with pytest.raises(CatKerasError, match=r"told by its folder or by KerasHub's list\. Received: gemma3_271m"):
         sizes.of(profile.Model(preset="gemma3_271m"), 0)
+
+
+def test_architectures_have_as_many_parameters_as_keras_hub_lists():
+    import keras_hub
+
+    presets = keras_hub.models.CausalLM.presets
+    shapes = tomllib.loads(sizes.ARCHITECTURES.read_text())
+    names = [name for shape in shapes.values() for name in shape["names"]]
+    assert {profile.read("full").small.preset, profile.read("full").large.preset} < set(names)
+    for name in names:
+        assert sizes.of(profile.Model(preset=name), 0).parameters == presets[name]["metadata"]["params"], name
+
+
+def test_an_architecture_is_counted_like_a_model_of_it(proto, tmp_path, monkeypatch):
+    model = _gemma3(proto, 2, 32)
+    table = ["[small]", 'source = "here"', 'names = ["small"]', "layers = 2", "width = 32", "heads = 2",
+             "key_value_heads = 1", "head_dim = 8", "feedforward = 32"]  # fmt: skip
+    (tmp_path / "presets.toml").write_text(
+        "\n".join([*table, f"vocabulary = {model.preprocessor.tokenizer.vocabulary_size()}"])
+    )
+    monkeypatch.setattr(sizes, "ARCHITECTURES", tmp_path / "presets.toml")
+    models.save(model, tmp_path / "preset")
+    named, told = (sizes.of(profile.Model(preset=preset), 0) for preset in ("small", str(tmp_path / "preset")))
+    assert (named.parameters, named.flops) == (told.parameters, told.flops)
+    assert (named.outputs, named.heads) == (told.outputs, told.heads)
+    for layers in ("default", "attention", "all"):
+        lora = profile.Lora(rank=3, layers=layers)
+        assert named.adapted(lora) == told.adapted(lora)
 
 
 def test_stages_are_all_that_a_run_builds():
@@ -200,6 +229,21 @@ def test_a_split_that_is_not_here_is_taken_at_the_limits_beside_one_that_is(tmp_
     (folder / "validation.jsonl").write_text('{"sentence": "good", "label": 1}\n')  # where its test rows come from
     todo = plan.make(profile.read("nano", changes={"data.tasks": ["sst2"]}), tmp_path, assume=True)
     assert todo.train.assumed == ["sst2"] and todo.test.assumed == [] and len(todo.test) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("h100", {}),
+        ("l4", {"large.lora": {"rank": 16}, "large.weights": "bfloat16", "precision": "mixed_bfloat16"}),
+    ],
+)
+def test_both_models_of_full_fit_an_accelerator(name, changes, tmp_path):
+    machine = hardware.get(name)
+    found = estimate.Estimate(plan.make(profile.read("full", changes), tmp_path, "local", assume=True))
+    for role in ("small", "large"):
+        memory, has_activations = found.memory(role, machine.kind)
+        assert has_activations and memory < machine.memory, role
 
 
 def test_hardware_is_a_row_of_the_table_or_this_machine():
@@ -295,6 +339,9 @@ def _gemma3(proto, layers, width):
         head_dim=8,
         hidden_dim=width,
         intermediate_dim=32,
+        use_query_key_norm=True,
+        use_post_ffw_norm=True,
+        use_post_attention_norm=True,
         use_sliding_window_attention=True,
         sliding_window_size=16,
         vision_encoder=None,
