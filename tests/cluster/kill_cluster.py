@@ -3,8 +3,9 @@
     python -m tests.cluster.kill_cluster FOLDER KILLS [--seed 2406]
 
 Each round takes a fresh folder and a fresh cluster. Again and again a worker, a node or the driver is killed with
-SIGKILL; a node is replaced by a new one, the driver is started again, and the last one finishes. FOLDER keeps what was
-done: called again, it goes on until KILLS are reached.
+SIGKILL; a node is replaced by a new one, the driver is started again, and the last one finishes. A driver may also end by
+itself with an error of one sentence, e.g. where a new node does not come up; it is counted, and started again beside
+another node. FOLDER keeps what was done: called again, it goes on until KILLS are reached.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from tests.faults.outcome import differences, outcome
 SHARES = {"worker": 4, "node": 2, "driver": 2}  # of the kills
 ROUND = 6  # kills of a round, at most
 LONGEST = 900.0  # seconds of a run on a busy machine
+SENTENCE, BAD_INPUT = "a sentence", 2  # what is noted where a driver ends by itself, and its exit status then
 NODE = {"num_cpus": 1}
 
 
@@ -51,22 +53,30 @@ def workers(living: list) -> list[int]:
 
 
 def round_of(folder: Path, seconds: float, rng: random.Random) -> list[str]:
-    """What was killed, in order, until a run in the folder had finished."""
+    """What was killed, in order, until a run in the folder had finished; `SENTENCE` where it ended by itself before."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     done = []
     with nodes.started([NODE, NODE]) as (cluster, living):
+
+        def add():
+            living.append(cluster.add_node(object_store_memory=nodes.STORE, **NODE))
+
         process, latest = driver(folder, cluster.address), time.monotonic() + LONGEST
-        while process.poll() is None and time.monotonic() < latest:
+        while process.poll() != 0 and time.monotonic() < latest:
             time.sleep(rng.uniform(0, seconds / 3))
-            if len(done) >= ROUND or process.poll() is not None:
+            if process.poll() == BAD_INPUT:
+                add()
+                process = driver(folder, cluster.address)
+                done.append(SENTENCE)
+            if len([kind for kind in done if kind != SENTENCE]) >= ROUND or process.poll() is not None:
                 continue
             kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
             if kind == "worker" and (pids := workers(living)):
                 os.kill(rng.choice(pids), signal.SIGKILL)
             elif kind == "node":
                 cluster.remove_node(living.pop(rng.randrange(len(living))), allow_graceful=False)
-                living.append(cluster.add_node(object_store_memory=nodes.STORE, **NODE))
+                add()
             elif kind == "driver":
                 process.kill()
                 process.wait()
@@ -89,14 +99,15 @@ def main(root: Path, kills: int, seed: int):
         expected = outcome(root / "whole" / "runs" / "tiny")
         store.write_json(path, {"expected": expected, "seconds": time.monotonic() - began, "kills": [], "rounds": []})
     state = store.read_json(path)
-    while len(state["kills"]) < kills:
+    while (count := sum(kind != SENTENCE for kind in state["kills"])) < kills:
         number = len(state["rounds"])
         done = round_of(root / f"round-{number}", state["seconds"], random.Random(f"{seed} {number}"))
         problems = differences(state["expected"], outcome(root / f"round-{number}" / "runs" / "tiny"))
         state["kills"] += done
         state["rounds"].append(problems)
         store.write_json(path, state)
-        print(f"{len(state['kills'])} of {kills} kills: {', '.join(done)} →", problems or "the same", flush=True)
+        count += sum(kind != SENTENCE for kind in done)
+        print(f"{count} of {kills} kills: {', '.join(done)} →", problems or "the same", flush=True)
         if not problems:
             shutil.rmtree(root / f"round-{number}")
     different = sum(map(bool, state["rounds"]))
