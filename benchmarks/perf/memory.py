@@ -20,6 +20,7 @@ from cat_keras.storage import processes
 SHAPE = {"layers": 4, "width": 256, "heads": 4, "feedforward": 1024, "vocabulary": 8192}
 BATCH = {"batch": 32, "prompt": 96, "target": 32}
 LORA = {"large.lora.rank": 16}
+DEEP = {"batch": 4, "layers": 8, "width": 512, "feedforward": 2048}
 POINTS = {
     "as it is": {},
     "32k vocabulary": {"vocabulary": 32_768},
@@ -31,6 +32,9 @@ POINTS = {
     "width 512, LoRA on bfloat16": {"width": 512, "feedforward": 2048, "set": LORA | {"large.weights": "bfloat16"}},
     "64 rows": {"batch": 64},
     "64 rows, in 4 slices": {"batch": 64, "set": {"large.tune.accumulate": 4}},
+    "4 rows, 8 layers, width 512": DEEP,
+    "4 rows, 8 layers, width 512, LoRA": DEEP | {"set": LORA},
+    "4 rows, 64k vocabulary": {"batch": 4, "vocabulary": 65_536},
     "512 tokens, 8 rows": {"prompt": 480, "batch": 8},
     "512 tokens, 16 heads, 8 rows": {"prompt": 480, "batch": 8, "heads": 16},
     "mixed_bfloat16": {"set": {"precision": "mixed_bfloat16"}},

@@ -27,11 +27,11 @@ WIDTHS = {"float32": FLOAT, "bfloat16": FLOAT // 2}  # bytes of a weight
 # What a training keeps in memory, in numbers; measured with float32 on CPUs (`perf memory` says how well it fits).
 # COPIES is of a trained number beside its weight: of a kernel, and of a table of embeddings. On CPUs, XLA keeps kernels
 # also as its products read them. On accelerators, where nothing was measured, it is the gradient and two moments.
-COPIES = {"CPU": (10.0, 2.5), "GPU": (3.0, 3.0), "TPU": (3.0, 3.0)}
-OUTPUTS = 1.8  # for each output of a kernel
-SCORES = 1.9  # for each score of attention
-LOGITS = 3.2  # for each logit
-COMPILER = 300e6  # bytes of XLA on a CPU and of what it has compiled
+COPIES = {"CPU": (11.8, 6.0), "GPU": (3.0, 3.0), "TPU": (3.0, 3.0)}
+OUTPUTS = 1.85  # for each output of a kernel
+SCORES = 2.2  # for each score of attention
+LOGITS = 3.3  # for each logit
+COMPILER = 120e6  # bytes of XLA on a CPU and of what it has compiled
 LAYERS = 30  # assumed of a model of which only the number of parameters is known
 
 

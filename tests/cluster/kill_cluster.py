@@ -3,8 +3,8 @@
     python -m tests.cluster.kill_cluster FOLDER KILLS [--seed 2406]
 
 Each round takes a fresh folder and a fresh cluster. Again and again a worker, a node or the driver is killed with
-SIGKILL; a node is replaced by a new one, the driver is started again, and the last one finishes. A driver may also end by
-itself with an error of one sentence, e.g. where a new node does not come up; it is counted, and started again beside
+SIGKILL; a node is replaced by a new one, the driver is started again, and the last one finishes. A driver may also end
+by itself with an error of one sentence, e.g. where a new node does not come up; it is counted, and started again beside
 another node. FOLDER keeps what was done: called again, it goes on until KILLS are reached.
 """
 
