@@ -158,8 +158,8 @@ def test_an_estimate_takes_what_is_computed(tmp_path):
     assert told.flops == count(MIXTURES["mixtral"]())
     made = SimpleNamespace(_size={"large": told}.get)
     lengths = np.array([3.0])
-    expected = 3 * (told.flops.computed.per_token + told.flops.per_logit) + 4.5 * told.flops.per_context
-    assert estimate.Estimate._forward(made, "large", lengths) == pytest.approx(expected)
+    expected = 3 * told.flops.computed.per_token + 2 * told.flops.per_logit + 4.5 * told.flops.per_context
+    assert estimate.Estimate._forward(made, "large", lengths, 2) == pytest.approx(expected)
 
 
 def test_answers_of_a_mixture_get_new_keys(tmp_path):
