@@ -5,9 +5,12 @@ then a few numbers per example, and while encoding the texts of one piece.
 """
 
 import itertools
+import os
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +41,23 @@ class _Mapped(Encoded):
 
     folder: Path = Path()
 
+    @cached_property
+    def _tokens_file(self) -> int:
+        """The open file of the tokens, which is closed with the object."""
+        handle = os.open(self.folder / "tokens.bin", os.O_RDONLY)
+        weakref.finalize(self, os.close, handle)
+        return handle
+
+    def __getstate__(self):
+        """A copy, perhaps in another process, opens the file by itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_tokens_file"}
+
     # Both read the files: pages of a mapped array, and many around each, would stay in the memory of the process.
 
     def sequence(self, row):
         begin, end = map(int, self.offsets[row : row + 2])
         size = TYPES["tokens"]().itemsize
-        return np.fromfile(self.folder / "tokens.bin", TYPES["tokens"], end - begin, offset=size * begin)
+        return np.frombuffer(os.pread(self._tokens_file, size * (end - begin), size * begin), TYPES["tokens"])
 
     def _contents(self):
         for name in ("tokens", "offsets", "n_prompt"):

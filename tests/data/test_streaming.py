@@ -1,6 +1,9 @@
 """Encoding piece by piece into files: the same data as at once, whatever the pieces, and batches read from them."""
 
 import dataclasses
+import itertools
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +41,23 @@ def test_batches_of_files_are_those_of_memory(tmp_path, tokenizer, examples):
         for left, right in zip(ours.batch(step), theirs.batch(step), strict=True):
             pairs = zip(left.values(), right.values(), strict=True) if isinstance(left, dict) else [(left, right)]
             assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_a_copy_reads_for_itself_and_no_file_stays_open(tmp_path, tokenizer, examples):
+    def open_files():
+        paths = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return sum(path == tmp_path / "data" / "tokens.bin" for path in paths)
+
+    data = streaming.encode_to(tmp_path / "data", examples, tokenizer, 64)
+    expected = [data.tokens[begin:end].tolist() for begin, end in itertools.pairwise(data.offsets)]
+    assert [data.sequence(row).tolist() for row in range(len(data))] == expected
+    copies = [pickle.loads(pickle.dumps(data)), dataclasses.replace(data)]
+    del data
+    for copied in copies:
+        assert [copied.sequence(row).tolist() for row in range(len(copied))] == expected
+    assert open_files()
+    del copies, copied
+    assert open_files() == 0
 
 
 def test_what_fails_leaves_what_was_there(tmp_path, tokenizer, examples):
