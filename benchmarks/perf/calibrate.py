@@ -42,7 +42,13 @@ def measure(file: Path, name: str = "embedded", precision: str = "float32"):
 
     Args:
         file: TOML, for `--hardware`. name: of the profile that is run; it needs no data. precision: a numeric policy.
+
+    Raises:
+        CatKerasError: unknown precision or profile.
     """
+    profile.read(name)
+    distribution.set_precision(precision)
+    precision = keras.config.dtype_policy().name
     print(f"products and copies, {precision}", flush=True)
     on_cpu = device.kind() == "CPU"
     side, size = (2048, 2**26) if on_cpu else (8192, 2**28)
