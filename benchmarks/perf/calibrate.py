@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -53,7 +52,8 @@ def measure(file: Path, name: str = "embedded", precision: str = "float32"):
     on_cpu = device.kind() == "CPU"
     side, size = (2048, 2**26) if on_cpu else (8192, 2**28)
     dtype = keras.DTypePolicy(precision).compute_dtype
-    flops = 2 * side**3 / _fastest(_product(side, dtype))
+    multiply, products = training.ceiling(dtype, side)
+    flops = products / _fastest(multiply)
     bandwidth = 2 * 4 * size / _fastest(_copy(size))
     proto, shares, compiled = workload.tokenizer(), [], 0.0
     for shape in (*SHAPES, *(() if on_cpu else ON_ACCELERATORS)):
@@ -81,15 +81,13 @@ def _check(file: Path, name: str, precision: str):
         todo = plan.make(profile.read(name), None)
         expected = estimate.Estimate(todo, estimate.bytes_per_token(todo, None)[0])
         machine = hardware.get(str(file))
-        stages = expected.stages()
-        computing = sum(expected.seconds(stage, machine) for stage in stages)
-        seconds = computing + expected.compile_seconds(stages, machine)
+        computing, compiling = expected.times(expected.stages(), machine)
     row = {
         "run": name,
-        "estimate, s": seconds,
-        "of which compiling, s": seconds - computing,
+        "estimate, s": computing + compiling,
+        "of which compiling, s": compiling,
         "measured, s": took,
-        "estimate to measured": seconds / took,
+        "estimate to measured": (computing + compiling) / took,
         "promise": f"{1 - TOLERANCE:.1f} to {1 + TOLERANCE:.1f}",
     }
     paired.keep("calibrate", pd.DataFrame([row]), f"{machine.name}; {machine.source}. The whole command is measured.")
@@ -107,7 +105,7 @@ def _trained(proto: bytes, shape: dict, precision: str) -> tuple[float, float, f
     def steps():
         loop.train(trainer, batches, loop.Schedule(1e-3, training.STEPS))
 
-    first = _seconds(steps)
+    first = paired.seconds_of(steps)
     best = _fastest(steps)
     work = training.flops(trainer.model)
     return costs.count(trainer.model).per_token, work / best, max(first - best, 0.0) / shape["layers"]
@@ -118,14 +116,7 @@ def _memory() -> float:
     from tensorflow.python.client import device_lib
 
     limits = [d.memory_limit for d in device_lib.list_local_devices() if d.device_type in ("GPU", "TPU")]
-    return float(limits[0]) if limits else float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-
-
-def _product(side: int, dtype: str) -> Callable:
-    import tensorflow as tf
-
-    a, b = (tf.cast(tf.random.normal((side, side)), dtype) for _ in range(2))
-    return lambda: tf.matmul(a, b)[0, 0].numpy()
+    return float(limits[0]) if limits else hardware.main_memory()
 
 
 def _copy(size: int) -> Callable:
@@ -138,10 +129,4 @@ def _copy(size: int) -> Callable:
 def _fastest(work: Callable, count: int = 3) -> float:
     """Seconds of the fastest call, after one that is not counted."""
     work()
-    return min(_seconds(work) for _ in range(count))
-
-
-def _seconds(work: Callable) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    return min(paired.seconds_of(work) for _ in range(count))

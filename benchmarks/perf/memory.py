@@ -44,15 +44,11 @@ TOLERANCE = 0.15
 WORDS = "heron otter badger newt stoat vole finch adder hare wren lynx mole shrew toad robin".split()
 
 
-def measure(points=None):
-    """Writes the table `memory`.
-
-    Args:
-        points: names of `POINTS`; all by default.
-    """
+def measure():
+    """Writes the table `memory`."""
     rows = []
-    for name in points or POINTS:
-        found = paired.in_own_process("memory", json.dumps(SHAPE | BATCH | POINTS[name]))
+    for name, changes in POINTS.items():
+        found = paired.in_own_process("memory", json.dumps(SHAPE | BATCH | changes))
         rows.append(
             {
                 "training": name,

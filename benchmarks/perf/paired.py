@@ -33,7 +33,7 @@ def rounds(candidates: dict[str, Callable[[], object]], count: int, warm: bool =
     rows = []
     for number in range(int(warm), count + 1):
         order = list(candidates) if number % 2 else list(candidates)[::-1]
-        row = {name: _seconds(candidates[name]) for name in order}
+        row = {name: seconds_of(candidates[name]) for name in order}
         rows.append({name: row[name] for name in candidates})
         times = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in rows[-1].items())
         print(f"round {number} of {count}: {times}" if number else f"first, not counted: {times}", flush=True)
@@ -51,7 +51,8 @@ def in_own_process(module: str, *words: str):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long a call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -137,12 +137,12 @@ def by_hand(shape: str, data: ck.Encoded, bfloat16: bool, jit: bool):
     return lambda: [step(*batch) for batch in arrays]
 
 
-def ceiling(dtype: str):
-    """A function that multiplies 2048² matrices, often enough to be timed, and the FLOPs of one call."""
+def ceiling(dtype: str, side: int = 2048):
+    """A function that multiplies square matrices, often enough to be timed, and the FLOPs of one call."""
     import tensorflow as tf
 
-    a, b = (tf.cast(tf.random.normal((2048, 2048)), dtype) for _ in range(2))
-    return lambda: [tf.matmul(a, b) for _ in range(8)][-1].numpy(), 8 * 2 * 2048**3
+    a, b = (tf.cast(tf.random.normal((side, side)), dtype) for _ in range(2))
+    return lambda: [tf.matmul(a, b) for _ in range(8)][-1][0, 0].numpy(), 8 * 2 * side**3
 
 
 def flops(model) -> float:

@@ -131,8 +131,7 @@ def _table(stages: list[Stage], cached, estimate: Estimate, machine) -> Table:
 def _totals(stages: list[Stage], cached, estimate: Estimate, machine, price: float) -> Iterator[str]:
     """The lines below the table: what is to do, how long it takes and what that costs, and the memory of each model."""
     todo = [s for s in stages if s.key not in cached]
-    computing = sum(estimate.seconds(s, machine) for s in todo)
-    compiling = estimate.compile_seconds(todo, machine)
+    computing, compiling = estimate.times(todo, machine)
     yield (
         f"[bold]To do: {len(todo)} of {len(stages)} stages[/], {sum(s.flops for s in todo):.1e} FLOPs, "
         f"{_size(sum(s.disk for s in todo))} of disk."

@@ -5,7 +5,7 @@ is not counted.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -292,6 +292,11 @@ class Estimate:
         computed = stage.flops / hardware.rate(self.size[stage.role].flops.per_token)
         decoded = stage.steps_decoded * weights / (hardware.bandwidth * hardware.devices)
         return max(computed, decoded)
+
+    def times(self, stages: Iterable[Stage], hardware: Hardware) -> tuple[float, float]:
+        """Seconds of computing some stages one after the other, and of compiling for them."""
+        stages = list(stages)
+        return sum(self.seconds(s, hardware) for s in stages), self.compile_seconds(stages, hardware)
 
     def compile_seconds(self, stages: list[Stage], hardware: Hardware) -> float:
         """Seconds of compiling: once per model, objective and padded length. Starts share the compilation of xent."""

@@ -125,9 +125,14 @@ def _measure(reference: Hardware) -> Hardware:
         flops=_best_rate(lambda a, b: a @ b, 2048, 2 * 2048**3),
         train=reference.train,
         bandwidth=_best_rate(np.copyto, 8192, 2 * 4 * 8192**2),
-        memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        memory=main_memory(),
         compile=reference.compile,
     )
+
+
+def main_memory() -> float:
+    """Bytes of memory of this machine."""
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def _best_rate(operation, side: int, work: float) -> float:

@@ -52,6 +52,10 @@ def workers(living: list) -> list[int]:
     return found
 
 
+def count_kills(done: list[str]) -> int:
+    return sum(kind != SENTENCE for kind in done)
+
+
 def round_of(folder: Path, seconds: float, rng: random.Random) -> list[str]:
     """What was killed, in order, until a run in the folder had finished; `SENTENCE` where it ended by itself before."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +73,7 @@ def round_of(folder: Path, seconds: float, rng: random.Random) -> list[str]:
                 add()
                 process = driver(folder, cluster.address)
                 done.append(SENTENCE)
-            if len([kind for kind in done if kind != SENTENCE]) >= ROUND or process.poll() is not None:
+            if count_kills(done) >= ROUND or process.poll() is not None:
                 continue
             kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
             if kind == "worker" and (pids := workers(living)):
@@ -99,15 +103,16 @@ def main(root: Path, kills: int, seed: int):
         expected = outcome(root / "whole" / "runs" / "tiny")
         store.write_json(path, {"expected": expected, "seconds": time.monotonic() - began, "kills": [], "rounds": []})
     state = store.read_json(path)
-    while (count := sum(kind != SENTENCE for kind in state["kills"])) < kills:
+    while count_kills(state["kills"]) < kills:
         number = len(state["rounds"])
         done = round_of(root / f"round-{number}", state["seconds"], random.Random(f"{seed} {number}"))
         problems = differences(state["expected"], outcome(root / f"round-{number}" / "runs" / "tiny"))
         state["kills"] += done
         state["rounds"].append(problems)
         store.write_json(path, state)
-        count += sum(kind != SENTENCE for kind in done)
-        print(f"{count} of {kills} kills: {', '.join(done)} →", problems or "the same", flush=True)
+        print(
+            f"{count_kills(state['kills'])} of {kills} kills: {', '.join(done)} →", problems or "the same", flush=True
+        )
         if not problems:
             shutil.rmtree(root / f"round-{number}")
     different = sum(map(bool, state["rounds"]))

@@ -374,20 +374,9 @@ def _gpt2(layers, width):
 def run_full(folder, *arguments, status=0):
     sizes = ("data.max_length=128", "data.max_new_tokens=8", "buckets=1", "teacher.k=4")
     changes = [word for size in sizes for word in ("--set", size)]
+    command = [sys.executable, "-m", "benchmarks", "run", "full", "--source", "samples", "--out", str(folder / "runs")]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks",
-            "run",
-            "full",
-            "--source",
-            "samples",
-            "--out",
-            str(folder / "runs"),
-            *changes,
-            *arguments,
-        ],
+        [*command, *changes, *arguments],
         capture_output=True,
         text=True,
         env=OFFLINE,

@@ -48,9 +48,10 @@ class Cluster:
         Args:
             report: told once that it waits. seconds: at most so long.
         """
+        if self.total()["CPU"]:
+            return
+        report(f"no node of the cluster has a core; waiting {seconds:.0f} s for one")
         latest = time.monotonic() + seconds
-        if not self.total()["CPU"]:
-            report(f"no node of the cluster has a core; waiting {seconds:.0f} s for one")
         while not self.total()["CPU"] and time.monotonic() < latest:
             self.check_head()
             time.sleep(min(1.0, seconds))
