@@ -12,6 +12,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from threadpoolctl import threadpool_limits
 
+from benchmarks.report.plots import canvas
 from benchmarks.report.tables import wording
 from benchmarks.report.tables.render import Table, csv_bytes, markdown
 from paper_figs import style
@@ -62,8 +63,7 @@ def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[s
         note = f"† incomplete: lacks {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         figure.suptitle(note, fontsize=style.SMALL, color=style.GREY)
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()  # lays out once for all formats
-    figure.set_layout_engine("none")
+    canvas.lay_out(figure)
     title = {"Title": job.name}
     # Matplotlib would write the date and its version, which change the bytes; the version is in the provenance.
     metadata = {
@@ -72,11 +72,11 @@ def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[s
         "png": title | {"Description": origin, "Software": None},
     }
     contents = {}
-    for kind, canvas in CANVASES.items():
+    for kind, backend in CANVASES.items():
         buffer = io.BytesIO()
         figure.dpi = PREVIEW_DPI  # the other kinds leave 72 there
         # `savefig` would draw twice, the first time for a layout.
-        getattr(canvas(figure), f"print_{kind}")(buffer, metadata=metadata[kind])
+        getattr(backend(figure), f"print_{kind}")(buffer, metadata=metadata[kind])
         contents[kind] = buffer.getvalue()
     return contents
 

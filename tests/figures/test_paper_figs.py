@@ -200,6 +200,20 @@ def test_every_figure_has_the_same_bytes_twice(results):
         assert render.files(again[name]) == made, name
 
 
+def test_the_last_bits_of_a_layout_change_nothing(results, monkeypatch):
+    (job,) = Book(FIGURES, sources(results)).jobs(["load"])
+    drawn, lay_out = render.files(job), matplotlib.figure.Figure.draw_without_rendering
+
+    def on_another_processor(figure):
+        lay_out(figure)
+        figure.set_layout_engine("none")
+        for axes in figure.axes:
+            axes.set_position([bound * (1 + 1e-15) for bound in axes.get_position().bounds])
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "draw_without_rendering", on_another_processor)
+    assert render.files(job) == drawn
+
+
 def test_files_say_what_they_were_drawn_from(results, tmp_path):
     book = Book(FIGURES, sources(results))
     assert list(book.draw(tmp_path, ["whole/auroc", "rules"])) == book.jobs(["whole/auroc", "rules"])

@@ -40,8 +40,7 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dic
     contents = {}
     for name, figure in figures.items():
         canvas = FigureCanvasAgg(figure)
-        figure.draw_without_rendering()  # lays out once for all formats
-        figure.set_layout_engine("none")
+        lay_out(figure)
         if name in vector:
             buffer = io.BytesIO()
             # Matplotlib would write the date and its version into the file.
@@ -52,6 +51,19 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dic
         canvas.print_png(buffer, metadata={"Software": None})  # `savefig` would draw twice, the first time for a layout
         contents[f"{name}.png"] = buffer.getvalue()
     return contents
+
+
+def lay_out(figure: Figure):
+    """Places everything once for all formats, at the same places on every machine.
+
+    The last bits of a layout depend on the processor, as logarithms do, and the names of clip paths hash all bits.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        for which in ("original", "active"):
+            bounds = axes.get_position(original=which == "original").bounds
+            axes.set_position([round(bound, 6) for bound in bounds], which)
 
 
 def grid(count: int, width: float, height: float, most: int = 4) -> tuple[Figure, list[Axes]]:
