@@ -11,6 +11,7 @@ import typer
 
 from benchmarks.cli import (
     exporting,
+    forecast,
     importing,
     load,
     pairs,
@@ -63,6 +64,7 @@ app.command()(load.load)
 app.command("import")(importing.import_answers)
 app.command()(pairs.pairs)
 app.command()(qualify.qualify)
+app.command()(forecast.forecast)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
 app.add_typer(perf.app, name="perf")

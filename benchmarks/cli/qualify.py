@@ -7,7 +7,6 @@ import typer
 
 from benchmarks.cli.options import OutOption, console
 from benchmarks.cli.results import RunArgument, _folder
-from cat_keras.errors import CatKerasError
 
 
 def qualify(
@@ -22,13 +21,7 @@ def qualify(
     from benchmarks.report.reading import load
     from benchmarks.report.tables.render import Table, number, print_table
 
-    loaded = load.load(_folder(run, out))
-    split = (loaded.manifest.get("settings") or {}).get("data", {}).get("evaluate", "test")
-    if split != "validation":
-        raise CatKerasError(
-            f"Tasks are chosen on validation data. Received: {loaded.folder}, which answered the {split} split. Run it "
-            "with --set data.evaluate=validation"
-        )
+    loaded = load.on_validation(_folder(run, out))
     numbers = summary.summarize(loaded)
     point = qualifying.best_point(numbers, method)
     rooms = qualifying.rooms(numbers, point, lead, auroc)

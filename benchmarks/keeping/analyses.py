@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pyarrow
 
-from benchmarks.report.numbers import comparison, pairs, rejecting, retrieval, sweep
+from benchmarks.report.numbers import comparison, forecasting, pairs, rejecting, retrieval, sweep
 from benchmarks.report.reading import analysis
 from benchmarks.report.tables import (
     comparison_table,
+    forecast_table,
     pairs_table,
     rejection_table,
     render,
@@ -62,8 +63,13 @@ def _sweep(table: pyarrow.Table) -> dict[str, bytes]:
     return sweep_table.files(sweep.standings(table), analysis.facts(table))
 
 
+def _forecast(table: pyarrow.Table) -> dict[str, bytes]:
+    return forecast_table.files(forecasting.judge(table), analysis.facts(table))
+
+
 ANALYSES = {
     "comparison": Analysis("comparison.parquet", _comparison),
+    "forecast": Analysis("forecast.parquet", _forecast),
     "pairs": Analysis("pairs.parquet", _pairs),
     "rejection": Analysis("rejection.parquet", _rejection),
     "retrieval": Analysis("retrieval.parquet", _retrieval),

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.report.reading import live_tokens
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
 
-SENTENCES, LIVE = "illustration.json", "live_tokens.json"
+SENTENCES, LIVE = "illustration.json", live_tokens.FILE
 METHOD = "cat-xent"
 PER_TASK, IN_ALL = 200, 1600  # training examples in the sample, at most
 LOOKS = 24  # how often the training is looked at; the looks are closer together at the beginning

@@ -96,6 +96,7 @@ LONG = {
     "python -m benchmarks run --seeds": "test_run.py",
     "python -m benchmarks run defer_token": "test_run.py",
     "python -m benchmarks run full --source samples": "test_full.py",
+    "python -m benchmarks run tiny --on ray": "test_cluster.py",
     "python -m benchmarks list --here": "test_listing.py",
     "python -m benchmarks token-level": "test_token_level.py",
     "python -m benchmarks illustrate": "test_paper_figs.py",

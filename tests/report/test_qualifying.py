@@ -48,5 +48,5 @@ def test_the_command_names_them(folder, tmp_path):
     none = CliRunner().invoke(cli.app, ["qualify", str(folder), "--lead", "1"])
     assert "0 of 3 tasks qualify: none" in none.output
     other = runs.full(tmp_path / "other", ("sst2",), n=8)
-    with pytest.raises(CatKerasError, match=r"chosen on validation data\. Received: .*the test split"):
+    with pytest.raises(CatKerasError, match=r"comes from validation data\. Received: .*the test split"):
         CliRunner().invoke(cli.app, ["qualify", str(other)], catch_exceptions=False)

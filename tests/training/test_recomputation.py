@@ -53,7 +53,8 @@ def assert_close(a, b):
     [
         {},
         {"accumulate": 2, "chunk": 8},
-        *(pytest.param({"jit": jit}, marks=pytest.mark.slow) for jit in (True, "elementwise")),
+        pytest.param({"jit": True}, marks=pytest.mark.slow),
+        pytest.param({"jit": "elementwise"}, marks=pytest.mark.long),
     ],
 )
 def test_steps_are_those_without_it(make, batch, how):

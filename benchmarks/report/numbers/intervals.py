@@ -55,6 +55,14 @@ class Intervals:
         pooled = self._pooled([method, baseline], self.shared(method, baseline, tasks), tasks)
         return (pooled.interval(method, baseline), pooled.p_value(method, baseline)) if pooled else None
 
+    def differences(self, method: str, baseline: str, tasks: Sequence[str]) -> np.ndarray | None:
+        """The difference of `versus`, (1 + `RESAMPLES`,): of the data themselves, and of each resample."""
+        pooled = self._pooled([method, baseline], self.shared(method, baseline, tasks), tasks)
+        if pooled is None:
+            return None
+        both = np.concatenate([pooled.estimates()[None], pooled.samples()])
+        return both[:, 0] - both[:, 1]
+
     def _pooled(self, methods: list[str], seeds: Sequence[int], tasks: Sequence[str]) -> AudcBootstrap | None:
         """AUDC of the methods in every resample, averaged over tasks and seeds; None without either."""
         if not seeds or not tasks:

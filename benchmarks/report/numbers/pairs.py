@@ -170,19 +170,19 @@ def _auroc(score: np.ndarray, right: np.ndarray, counts: np.ndarray) -> np.ndarr
 def _correlation(over: str, predictor: str, outcome: str, pairs: list[Pair]) -> Correlation:
     x, y = (np.array([pair.values[name] for pair in pairs]) for name in (predictor, outcome))
     resamples = x.shape[1]
-    plain = [_spearman(x[:, r], y[:, r]) for r in range(resamples)]
+    plain = [spearman(x[:, r], y[:, r]) for r in range(resamples)]
     rng, models = np.random.default_rng(0), sorted({name for p in pairs for name in (p.small, p.large)})
     places = [[models.index(p.small), models.index(p.large)] for p in pairs]
     together = []
     for r in range(1, resamples) if over == PUBLIC else ():
         drawn = rng.multinomial(len(models), np.full(len(models), 1 / len(models)))
         times = drawn[places].prod(axis=1)
-        together.append(_spearman(np.repeat(x[:, r], times), np.repeat(y[:, r], times)))
+        together.append(spearman(np.repeat(x[:, r], times), np.repeat(y[:, r], times)))
     intervals = (Interval.of_defined(np.array(values)) for values in (plain, [plain[0], *together]))
     return Correlation(over, predictor, outcome, len(pairs), *intervals)
 
 
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
     """The rank correlation of what both define; NaN of fewer than three, or where one side is constant."""
     defined = ~(np.isnan(x) | np.isnan(y))
     x, y = (scipy.stats.rankdata(values[defined]) for values in (x, y))

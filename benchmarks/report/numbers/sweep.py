@@ -80,15 +80,18 @@ class Standing:
         models = [model for model in named if model]
         return [slope for response in DIFFERENCES for model in models for slope in self._fit(response, model)]
 
-    def _fit(self, response: str, predictors: Sequence[str]) -> list[Slope]:
+    def coefficients(self, response: str, predictors: Sequence[str]) -> dict[str, np.ndarray]:
+        """ "constant" and each predictor → (1 + R,), by least squares over the points; {} where these are too few."""
         table = np.array([[1.0, *(_value(place, name) for name in predictors)] for place in self.places])
         if len(table) <= table.shape[1] or np.linalg.matrix_rank(table) < table.shape[1] or np.isnan(table).any():
-            return []
+            return {}
         samples = np.array([place.samples[response] for place in self.places])
-        found = np.linalg.lstsq(table, samples, rcond=None)[0]
+        return dict(zip(("constant", *predictors), np.linalg.lstsq(table, samples, rcond=None)[0], strict=True))
+
+    def _fit(self, response: str, predictors: Sequence[str]) -> list[Slope]:
         return [
-            Slope(response, name, " + ".join(predictors), len(table), Interval.of_defined(values))
-            for name, values in zip(("constant", *predictors), found, strict=True)
+            Slope(response, name, " + ".join(predictors), len(self.places), Interval.of_defined(values))
+            for name, values in self.coefficients(response, predictors).items()
         ]
 
 

@@ -186,6 +186,22 @@ def bayes_quality(name: str) -> float | None:
     return getattr(task.get(name).source, "bayes_quality", None)
 
 
+def on_validation(folder: Path) -> Run:
+    """`load` of a run that answered validation data.
+
+    Raises:
+        CatKerasError: it answered other data; or as for `load`.
+    """
+    run = load(folder)
+    split = (run.manifest.get("settings") or {}).get("data", {}).get("evaluate", "test")
+    if split != "validation":
+        raise CatKerasError(
+            f"What is chosen or expected of tasks comes from validation data. Received: {run.folder}, which answered "
+            f"the {split} split. Run it with --set data.evaluate=validation"
+        )
+    return run
+
+
 def load(folder: Path) -> Run:
     """Reads a run folder.
 
