@@ -14,7 +14,7 @@ import pyarrow
 from benchmarks.report.numbers import grids, qualifying
 from benchmarks.report.numbers.pairs import spearman
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.numbers.sweep import FEATURES, Standing, standings
+from benchmarks.report.numbers.sweep import FEATURES, standings
 from benchmarks.report.reading import analysis
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.bootstrap import Interval
@@ -86,7 +86,8 @@ def rule(table: pyarrow.Table) -> dict[str, np.ndarray]:
         CatKerasError: the sweep does not compare the two methods, or has too few points.
     """
     for standing in standings(table):
-        if (standing.method, standing.versus) == (METHOD, VERSUS) and (found := _coefficients(standing)):
+        compared = (standing.method, standing.versus) == (METHOD, VERSUS)
+        if compared and (found := standing.coefficients(RESPONSE, FEATURES)):
             return found
     raise CatKerasError(
         f"A rule of thumb is a regression of {METHOD} minus {VERSUS} on {', '.join(FEATURES)} over the points of a "
@@ -174,10 +175,6 @@ def judge(table: pyarrow.Table) -> Judgement:
 def expected(coefficients: Mapping[str, np.ndarray], measured: Mapping[str, float]) -> np.ndarray:
     """(1 + R,) Δ AUDC that a rule gives for the features of a task; NaN where one of them is not defined."""
     return coefficients["constant"] + sum(coefficients[name] * measured[name] for name in FEATURES)
-
-
-def _coefficients(standing: Standing) -> dict[str, np.ndarray]:
-    return standing.coefficients(RESPONSE, FEATURES)
 
 
 def _alone(summary: Summary, objective: str) -> str:
