@@ -30,12 +30,9 @@ def forecast(
     validation = load.on_validation(_folder(run, out))
     measured = forecasting.features(summary.summarize(validation), live_tokens.shares(validation.folder))
     if not against:
-        rule = forecasting.rule(table)
-        found = [
-            forecasting.Forecast(name, of_task, forecasting.expected(rule, of_task))
-            for name, of_task in measured.items()
-        ]
-        print_table(forecast_table.forecasts(found, str(sweep)), console())
+        points = forecasting.standing(table)
+        found, beyond = forecasting.forecasts(points, measured), forecasting.beyond(points, measured)
+        print_table(forecast_table.forecasts(found, str(sweep), beyond), console())
         return
     test = load.load(_folder(against, out))
     facts = {"sweep": str(sweep), "validation": str(validation.folder), "test": str(test.folder)}

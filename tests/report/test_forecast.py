@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from benchmarks import cli
 from benchmarks.keeping import analyses, verify
 from benchmarks.report.numbers import forecasting, summary
-from benchmarks.report.numbers.sweep import FEATURES, standings
+from benchmarks.report.numbers.sweep import FEATURES
 from benchmarks.report.reading import analysis, live_tokens, load
 from cat_keras.errors import CatKerasError
 from cat_keras.storage import store
@@ -51,7 +51,8 @@ def test_features_are_those_of_the_map(validation):
 
 
 def test_a_rule_gives_what_the_regression_says():
-    rule, (standing,) = forecasting.rule(SWEEP), standings(SWEEP)
+    standing = forecasting.standing(SWEEP)
+    rule = forecasting.rule(standing)
     table = np.array([[1, *(place.measured[name] for name in FEATURES)] for place in standing.places])
     found = np.array([place.samples["audc"][0] for place in standing.places])
     expected = np.linalg.lstsq(table, found, rcond=None)[0]
@@ -68,7 +69,15 @@ def test_a_rule_gives_what_the_regression_says():
 
 def test_a_sweep_of_few_points_gives_no_rule():
     with pytest.raises(CatKerasError, match=r"regression of cat-xent minus xent .* Received: invented"):
-        forecasting.rule(invented((0.0, 0.2, 0.4)))
+        forecasting.standing(invented((0.0, 0.2, 0.4)))
+
+
+def test_features_outside_of_the_sweep_are_named():
+    standing = forecasting.standing(SWEEP)
+    inside = dict(standing.places[2].measured)
+    measured = {"in": inside, "low": inside | {"live": 0.1}, "high": inside | {"auroc": 0.99, "live": 0.2}}
+    assert forecasting.beyond(standing, measured) == {"live": ["low", "high"], "auroc": ["high"]}
+    assert forecasting.beyond(standing, {"in": inside}) == {}
 
 
 def forecast(task, expected, found):
@@ -101,6 +110,7 @@ def test_a_judgement_is_kept_and_verified(validation, test, tmp_path):
     # The run on test data lacks the fourth task; of another no answer is right.
     assert {f.task for f in judged.forecasts} == {"sst2", "cb"}
     assert analysis.facts(rows)["undefined"] == ["embedded_translate"]
+    assert "Outside of what the points of the sweep have" in (kept / "judged" / "table.md").read_text()
     numbers = summary.summarize(load.load(test))
     for each in judged.forecasts:
         assert each.found[0] == pytest.approx(numbers.intervals.versus("cat-xent", "xent", (each.task,))[0].estimate)

@@ -14,7 +14,7 @@ import pyarrow
 from benchmarks.report.numbers import grids, qualifying
 from benchmarks.report.numbers.pairs import spearman
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.numbers.sweep import FEATURES, standings
+from benchmarks.report.numbers.sweep import FEATURES, Standing, standings
 from benchmarks.report.reading import analysis
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation.bootstrap import Interval
@@ -79,21 +79,35 @@ class Judgement:
         return Interval.of_defined(np.array(values))
 
 
-def rule(table: pyarrow.Table) -> dict[str, np.ndarray]:
-    """ "constant" and each of `sweep.FEATURES` → (1 + R,) coefficients of Δ AUDC, of the rows of a sweep.
+def standing(table: pyarrow.Table) -> Standing:
+    """The points of a sweep that give the rule, of its rows.
 
     Raises:
         CatKerasError: the sweep does not compare the two methods, or has too few points.
     """
-    for standing in standings(table):
-        compared = (standing.method, standing.versus) == (METHOD, VERSUS)
-        if compared and (found := standing.coefficients(RESPONSE, FEATURES)):
+    for found in standings(table):
+        if (found.method, found.versus) == (METHOD, VERSUS) and rule(found):
             return found
     raise CatKerasError(
         f"A rule of thumb is a regression of {METHOD} minus {VERSUS} on {', '.join(FEATURES)} over the points of a "
         f"sweep. Received: {analysis.facts(table)['name']}, which lacks this difference or has too few points. Make "
         "more of it: python -m benchmarks sweep embedded_map"
     )
+
+
+def rule(points: Standing) -> dict[str, np.ndarray]:
+    """ "constant" and each of `sweep.FEATURES` → (1 + R,) coefficients of Δ AUDC; {} of too few points."""
+    return points.coefficients(RESPONSE, FEATURES)
+
+
+def beyond(points: Standing, measured: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+    """Feature → tasks on which it lies outside of what the points of the sweep have, where there are such tasks."""
+    ends = {name: [f([place.measured[name] for place in points.places]) for f in (min, max)] for name in FEATURES}
+    outside = {
+        name: [task for task, of_task in measured.items() if not low <= of_task[name] <= high]
+        for name, (low, high) in ends.items()
+    }
+    return {name: tasks for name, tasks in outside.items() if tasks}
 
 
 def features(summary: Summary, live: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -121,6 +135,12 @@ def features(summary: Summary, live: Mapping[str, float]) -> dict[str, dict[str,
     }
 
 
+def forecasts(points: Standing, measured: Mapping[str, Mapping[str, float]]) -> list[Forecast]:
+    """What the rule expects of tasks, by their `features`."""
+    coefficients = rule(points)
+    return [Forecast(name, of_task, expected(coefficients, of_task)) for name, of_task in measured.items()]
+
+
 def rows(
     table: pyarrow.Table, measured: Mapping[str, Mapping[str, float]], test: Summary, facts: Mapping
 ) -> pyarrow.Table:
@@ -130,9 +150,10 @@ def rows(
         table: the rows of a sweep. measured: see `features`. test: the run on test data. facts: more to say of them.
 
     Raises:
-        CatKerasError: as for `rule`; or the run on test data lacks a method or all tasks.
+        CatKerasError: as for `standing`; or the run on test data lacks a method or all tasks.
     """
-    coefficients = rule(table)
+    points = standing(table)
+    coefficients = rule(points)
     method, versus = (_alone(test, name) for name in (METHOD, VERSUS))
     asked = [name for name in test.run.covered if name in measured]
     undefined = [name for name in asked if np.isnan(list(measured[name].values())).any()]
@@ -144,17 +165,18 @@ def rows(
             f"{test.run.folder}, which has none of: {', '.join(measured)}"
         )
     count = min(len(values) for values in (*coefficients.values(), *found.values()))
-    kept = [(COEFFICIENT, name, values) for name, values in coefficients.items()]
-    kept += [(TASK, name, values) for name, values in found.items()]
+    parts = [(COEFFICIENT, name, values) for name, values in coefficients.items()]
+    parts += [(TASK, name, values) for name, values in found.items()]
     made = pyarrow.table(
         {
-            "kind": pyarrow.array([kind for kind, _, _ in kept for _ in range(count)], pyarrow.string()),
-            "name": pyarrow.array([name for _, name, _ in kept for _ in range(count)], pyarrow.string()),
-            "resample": np.tile(np.arange(count, dtype=np.int32), len(kept)),
-            "value": np.concatenate([values[:count] for _, _, values in kept]),
+            "kind": pyarrow.array([kind for kind, _, _ in parts for _ in range(count)], pyarrow.string()),
+            "name": pyarrow.array([name for _, name, _ in parts for _ in range(count)], pyarrow.string()),
+            "resample": np.tile(np.arange(count, dtype=np.int32), len(parts)),
+            "value": np.concatenate([values[:count] for _, _, values in parts]),
         }
     )
-    about = {"undefined": undefined, "measured": {name: dict(measured[name]) for name in found}}
+    kept = {name: dict(measured[name]) for name in found}
+    about = {"undefined": undefined, "measured": kept, "beyond": beyond(points, kept)}
     return analysis.described(made, {**facts, **about})
 
 

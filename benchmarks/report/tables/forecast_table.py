@@ -29,14 +29,14 @@ def records(judgement: Judgement) -> list[dict]:
     ]
 
 
-def forecasts(found: Sequence[Forecast], source: str) -> Table:
+def forecasts(found: Sequence[Forecast], source: str, beyond: Mapping[str, Sequence[str]]) -> Table:
     """What is expected of tasks on which nobody has looked yet.
 
     Args:
-        source: where the rule comes from.
+        source: where the rule comes from. beyond: see `forecasting.beyond`.
     """
     rows = tuple((f.task, *_measured(f), with_interval(Interval.of_defined(f.expected))) for f in found)
-    return Table(_title(source), ("", *_HEADERS, "expected"), rows, notes=(_NOTE,))
+    return Table(_title(source), ("", *NAMES.values(), "expected"), rows, notes=(_NOTE, *_beyond(beyond)))
 
 
 def judged(judgement: Judgement, facts: Mapping) -> Table:
@@ -50,18 +50,27 @@ def judged(judgement: Judgement, facts: Mapping) -> Table:
     undefined = f" Left out, as an AUROC is not defined: {', '.join(facts['undefined'])}." if facts["undefined"] else ""
     notes = (
         _NOTE,
+        *_beyond(facts["beyond"]),
         f"found: on test data, {facts['test']}. Rank correlation of expected and found: {over} over tasks, examples "
         f"and seeds; {of_these} of these tasks as they are. The sign came true on {round(count * judgement.signs)} of "
         f"{count}.{undefined}",
     )
-    return Table(_title(facts["sweep"]), ("", *_HEADERS, "expected", "found"), rows, notes=notes)
+    return Table(_title(facts["sweep"]), ("", *NAMES.values(), "expected", "found"), rows, notes=notes)
 
 
-_HEADERS = ("headroom", "live", "AUROC")
+NAMES = {"headroom": "headroom", "live": "live", "auroc": "AUROC"}
 _NOTE = (
     "headroom (large minus small alone, × 100) and AUROC of the small model's score are of validation data, live "
     "(share of target tokens) of training; intervals are of 95 %, over examples and seeds."
 )
+
+
+def _beyond(beyond: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """A warning of what the points of the sweep say nothing about."""
+    parts = [f"{NAMES[name]} of {', '.join(tasks)}" for name, tasks in beyond.items()]
+    return (
+        [f"Outside of what the points of the sweep have, so less to be trusted: {'; '.join(parts)}."] if parts else []
+    )
 
 
 def _title(source: str) -> str:
