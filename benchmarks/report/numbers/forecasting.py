@@ -104,7 +104,7 @@ def beyond(points: Standing, measured: Mapping[str, Mapping[str, float]]) -> dic
     """Feature → tasks on which it lies outside of what the points of the sweep have, where there are such tasks."""
     ends = {name: [f([place.measured[name] for place in points.places]) for f in (min, max)] for name in FEATURES}
     outside = {
-        name: [task for task, of_task in measured.items() if not low <= of_task[name] <= high]
+        name: [task for task, of_task in measured.items() if of_task[name] < low or of_task[name] > high]
         for name, (low, high) in ends.items()
     }
     return {name: tasks for name, tasks in outside.items() if tasks}
