@@ -65,6 +65,11 @@ class Sweep:
     differences: tuple[tuple[str, str], ...]
     regression: tuple[str, ...] = ()
 
+    def share(self, index: int, count: int) -> range:
+        """Numbers of the points of one of `count` shares: neighbours, which have most of their models in common."""
+        first, behind = (-(-place * len(self.points) // count) for place in (index, index + 1))
+        return range(first, behind)
+
     def validation(self, point: Point) -> Profile:
         """The profile of what is measured on validation data: of the methods that others are compared with."""
         data = point.profile.data.model_copy(update={"evaluate": "validation"})

@@ -33,15 +33,15 @@ def make(sweep: Sweep, out: Path, console, data: Path | None = None, hours: floa
     Args:
         out: points go to `out/<name of the sweep>/<point>`, the cache to `out/cache`.
         data: folder of the real data, where tasks need it.
-        hours: no point begins after so many; 0 for no limit. share: (i, n), the i-th of n runs of
-            neighbouring points, which have most models in common.
+        hours: no point begins after so many; 0 for no limit. share: (i, n), see `Sweep.share`.
 
     Returns:
         how many points of the sweep are not there, of all shares.
     """
     began = time.monotonic()
-    for number, point in enumerate(sweep.points):
-        if number * share[1] // len(sweep.points) != share[0] or is_there(sweep, point, out):
+    for number in sweep.share(*share):
+        point = sweep.points[number]
+        if is_there(sweep, point, out):
             continue
         if hours and time.monotonic() - began > hours * 3600:
             break

@@ -84,6 +84,14 @@ def test_a_sweep_is_no_profile(written):
         sweep.read("embedded_mab")
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 12, 50])
+def test_shares_are_neighbours_and_all_points_together(count):
+    chosen = sweep.read("embedded_map")
+    shares = [chosen.share(index, count) for index in range(count)]
+    assert [number for share in shares for number in share] == list(range(36))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
 def test_a_share_of_the_points():
     assert sweep.share_of("0/4") == (0, 4) and sweep.share_of("3/4") == (3, 4)
     for text in ("4/4", "1", "a/b", "0/0", "-1/2"):
