@@ -4,7 +4,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow
@@ -152,13 +152,20 @@ def _of_model(point: Mapping, large: str, small: str, answers, areas: dict, resa
 def _areas(task: str, small: Mapping[str, np.ndarray], large: np.ndarray, resamples: int) -> np.ndarray:
     """(4, 1 + R) of one model on one task; all models get the same resamples of it."""
     quality, n = small["quality"], len(large)
-    rng = np.random.default_rng(zlib.crc32(task.encode()))
-    counts = np.ones((n, 1 + resamples), np.float32)
-    counts[:, 1:] = rng.multinomial(n, np.full(n, 1 / n), size=resamples).T
+    counts = _counts(task, n, resamples)
     gain = large - quality
     alone, full = weighted_sums(np.stack([quality, large], axis=1), counts, largest=n) / n
     audc, oracle = (alone + Sweep(order, gain).areas(counts)[0] / n**2 for order in (small["score"], -gain))
     return np.stack([alone, audc, (alone + full) / 2, oracle])
+
+
+@lru_cache(maxsize=16)
+def _counts(task: str, n: int, resamples: int) -> np.ndarray:
+    """(n, 1 + R) how often each resample of a task has each of its examples; the data themselves come first."""
+    rng = np.random.default_rng(zlib.crc32(task.encode()))
+    counts = np.ones((n, 1 + resamples), np.float32)
+    counts[:, 1:] = rng.multinomial(n, np.full(n, 1 / n), size=resamples).T
+    return counts
 
 
 def _measures(areas: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
