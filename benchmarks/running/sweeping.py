@@ -76,6 +76,7 @@ def rows(sweep: Sweep, out: Path) -> pyarrow.Table:
         seen |= {*_keys(points[-1])}
     facts = {
         "name": sweep.name,
+        "axes": list(sweep.points[0].axes),
         "points": points,
         "missing": [point.name for point in missing(sweep, out)],
         "differences": sweep.differences,

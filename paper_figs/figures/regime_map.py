@@ -15,7 +15,7 @@ FIRST = ("method", "versus")  # columns before the axes; `seeds` is the first on
 
 
 def draw(source: Source):
-    rows = _rows(source)
+    rows = rows_of(source)
     columns = list(rows[0])
     axes = columns[len(FIRST) : columns.index("seeds")]
     several = len({(row["method"], row["versus"]) for row in rows}) > 1
@@ -51,7 +51,8 @@ def _draw(axis, rows, name: str, measure: str, scale: float, offset: float, look
     axis.vlines(x, values[1], values[2], color=look["color"], linewidth=0.8)
 
 
-def _rows(source: Source) -> list[dict[str, str]]:
+def rows_of(source: Source) -> list[dict[str, str]]:
+    """The records of `points.csv`."""
     return list(csv.DictReader(io.StringIO((source.folder / FILES[0]).read_text(encoding="utf-8"))))
 
 

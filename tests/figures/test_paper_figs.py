@@ -139,11 +139,14 @@ language models,ARC,1,0.2,0.7,-0.1,0.3
 language models,ARC,0,-0.1,0.6,,0.2
 this project,nano_masks,1,0.1,0.6,0.4,
 """
-POINTS = """method,versus,share,epochs,width,seeds,s_d,s_d_low,s_d_high,audc,audc_low,audc_high
-cat-xent,xent,0,1,24,3,0.1,0.0,0.2,0.01,0.0,0.02
-cat-xent,xent,0.5,1,24,3,0.2,0.1,0.3,0.01,0.0,0.02
-cat-xent,xent,0,1,48,3,0.1,0.0,0.2,0.01,0.0,0.02
-cat-xent,xent,0.5,2,48,3,,,,0.01,0.0,0.02
+POINTS = """method,versus,share,epochs,width,seeds,headroom,s_d,s_d_low,s_d_high,audc,audc_low,audc_high
+cat-xent,xent,0,1,24,3,0.1,0.1,0.0,0.2,0.01,0.0,0.02
+cat-xent,xent,0.5,1,24,3,-0.05,0.2,0.1,0.3,0.02,0.0,0.04
+cat-xent,xent,0,1,48,3,0.1,0.1,0.0,0.2,0.01,0.0,0.02
+cat-xent,xent,0.5,1,48,3,0.1,0.1,0.0,0.2,0.01,0.0,0.02
+cat-xent,xent,0,2,24,3,0.2,0.1,0.0,0.2,0.01,0.0,0.02
+cat-xent,xent,0.5,2,48,3,0.2,,,,0.01,0.0,0.02
+dist,xent,0.5,2,48,3,0.3,0.1,0.0,0.2,0.01,0.0,0.02
 """
 CORRELATIONS = """over,predictor,outcome,estimate,low,high
 language models,lead,saving,-0.5,-0.6,-0.4
@@ -308,6 +311,7 @@ def test_what_has_no_results_is_named_and_not_drawn(tmp_path):
         "w_sweep",
         "regimes",
         "regime_map",
+        "headroom",
         "sizes",
         "token_level",
         "load",
@@ -357,6 +361,14 @@ def test_regimes_reads_the_changes_against_xent_over_all_tasks(results):
     assert found.pop(("cat-xent", "cost")) == (-0.1, -np.inf, 0.3)
     assert found.pop(("cat-xent", "s_d")) == (0.15, 0.1, 0.2)
     assert np.isnan(found.pop(("dist", "audc"))[1]) and not found
+
+
+def test_headroom_shows_the_points_of_the_first_difference_where_they_lie(results):
+    (job,) = Book(FIGURES, sources(results)).jobs(["headroom"])
+    with style.applied():
+        panel = job.figure.draw(*job.sources).axes[1]
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.lines if len(line.get_xdata()) == 1]
+    assert len(marks) == 6 and (-5, 2) in [(round(x, 6), round(y, 6)) for x, y in marks]
 
 
 def test_overview_shows_the_run_with_texts_and_says_which_files_it_read_of_each(results):

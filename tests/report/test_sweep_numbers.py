@@ -41,7 +41,7 @@ def invented(shares=SHARES, missing=()):
              "live": {"xent": 1.0, "cat-xent": 1 - share / 2 + 0.01 * (share > 0.3)}, "answers": answers}
         )  # fmt: skip
     facts = {"name": "invented", "points": points, "missing": list(missing), "differences": [["cat-xent", "xent"]],
-             "regression": ["share"]}  # fmt: skip
+             "regression": ["share"], "axes": ["share"]}  # fmt: skip
     return analysis.described(pyarrow.concat_tables(parts), facts)
 
 

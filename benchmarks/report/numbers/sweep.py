@@ -101,7 +101,7 @@ def standings(table: pyarrow.Table, resamples: int = RESAMPLES) -> list[Standing
     areas: dict[tuple, np.ndarray] = {}
     found = []
     for method, versus in said["differences"]:
-        points = [p for p in said["points"] if {method, versus} <= {*p["methods"]}]
+        points = [_ordered(p, said["axes"]) for p in said["points"] if {method, versus} <= {*p["methods"]}]
         places = tuple(_place(point, method, versus, answers, areas, resamples) for point in points)
         if places:
             found.append(Standing(method, versus, places, tuple(said["regression"])))
@@ -118,6 +118,11 @@ def _answers(table: pyarrow.Table) -> dict[str, Answers]:
         rows = rows.sort_values("id")
         found.setdefault(key, {})[task] = {name: rows[name].to_numpy(np.float64) for name in ("quality", "score")}
     return found
+
+
+def _ordered(point: Mapping, axes: Sequence[str]) -> dict:
+    """A point with its axes in the order of the sweep."""
+    return {**point, "axes": {name: point["axes"][name] for name in axes}}
 
 
 def _place(
