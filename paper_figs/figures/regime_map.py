@@ -40,7 +40,7 @@ def draw(source: Source):
         axis.set(title=panel)
     for axis in grid[-1]:
         axis.set(xlabel=axes[0])
-    style.legend(figure, grid[0, 0], 4)
+    style.legend(figure, grid[0, 0], 4 if len(panels) > 1 else 2)
     return figure
 
 
