@@ -41,14 +41,16 @@ def rounds(candidates: dict[str, Callable[[], object]], count: int, warm: bool =
 
 
 def in_own_process(module: str, *words: str):
-    """What a module of this folder measures in a process that does nothing else.
+    """What a module of this folder measures in a process that does nothing else, printed when it ends.
 
     Args:
         module: its name. words: what it is called with, behind "point"; its last line is the result as JSON.
     """
     command = [sys.executable, "-m", f"benchmarks.perf.{module}", "point", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"{module} {' '.join(words)}: {found}", flush=True)
+    return found
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -108,10 +108,11 @@ def test_load_is_measured_of_what_is_planned_trained_and_reported(tmp_path):
         assert {*point} == {"seconds", "CPU seconds", "MiB"} and point["CPU seconds"] > 0, name
 
 
-def test_encoding_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
+def test_encoding_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch, capsys):
     kept = []
     monkeypatch.setattr(paired, "keep", lambda name, table, note: kept.append((name, table)))
     encoding.measure((90,))
+    assert "encoding 90: {" in capsys.readouterr().out  # each point says so when it ends
     [(name, table)] = kept
     assert name == "encoding" and table["examples"].tolist() == [90]
     assert (table[["encoding, µs per example", "ms per step", "peak MiB, encoding"]] > 0).all(axis=None)
