@@ -2,7 +2,7 @@
 
 from paper_figs import style
 from paper_figs.figure import Figure, each
-from paper_figs.figures.regime_map import FILES, FIRST, MEASURES, rows_of
+from paper_figs.figures.regime_map import FILES, FIRST, MEASURES, axes_of, interval_of, rows_of
 from paper_figs.source import Source
 
 FEWEST = 6  # points, of which something can be seen
@@ -10,8 +10,7 @@ FEWEST = 6  # points, of which something can be seen
 
 def draw(source: Source):
     rows = _rows(source)
-    columns = list(rows[0])
-    first, *others = columns[len(FIRST) : columns.index("seeds")]
+    first, *others = axes_of(rows)
     groups = list(dict.fromkeys(row[first] for row in rows))
     size = others[-1] if others else ""
     sizes = sorted({float(row[size]) for row in rows}) if size else []
@@ -20,9 +19,9 @@ def draw(source: Source):
         for number, group in enumerate(groups):
             color = style.nth_look(number)["color"]
             for row in (row for row in rows if row[first] == group):
-                values = [scale * float(row[f"{measure}{end}"] or "nan") for end in ("", "_low", "_high")]
                 marker = 2.5 + 1.5 * sizes.index(float(row[size])) if size else 3.5
                 look = {"color": color, "marker": "o", "markersize": marker}
+                values = interval_of(row, measure, scale)
                 style.interval(panel, 100 * float(row["headroom"]), values, look, vertical=True, scale=1)
             panel.plot([], [], "o", color=color, markersize=4, label=f"{first} {group}")
         style.zero(panel, horizontal=True)

@@ -16,8 +16,7 @@ FIRST = ("method", "versus")  # columns before the axes; `seeds` is the first on
 
 def draw(source: Source):
     rows = rows_of(source)
-    columns = list(rows[0])
-    axes = columns[len(FIRST) : columns.index("seeds")]
+    axes = axes_of(rows)
     several = len({(row["method"], row["versus"]) for row in rows}) > 1
     panels = list(dict.fromkeys(_panel(row, axes) for row in rows))
     lines = list(dict.fromkeys(_line(row, axes, several) for row in rows))
@@ -46,7 +45,7 @@ def draw(source: Source):
 
 def _draw(axis, rows, name: str, measure: str, scale: float, offset: float, look: dict, label: str):
     x = [float(row[name]) + offset for row in rows]
-    values = [[scale * float(row[f"{measure}{end}"] or "nan") for row in rows] for end in ("", "_low", "_high")]
+    values = np.reshape([interval_of(row, measure, scale) for row in rows], (-1, 3)).T
     axis.plot(x, values[0], label=label, **look | {"markersize": 3})
     axis.vlines(x, values[1], values[2], color=look["color"], linewidth=0.8)
 
@@ -54,6 +53,17 @@ def _draw(axis, rows, name: str, measure: str, scale: float, offset: float, look
 def rows_of(source: Source) -> list[dict[str, str]]:
     """The records of `points.csv`."""
     return list(csv.DictReader(io.StringIO((source.folder / FILES[0]).read_text(encoding="utf-8"))))
+
+
+def axes_of(rows: list[dict[str, str]]) -> list[str]:
+    """Names of the axes of the sweep."""
+    columns = list(rows[0])
+    return columns[len(FIRST) : columns.index("seeds")]
+
+
+def interval_of(row: dict[str, str], measure: str, scale: float) -> list[float]:
+    """A difference, and the ends of its interval; NaN where it is not defined."""
+    return [scale * float(row[f"{measure}{end}"] or "nan") for end in ("", "_low", "_high")]
 
 
 def _panel(row: dict[str, str], axes: list[str]) -> str:

@@ -6,6 +6,12 @@ from benchmarks.report.numbers.forecasting import METHOD, VERSUS, Forecast, Judg
 from benchmarks.report.tables.render import Table, csv_bytes, number, text, with_interval
 from cat_keras.evaluation.bootstrap import Interval
 
+NAMES = {"headroom": "headroom", "live": "live", "auroc": "AUROC"}
+_NOTE = (
+    "headroom (large minus small alone, × 100) and AUROC of the small model's score are of validation data, live "
+    "(share of target tokens) of training; intervals are of 95 %, over examples and seeds."
+)
+
 
 def files(judgement: Judgement, facts: Mapping) -> dict[str, bytes]:
     """`forecast.csv`, and the table as `table.md`."""
@@ -58,19 +64,11 @@ def judged(judgement: Judgement, facts: Mapping) -> Table:
     return Table(_title(facts["sweep"]), ("", *NAMES.values(), "expected", "found"), rows, notes=notes)
 
 
-NAMES = {"headroom": "headroom", "live": "live", "auroc": "AUROC"}
-_NOTE = (
-    "headroom (large minus small alone, × 100) and AUROC of the small model's score are of validation data, live "
-    "(share of target tokens) of training; intervals are of 95 %, over examples and seeds."
-)
-
-
 def _beyond(beyond: Mapping[str, Sequence[str]]) -> Sequence[str]:
     """A warning of what the points of the sweep say nothing about."""
     parts = [f"{NAMES[name]} of {', '.join(tasks)}" for name, tasks in beyond.items()]
-    return (
-        [f"Outside of what the points of the sweep have, so less to be trusted: {'; '.join(parts)}."] if parts else []
-    )
+    warning = f"Outside of what the points of the sweep have, so less to be trusted: {'; '.join(parts)}."
+    return [warning] if parts else []
 
 
 def _title(source: str) -> str:
