@@ -127,6 +127,7 @@ def train(
     check_number("accumulate", accumulate, ROWS, whole=True)
     check_number("every_seconds", every_seconds, "[0, inf]")
     trainer.check_batches(batches)
+    device.keep_freed_memory()
     _build_optimizer(trainer)
     writes_files = checkpoint and distribution.is_chief(trainer)
     training = identity(trainer, batches, schedule)

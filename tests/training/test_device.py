@@ -1,5 +1,10 @@
 """What is chosen for a device: the precision of products, and what XLA compiles of a training."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import keras
 import pytest
 
@@ -84,3 +89,34 @@ def test_elementwise_compilation_is_of_tensorflow(new_model, monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(CatKerasError, match="Received: jit_compile='elementwise' on jax"):
         trainer.compile("sgd", jit_compile="elementwise")
+
+
+# A block that is taken, written and given back ten times, as a step's activations are: how many pages were mapped anew.
+FAULTS = """
+import resource, numpy as np
+from cat_keras.training import device
+kept = device.keep_freed_memory()
+np.ones(4_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(4_000_000)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept by a setting of glibc")
+@pytest.mark.parametrize(
+    ("environment", "kept"), [({}, True), ({"MALLOC_ARENA_MAX": "4"}, False), ({"GLIBC_TUNABLES": ""}, False)]
+)
+def test_memory_of_a_step_is_kept_for_the_next_unless_the_environment_says_how(environment, kept):
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", FAULTS]
+    run = subprocess.run(command, env=inherited | environment, capture_output=True, text=True, check=True)
+    said, faults = run.stdout.split()
+    assert said == str(kept)
+    assert (int(faults) < 10) == kept
+
+
+def test_memory_is_left_to_the_c_library_on_other_devices(on):
+    on("GPU")
+    assert not device.keep_freed_memory.__wrapped__()
