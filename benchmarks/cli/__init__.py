@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli import (
+    best_rules,
     exporting,
     forecast,
     importing,
@@ -65,6 +66,7 @@ app.command("import")(importing.import_answers)
 app.command()(pairs.pairs)
 app.command()(qualify.qualify)
 app.command()(forecast.forecast)
+app.command("best-rules")(best_rules.best_rules)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
 app.add_typer(perf.app, name="perf")

@@ -17,13 +17,13 @@ def qualify(
     auroc: Annotated[float, typer.Option(help="Of the small model's score, at least.")] = 0.65,
 ):
     """Name the tasks on which the large model is well ahead and the small one's confidence says something."""
-    from benchmarks.report.numbers import qualifying, summary
+    from benchmarks.report.numbers import grids, qualifying, summary
     from benchmarks.report.reading import load
     from benchmarks.report.tables.render import Table, number, print_table
 
     loaded = load.on_validation(_folder(run, out))
     numbers = summary.summarize(loaded)
-    point = qualifying.best_point(numbers, method)
+    point = grids.best_point(numbers, method)
     rooms = qualifying.rooms(numbers, point, lead, auroc)
     rows = tuple(
         (r.task, number(100 * r.large), number(100 * r.small), number(100 * r.lead, sign=True), number(r.auroc, 2),

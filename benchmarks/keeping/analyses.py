@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyarrow
 
-from benchmarks.report.numbers import comparison, forecasting, pairs, rejecting, retrieval, sweep
+from benchmarks.report.numbers import best_rules, comparison, forecasting, pairs, rejecting, retrieval, sweep
 from benchmarks.report.reading import analysis
 from benchmarks.report.tables import (
+    best_rules_table,
     comparison_table,
     forecast_table,
     pairs_table,
@@ -32,6 +33,10 @@ class Analysis:
 
     rows: str
     tables: Callable[[pyarrow.Table], dict[str, bytes]]
+
+
+def _best_rules(table: pyarrow.Table) -> dict[str, bytes]:
+    return best_rules_table.files(best_rules.standings(table), analysis.facts(table))
 
 
 def _comparison(table: pyarrow.Table) -> dict[str, bytes]:
@@ -68,6 +73,7 @@ def _forecast(table: pyarrow.Table) -> dict[str, bytes]:
 
 
 ANALYSES = {
+    "best-rules": Analysis("best-rules.parquet", _best_rules),
     "comparison": Analysis("comparison.parquet", _comparison),
     "forecast": Analysis("forecast.parquet", _forecast),
     "pairs": Analysis("pairs.parquet", _pairs),

@@ -25,7 +25,7 @@ FILES = (
     "comparison",
     "retrieval",
 )
-FILES += ("thresholds", "load", "pairs", "correlations", "points", "regression", "forecast")
+FILES += ("thresholds", "load", "pairs", "correlations", "points", "regression", "forecast", "best-rules")
 PLAIN = (("estimate", "low", "high"), ("change %", "low", "high"), ("difference", "low", "high"))
 NUMBER = r"([+−-]\d+(?:\.\d+)?)"
 STATED = re.compile(rf"{NUMBER}(?: %| points?)? \[{NUMBER}, {NUMBER}\]")

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import cli
-from benchmarks.report.numbers import qualifying, summary
+from benchmarks.report.numbers import grids, qualifying, summary
 from benchmarks.report.reading import load
 from cat_keras.errors import CatKerasError
 from tests import runs
@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 def test_a_task_qualifies_by_both(folder):
     numbers = summary.summarize(load.load(folder))
-    point = qualifying.best_point(numbers)
+    point = grids.best_point(numbers, "xent")
     areas = {name: numbers.row(name).audc.mean for name in numbers.run.methods if name.startswith("xent")}
     assert point == max(areas, key=areas.get)
     rooms = {room.task: room for room in qualifying.rooms(numbers, point, lead=-1, auroc=0)}
@@ -38,7 +38,7 @@ def test_a_task_qualifies_by_both(folder):
     with pytest.raises(CatKerasError, match="auroc"):
         qualifying.rooms(numbers, point, lead=0, auroc=2)
     with pytest.raises(CatKerasError, match=r"method of the run.*cat-xent"):
-        qualifying.best_point(numbers, "cat-xent")
+        grids.best_point(numbers, "cat-xent")
 
 
 def test_the_command_names_them(folder, tmp_path):

@@ -119,7 +119,7 @@ def features(summary: Summary, live: Mapping[str, float]) -> dict[str, dict[str,
     Raises:
         CatKerasError: the run does not have both methods, or no share of live tokens.
     """
-    method, versus = (qualifying.best_point(summary, name) for name in (METHOD, VERSUS))
+    method, versus = (grids.best_point(summary, name) for name in (METHOD, VERSUS))
     of_run = summary.run.live(method)
     if not of_run:
         raise CatKerasError(
@@ -154,7 +154,7 @@ def rows(
     """
     points = standing(table)
     coefficients = rule(points)
-    method, versus = (_alone(test, name) for name in (METHOD, VERSUS))
+    method, versus = (grids.only_point(test, name) for name in (METHOD, VERSUS))
     asked = [name for name in test.run.covered if name in measured]
     undefined = [name for name in asked if np.isnan(list(measured[name].values())).any()]
     differences = {n: test.intervals.differences(method, versus, (n,)) for n in asked if n not in undefined}
@@ -197,14 +197,3 @@ def judge(table: pyarrow.Table) -> Judgement:
 def expected(coefficients: Mapping[str, np.ndarray], measured: Mapping[str, float]) -> np.ndarray:
     """(1 + R,) Δ AUDC that a rule gives for the features of a task; NaN where one of them is not defined."""
     return coefficients["constant"] + sum(coefficients[name] * measured[name] for name in FEATURES)
-
-
-def _alone(summary: Summary, objective: str) -> str:
-    """The method of a run on test data that is one objective; of several points, none is chosen on test data."""
-    names = [name for name in summary.run.methods if grids.split(name)[0] == objective]
-    if len(names) != 1:
-        raise CatKerasError(
-            f"A forecast is judged by one point of {objective}, as none is chosen on test data. Received: "
-            f"{summary.run.folder}, which has {', '.join(names) or 'none'}"
-        )
-    return names[0]

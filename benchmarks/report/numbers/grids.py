@@ -4,6 +4,7 @@ import math
 
 from benchmarks.planning.methods import SEPARATOR
 from benchmarks.report.numbers.summary import Row, Summary
+from cat_keras.errors import CatKerasError, unknown_name
 
 
 def split(name: str) -> tuple[str, str]:
@@ -20,3 +21,34 @@ def points(summary: Summary) -> dict[str, list[Row]]:
         if point and not math.isnan(row.audc.mean):
             by_method.setdefault(method, []).append(row)
     return {method: sorted(rows, key=lambda row: -row.audc.mean) for method, rows in by_method.items()}
+
+
+def best_point(summary: Summary, method: str) -> str:
+    """The name of one objective in a run, at the point of a grid with the largest area where there are several.
+
+    Raises:
+        CatKerasError: the run does not have it.
+    """
+    return max(_names(summary, method), key=lambda name: summary.row(name).audc.mean)
+
+
+def only_point(summary: Summary, method: str) -> str:
+    """The name of one objective in a run on test data, where no point of a grid is chosen.
+
+    Raises:
+        CatKerasError: the run does not have it, or has several points of it.
+    """
+    first, *others = _names(summary, method)
+    if others:
+        raise CatKerasError(
+            f"Test data judge one point of {method}, as none is chosen by them. Received: {summary.run.folder}, "
+            f"which has {', '.join([first, *others])}"
+        )
+    return first
+
+
+def _names(summary: Summary, method: str) -> list[str]:
+    names = [name for name in summary.run.methods if split(name)[0] == method]
+    if not names:
+        raise unknown_name("method of the run", method, [*dict.fromkeys(split(n)[0] for n in summary.run.methods)])
+    return names

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.report.numbers import grids
 from benchmarks.report.numbers.summary import Summary
-from cat_keras.errors import CatKerasError, check_number, unknown_name
-
-BASELINE = "xent"
+from cat_keras.errors import CatKerasError, check_number
 
 
 @dataclass(frozen=True)
@@ -24,18 +21,6 @@ class Room:
     lead: float
     auroc: float
     qualifies: bool
-
-
-def best_point(summary: Summary, method: str = BASELINE) -> str:
-    """The method of a run that is one objective, at the point of a grid with the largest area where there are several.
-
-    Raises:
-        CatKerasError: the run does not have it.
-    """
-    names = [name for name in summary.run.methods if grids.split(name)[0] == method]
-    if not names:
-        raise unknown_name("method of the run", method, summary.run.methods)
-    return max(names, key=lambda name: summary.row(name).audc.mean)
 
 
 def rooms(summary: Summary, method: str, lead: float, auroc: float) -> list[Room]:

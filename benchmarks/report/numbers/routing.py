@@ -73,8 +73,22 @@ def scores(run: Run) -> Routes:
     for name in run.covered:
         keys = [key for key in run.small if key[2] == name]
         if keys and not _unreadable(run, name):
-            found |= of_task(run, name, run.examples[name].table["prompt"].to_pylist(), keys)
+            found |= of_keys(run, name, keys)
     return found
+
+
+def reads_prompts(run: Run, name: str) -> bool:
+    """Whether there are scores of routers for a task, or prompts to make some from."""
+    if run.has_text:
+        return not _unreadable(run, name)
+    return all(key in run.routes for key in run.small if key[2] == name)
+
+
+def of_keys(run: Run, name: str, keys: Sequence[tuple[str, int, str]]) -> Routes:
+    """Scores of the routers of some models on one task of which `reads_prompts` is true."""
+    if not run.has_text:
+        return {key: run.routes[key] for key in keys}
+    return of_task(run, name, run.examples[name].table["prompt"].to_pylist(), keys)
 
 
 def of_task(run: Run, name: str, prompts: Sequence[str], keys: Sequence[tuple[str, int, str]]) -> Routes:
@@ -112,7 +126,7 @@ def compare(summary: Summary) -> Routing:
     learned = (LEARNED,) if run.rule != LEARNED_RULE and not lacking(run, LEARNED_RULE, tasks) else ()
     ways, by_task = (CASCADE, *learned, ROUTE, BOTH, COIN), {}
     for name in tasks:
-        by_task |= _of_task(name, {key: cell for key, cell in cells.items() if key[2] == name}, routes, ways, kind)
+        by_task |= judged(name, {key: cell for key, cell in cells.items() if key[2] == name}, routes, ways, kind)
     examples, standings = sum(len(run.examples[name]) for name in tasks), {}
     for method in run.methods:
         seeds = [seed for seed in run.seeds if all((method, seed, name) in cells for name in tasks)]
@@ -133,33 +147,36 @@ def _lacking(run: Run, name: str, kind: costs.Kind) -> str:
     return ""
 
 
-class _Judged(NamedTuple):
-    """A model on a task. areas: (1 + R, ways), on the data and in every resample. at: (ways, SHARES). audc: (ways,)."""
+class Judged(NamedTuple):
+    """A model on a task. areas: (1 + R, ways), mean quality over all budgets, on the data and in every resample.
+    at: (ways, SHARES). audc: (ways,), NaN where it is not defined."""
 
     areas: np.ndarray
     at: np.ndarray
     audc: np.ndarray
 
 
-def _of_task(
-    name: str, cells: Mapping[tuple, Cell], routes: Routes, names: Sequence[str], kind: costs.Kind
-) -> dict[tuple, _Judged]:
-    """Every model on one task; all of them and all ways share the resamples."""
+def judged(
+    name: str, cells: Mapping[tuple, Cell], routes: Routes, ways: Sequence[str], kind: costs.Kind
+) -> dict[tuple, Judged]:
+    """Every model on one task; all of them and all ways share the resamples.
+
+    Args:
+        cells: of this task, by their key. routes: of the same keys, where a way routes. ways: those above, the coin
+            last, or names of deferral rules for cascades by these.
+    """
     run = next(iter(cells.values())).run
     fold_of = routing.folds(name, run.units[name].tolist())
-    n, columns, ends, judged = len(fold_of), [], [], {}
+    n, columns, ends, found = len(fold_of), [], [], {}
     for key, cell in cells.items():
         quality = np.stack([cell.small["quality"], cell.large["quality"]])
         cost = np.stack([costs.column(model, getattr(cell, model), kind) for model in ("small", "large")])
-        route, score = routes[key] / STEPS, cell.outcomes(run.rule).score
-        scored = {CASCADE: score, ROUTE: route}
-        if LEARNED in names:
-            scored[LEARNED] = cell.score(LEARNED_RULE)
-        ways = [_way(way, scored, quality, cost, fold_of) for way in names[:-1]]
-        columns.append(np.stack([np.stack([way.quality, way.cost]) for way in ways]))
+        scored = _scores(cell, ways, routes.get(key))
+        of_cell = [_way(way, scored, quality, cost, fold_of) for way in ways[:-1]]
+        columns.append(np.stack([np.stack([way.quality, way.cost]) for way in of_cell]))
         ends.append(np.concatenate([quality, cost]))
         audc = {way: Outcomes(each, *quality).curve().audc for way, each in scored.items()} | {COIN: quality.mean()}
-        judged[key] = _at(ways, quality, cost), np.array([audc.get(way, np.nan) for way in names])
+        found[key] = _at(of_cell, quality, cost), np.array([audc.get(way, np.nan) for way in ways])
     k = routing.BUDGETS
     matrix = np.stack(columns).reshape(-1, n).T / n  # (n, cells × ways × (quality, cost) × K)
     matrix, ends = np.ascontiguousarray(matrix), np.concatenate(ends).T / n
@@ -168,14 +185,22 @@ def _of_task(
         counts = counts.T
         means = (counts @ matrix).reshape(-1, 2, k)
         small, large, low, high = np.moveaxis((counts @ ends).reshape(-1, 4), 1, 0)
-        low, high = (np.repeat(each, len(names) - 1) for each in (low, np.maximum(high, low * (1 + 1e-9) + 1e-300)))
+        low, high = (np.repeat(each, len(ways) - 1) for each in (low, np.maximum(high, low * (1 + 1e-9) + 1e-300)))
         areas = routing.area(means[:, 0], means[:, 1], low, high).reshape(len(counts), len(columns), -1)
         coin = ((small + large) / 2).reshape(len(counts), len(columns), 1)
         return np.concatenate([areas, coin], axis=2)
 
     resampled = Streams(np.random.default_rng(DRAWS)).map(name, n, RESAMPLES, compute)
     areas = np.concatenate([compute(np.ones((n, 1))), resampled])
-    return {key: _Judged(areas[:, i], *found) for i, (key, found) in enumerate(judged.items())}
+    return {key: Judged(areas[:, i], *more) for i, (key, more) in enumerate(found.items())}
+
+
+def _scores(cell: Cell, ways: Sequence[str], route: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Way → the scores that it defers or routes by; a way of both reads two of them."""
+    rules = {CASCADE: cell.run.rule, LEARNED: LEARNED_RULE}
+    scored = {CASCADE: cell.outcomes(cell.run.rule).score}
+    scored |= {way: cell.score(rules.get(way, way)) for way in ways if way not in (CASCADE, ROUTE, BOTH, COIN)}
+    return scored if route is None else scored | {ROUTE: route / STEPS}
 
 
 def _way(name: str, scored: Mapping[str, np.ndarray], quality, cost, fold_of) -> routing.Way:
@@ -199,20 +224,20 @@ def _standings(
     method: str,
     seeds: Sequence[int],
     tasks: Sequence[str],
-    by_task: Mapping[tuple, _Judged],
+    by_task: Mapping[tuple, Judged],
     examples: int,
     ways: Sequence[str],
 ) -> dict[tuple[str, str], Standing]:
     """How all ways do with the answers of a method."""
     found = [[by_task[method, seed, name] for name in tasks] for seed in seeds]
-    areas = np.array([np.mean([judged.areas for judged in row], axis=0) for row in found])  # (S, 1 + R, ways)
+    areas = np.array([np.mean([each.areas for each in row], axis=0) for row in found])  # (S, 1 + R, ways)
     labels = {way: [f"{way}/{seed}" for seed in seeds] for way in ways}
     values = np.moveaxis(areas, 0, 2).reshape(len(areas[0]), -1)  # (1 + R, ways × S)
     every = tuple(label for group in labels.values() for label in group)
     joined = AudcBootstrap(("mean",), every, values[:1], values[None, 1:])
     pooled = replace(pool_seeds(joined, labels, np.random.default_rng(DRAWS)), examples=(examples,))
-    at = np.mean([[judged.at for judged in row] for row in found], axis=(0, 1))
-    audc = np.mean([[judged.audc for judged in row] for row in found], axis=(0, 1))
+    at = np.mean([[each.at for each in row] for row in found], axis=(0, 1))
+    audc = np.mean([[each.audc for each in row] for row in found], axis=(0, 1))
     return {
         (way, method): Standing(
             pooled.interval(way),
