@@ -1,5 +1,6 @@
 """Timings that mean something on a machine whose speed drifts: candidates take turns, and ratios are of each turn."""
 
+import contextlib
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import pandas as pd
 from cat_keras.storage import store
 
 RESULTS = Path(__file__).parents[2] / "results" / "perf"
+VECTORS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # what x86 processors multiply by, the fastest first
 
 
 def rounds(candidates: dict[str, Callable[[], object]], count: int, warm: bool = False) -> pd.DataFrame:
@@ -65,11 +67,22 @@ def ratio(seconds: pd.DataFrame, name: str, baseline: str) -> float:
     return float(np.median(seconds[name] / seconds[baseline]))
 
 
+def _processor() -> str:
+    """What multiplies here: the architecture, and on Linux the widest of `VECTORS` and the name of the processor."""
+    said = [platform.machine()]
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+        flags = facts.get("flags", "").split()
+        said += [next((name for name in VECTORS if name in flags), ""), facts.get("model name", "")]
+    return " ".join(part for part in said if part)
+
+
 def keep(name: str, table: pd.DataFrame, note: str):
     """Prints a table and writes it to `results/perf/<name>.md` and `.csv`, with what it was measured on."""
     packages = ", ".join(f"{p} {version(p)}" for p in ("tensorflow", "keras", "keras-hub"))
     load = os.getloadavg()[0]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the end; {packages}."
+    machine = f"{_processor()}, {os.cpu_count()} cores, load {load:.1f} at the end; {packages}."
     text = io.StringIO()
     text.write(f"# {name}\n\n{note}\n\n{machine}\n\n")
     columns = list(table.columns)

@@ -149,7 +149,10 @@ class _ResampledCurves:
 def _sums_at(columns: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Running sums of (B, n) at the end of each tie group, after a leading 0: (B, groups + 1)."""
     sums = np.zeros((len(columns), len(last) + 1))
-    np.cumsum(columns, axis=1).take(last, axis=1, out=sums[:, 1:], mode="clip")
+    if len(last) == columns.shape[1]:  # no two scores are equal
+        np.cumsum(columns, axis=1, out=sums[:, 1:])
+    else:
+        np.cumsum(columns, axis=1).take(last, axis=1, out=sums[:, 1:], mode="clip")
     return sums
 
 

@@ -37,6 +37,7 @@ class Step:
         may_jit = may_jit and jit is True
         # With one slice, gradient and update are one function; with several, one function per round and one update.
         self.compiled_step = tf.function(self._gradient_and_update, jit_compile=may_jit)
+        self._of_shapes = {}  # `_shapes` of a batch → the compiled step for such batches
         self._compiled_gradient = tf.function(self._gradient, jit_compile=may_jit)
         self._compiled_round = tf.function(self._round)
         self._compiled_finish = tf.function(self._finish)
@@ -68,7 +69,7 @@ class Step:
     def take(self, slices, count) -> tuple[tf.Tensor, tf.Tensor]:
         """Steps on what `placed` gave."""
         if len(slices) == 1:
-            return self.compiled_step(slices[0], count)
+            return self._step_for(slices[0], count)(slices[0], count)
         sums = None
         for i in range(self.accumulate):
             round_slices = self._on_replicas(slices[i * self.replicas : (i + 1) * self.replicas])
@@ -78,6 +79,13 @@ class Step:
                 sums = self._compiled_round(round_slices, count, sums)
         loss, live = self._compiled_finish(sums)
         return self._read(loss), self._read(live)
+
+    def _step_for(self, batch, count):
+        """The compiled step for batches of this shape. TensorFlow would look for it longer than a tiny model steps."""
+        shapes = _shapes(batch)
+        if shapes not in self._of_shapes:
+            self._of_shapes[shapes] = self.compiled_step.get_concrete_function(batch, count)
+        return self._of_shapes[shapes]
 
     def with_positions(self, slices, capacity):
         """(x, y, weights, positions) of each slice: those of its target tokens, or None where all logits are computed.
@@ -182,6 +190,13 @@ def split(batch, parts: int) -> list:
 
 def _tensor(value):
     return value if value is None else tf.constant(value)
+
+
+def _shapes(batch) -> tuple:
+    """What tells batches apart that need steps of their own."""
+    x, y, weights, positions = batch
+    rest = (("y", y), ("weights", weights), ("positions", positions))
+    return tuple((name, a.shape, a.dtype) for name, a in (*x.items(), *rest) if a is not None)
 
 
 def _may_jit(strategy) -> bool:

@@ -238,3 +238,15 @@ def test_mixed_precision_computes_the_loss_up_to_its_rounding_and_learns(new_mod
     mixed, whole = losses_of(policy), losses_of("float32")
     assert mixed[0] == pytest.approx(whole[0], rel=2e-2)
     assert mixed[-1] < mixed[0]
+
+
+def test_batches_of_one_shape_with_other_columns_get_a_step_of_their_own(new_model, trained, encoded, cache):
+    few = TeacherCache.build(trained, encoded, k=4)
+    trainer = CascadeAware(new_model("small", seed=7), "cat-dist")
+    trainer.compile(optimizer=keras.optimizers.SGD(0.0))
+    batches = [Batches(encoded, 10, seed=1, loss="cat-dist", teacher=t, buckets=2).batch(0) for t in (cache, few)]
+    shared = Step(trainer)
+    many, of_few, again = (float(shared(*batch)[0]) for batch in (*batches, batches[0]))
+    assert many == again != of_few
+    assert of_few == float(Step(trainer)(*batches[1])[0])
+    assert shared.compiled_step.experimental_get_tracing_count() == 2
