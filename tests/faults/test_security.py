@@ -41,6 +41,7 @@ ALLOWED = {
     ("cat_keras/decoding/endpoints/client.py", "openai"): "asks the endpoints that the user names",
     ("cat_keras/decoding/endpoints/endpoint.py", "urllib"): "takes an address apart, no request",
     ("cat_keras/decoding/endpoints/predictor.py", "system"): "the system prompt of a chat, no command",
+    ("cat_keras/training/device.py", "ctypes"): "tells the C library to keep memory, by three constants",
     ("benchmarks/tasks/task.py", "import_module"): "MODULES, a constant",
     ("benchmarks/tasks/extensions.py", "exec_module"): "--tasks-file names code of the user's own",
     ("benchmarks/cli/__init__.py", "load_module"): "that option",
