@@ -94,7 +94,9 @@ def test_runs_that_share_nothing_are_refused(folders, tmp_path):
     other = runs.full(tmp_path / "other", ("cola",))
     without = runs.full(tmp_path / "without", TASKS, ("cat-xent",))
     grid = runs.full(tmp_path / "grid", TASKS, ("xent@w=1", "xent@w=2"))
+    by_sum = runs.full(tmp_path / "by_sum", TASKS, rule="chow-sum")
     for chooser, judge, message in (
+        (validation, by_sum, "runs that defer by chow-average and by chow-sum"),
         (validation, other, "which share no task"),
         (validation, without, r"xent among them\. .* and cat-xent"),
         (validation, grid, "Test data judge one point of xent"),

@@ -66,7 +66,8 @@ def rows(validation: Summary, test: Summary, facts: Mapping) -> pyarrow.Table:
         facts: more to say of them.
 
     Raises:
-        CatKerasError: the runs share no tasks or not the baseline, or the costs of models are not known in one of them.
+        CatKerasError: the runs share no tasks or not the baseline, have different rules, or no seed is complete for all
+            methods.
     """
     tasks, methods = _shared(validation.run, test.run)
     by_kind = kinds(test.run, tasks)
@@ -74,13 +75,16 @@ def rows(validation: Summary, test: Summary, facts: Mapping) -> pyarrow.Table:
     points = {method: grids.best_point(validation, method) for method in methods}
     chosen = _chosen(validation, by_kind, ways, points)
     choices = {BEST: chosen, SAME: {method: dict.fromkeys(by_kind, routing.CASCADE) for method in methods}}
-    parts = []
-    for method in methods:
-        of_seeds = _qualities(test, by_kind, ways, grids.only_point(test, method))
-        for choice, rules in choices.items():
-            parts += [
-                (method, choice, seed, _over_tasks(q, by_kind, ways, rules[method])) for seed, q in of_seeds.items()
-            ]
+    measured = {method: _qualities(test, by_kind, ways, grids.only_point(test, method)) for method in methods}
+    seeds = sorted(set.intersection(*map(set, measured.values())))
+    if not seeds:
+        raise CatKerasError(f"Methods are compared on seeds that all have. Received: {test.run.folder}, without one")
+    parts = [
+        (method, choice, seed, _over_tasks(measured[method][seed], by_kind, ways, rules[method]))
+        for method in methods
+        for choice, rules in choices.items()
+        for seed in seeds
+    ]
     about = {
         "chosen": {m: {kind: _rule(test.run, way) for kind, way in chosen[m].items()} for m in methods},
         "points": points, "tasks": tasks, "rule": test.run.rule, "ways": ways,
@@ -99,6 +103,11 @@ def _shared(validation: Run, test: Run) -> tuple[list[str], list[str]]:
             f"Rules are chosen by one run and judged by another with the same tasks and methods, {BASELINE} among "
             f"them. Received: {validation.folder} and {test.folder}, which share {', '.join(tasks) or 'no task'} and "
             f"{', '.join(methods) or 'no method'}"
+        )
+    if validation.rule != test.rule:
+        raise CatKerasError(
+            "What a choice of rules is worth is told against one rule. Received: runs that defer by "
+            f"{validation.rule} and by {test.rule}. Run one of them again with rule = {test.rule!r} in its profile"
         )
     return tasks, methods
 
@@ -145,10 +154,11 @@ def standings(table: pyarrow.Table) -> list[Standing]:
 
 
 def _ways(validation: Run, test: Run, tasks: Sequence[str]) -> list[str]:
-    """The rules that can judge one model's answers to all these tasks in both runs; a router too where it can."""
-    runs = (validation, test)
-    lone = [rule for rule in names(test) if rule not in BOUNDS and ENSEMBLE not in deferral.get(rule).needs]
-    ways = [rule for rule in lone if rule != test.rule and not any(lacking(run, rule, tasks) for run in runs)]
+    """The rules that can judge any method's answers to all these tasks in both runs, each answer by what one model says
+    of it; a router too where there are prompts."""
+    runs, left_out = (validation, test), {test.rule, *BOUNDS, *deferral.ASKING}
+    lone = [rule for rule in names(test) if rule not in left_out and ENSEMBLE not in deferral.get(rule).needs]
+    ways = [rule for rule in lone if not any(lacking(run, rule, tasks) for run in runs)]
     routed = all(routing.reads_prompts(run, name) for run in runs for name in tasks)
     return [routing.CASCADE, *ways, *([routing.BOTH] if routed else [])]
 
