@@ -13,6 +13,7 @@ from benchmarks.cli import (
     best_rules,
     exporting,
     forecast,
+    hypotheses,
     importing,
     load,
     pairs,
@@ -67,6 +68,7 @@ app.command()(pairs.pairs)
 app.command()(qualify.qualify)
 app.command()(forecast.forecast)
 app.command("best-rules")(best_rules.best_rules)
+app.command()(hypotheses.hypotheses)
 app.command("token-level")(results.token_level)
 app.command()(results.illustrate)
 app.add_typer(perf.app, name="perf")

@@ -41,7 +41,7 @@ def perf(ctx: typer.Context):
 def training(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="Of objectives, ceiling, auto, peer, peer-bfloat16, overhead; by default all."),
+        typer.Argument(help="Of objectives, ceiling, auto, dropout, peer, peer-bfloat16, overhead; by default all."),
     ] = None,
     rounds: Rounds = 5,
 ):

@@ -1,6 +1,5 @@
 """Timings that mean something on a machine whose speed drifts: candidates take turns, and ratios are of each turn."""
 
-import contextlib
 import io
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cat_keras.storage import store
+from cat_keras.storage import processor, store
 
 RESULTS = Path(__file__).parents[2] / "results" / "perf"
 VECTORS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # what x86 processors multiply by, the fastest first
@@ -69,13 +68,10 @@ def ratio(seconds: pd.DataFrame, name: str, baseline: str) -> float:
 
 def _processor() -> str:
     """What multiplies here: the architecture, and on Linux the widest of `VECTORS` and the name of the processor."""
-    said = [platform.machine()]
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
-        flags = facts.get("flags", "").split()
-        said += [next((name for name in VECTORS if name in flags), ""), facts.get("model name", "")]
-    return " ".join(part for part in said if part)
+    facts = processor.facts()
+    flags = facts.get("flags", "").split()
+    widest = next((name for name in VECTORS if name in flags), "")
+    return " ".join(part for part in (platform.machine(), widest, facts.get("model name", "")) if part)
 
 
 def keep(name: str, table: pd.DataFrame, note: str):

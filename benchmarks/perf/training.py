@@ -1,8 +1,9 @@
 """Speed of a training step, in ratios: `python -m benchmarks perf training [PART…]`.
 
 objectives: CAT against plain cross-entropy and Keras `fit`. ceiling: the share of the machine's matrix-product ceiling.
-auto: what the device chooses against all other ways. peer, peer-bfloat16: against a plain PyTorch GPT, eager and
-compiled, and against a step written by hand in TensorFlow. overhead: of a step of a tiny model. All in turns.
+auto: what the device chooses against all other ways; dropout: the same of models with dropout. peer, peer-bfloat16:
+against a plain PyTorch GPT, eager and compiled, and against a step written by hand in TensorFlow. overhead: of a step
+of a tiny model. All in turns.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from cat_keras.training import device, distribution
 from cat_keras.training.step import Step
 
 BATCH, LENGTH, TARGET, STEPS = 32, 128, 32, 8
-PARTS = ("objectives", "ceiling", "auto", "peer", "peer-bfloat16", "overhead")
+DROPOUT = 0.1  # of the models that drop activations
+PARTS = ("objectives", "ceiling", "auto", "dropout", "peer", "peer-bfloat16", "overhead")
 
 # Ways to compute a step: name → numeric policy and what XLA compiles. The first was the default of earlier versions.
 WAYS = {
@@ -60,6 +62,7 @@ def measure(rounds: int = 5, parts: Sequence[str] = ()):
         "objectives": (lambda: objectives(proto, rounds), "float32; small model 1M, large model 6M parameters."),
         "ceiling": (lambda: share_of_ceiling(proto, rounds), "FLOPs counted from the architecture."),
         "auto": (lambda: ways(proto, rounds), "Ratios are of rates."),
+        "dropout": (lambda: ways(proto, rounds, DROPOUT), f"Ratios are of rates. Models drop {DROPOUT:.0%}."),
         "peer": (lambda: peers(proto, rounds, "peer"), f"float32. {PEERS}"),
         "peer-bfloat16": (lambda: peers(proto, rounds, "peer-bfloat16"), f"bfloat16 products. {PEERS}"),
         "overhead": (lambda: overhead(proto, rounds), "A model of one layer and width 16, batches of 2 x 8 tokens."),
@@ -81,28 +84,30 @@ def optimizer():
 
 
 def ours(proto: bytes, shape: str, data: ck.Encoded, objective: str, cache=None, teacher=None,
-         precision: str = "float32", jit: bool | str | None = None):  # fmt: skip
+         precision: str = "float32", jit: bool | str | None = None, dropout: float = 0.0):  # fmt: skip
     """A function that trains `STEPS` steps.
 
     Args:
         proto: of the tokenizer. shape: of the model, see `workload.SHAPES`. objective: its name.
         cache: a `TeacherCache`, or teacher: a model, for an objective that reads one.
         precision, jit: a way to compute a step, see `WAYS`; None for what a long training takes here.
+        dropout: share of activations that the model drops.
     """
-    trainer = ck.CascadeAware(made_with(precision, proto, shape), objective, teacher=teacher)
-    trainer.compile(optimizer(), jit_compile=_long(trainer.model.backbone.compute_dtype) if jit is None else jit)
+    trainer = ck.CascadeAware(made_with(precision, proto, shape, dropout=dropout), objective, teacher=teacher)
+    jit = _long(trainer.model.backbone.compute_dtype, dropout) if jit is None else jit
+    trainer.compile(optimizer(), jit_compile=jit)
     scope = "all" if objective == "all" else "target"
     # Columns of the start that `defer-token` reads: whose they are does not matter to the time of a step.
     batches = ck.Batches(data, BATCH, loss=trainer.objective, teacher=cache, start=cache, buckets=1, scope=scope)
     return lambda: training.train(trainer, batches, training.Schedule(1e-3, STEPS))
 
 
-def made_with(precision: str, proto: bytes, shape: str):
-    """A model of a shape with a numeric policy."""
+def made_with(precision: str, proto: bytes, shape: str, **changes):
+    """A model of a shape with a numeric policy; changes as for `workload.model`."""
     before = keras.config.dtype_policy()
     distribution.set_precision(precision)
     try:
-        return workload.model(proto, shape)
+        return workload.model(proto, shape, **changes)
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -182,15 +187,18 @@ def objectives(proto: bytes, count: int) -> pd.DataFrame:
     )
 
 
-def ways(proto: bytes, count: int) -> pd.DataFrame:
+def ways(proto: bytes, count: int, dropout: float = 0.0) -> pd.DataFrame:
     """Tokens per second of `xent` in each of `WAYS`, relative to the first of them."""
     rows, first = [], next(iter(WAYS))
     precision = device.best_precision()
-    chosen = precision, _long(keras.DTypePolicy(precision).compute_dtype)
+    chosen = precision, _long(keras.DTypePolicy(precision).compute_dtype, dropout)
     for shape in workload.SHAPES:
         data = workload.data(proto, BATCH * STEPS, LENGTH, TARGET)
         print(shape, flush=True)
-        trainings = {name: ours(proto, shape, data, "xent", precision=way[0], jit=way[1]) for name, way in WAYS.items()}
+        trainings = {
+            name: ours(proto, shape, data, "xent", precision=way[0], jit=way[1], dropout=dropout)
+            for name, way in WAYS.items()
+        }
         seconds = paired.rounds(trainings, count)
         for name, way in WAYS.items():
             auto = way == chosen
@@ -309,6 +317,6 @@ def share_of_ceiling(proto: bytes, count: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _long(dtype: str) -> bool | str:
+def _long(dtype: str, dropout: float = 0.0) -> bool | str:
     """What XLA compiles here of a long training whose products are of a type."""
-    return device.best_jit(device.LONG_TRAINING, dtype)
+    return device.best_jit(device.LONG_TRAINING, dtype, dropout)

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cat_keras.errors import CatKerasError
-from cat_keras.storage import processes, store
+from cat_keras.storage import processes, processor, store
 
 FLAGS = "TF_XLA_FLAGS"
 FLAG = "--tf_xla_persistent_cache_directory"
-MOST = 500  # files of a machine; the oldest give way
+MOST = 512 * 2**20  # bytes of code for a machine; the oldest give way
 INDEX = "checksums.json"
 
 
@@ -54,11 +54,8 @@ def kept(folder: Path) -> Iterator[Callable[[], None]]:
 
 def _machine() -> str:
     """A name for the processor and the compiler: code of one runs on no other."""
-    flags = ""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-        flags = next(line for line in lines if line.startswith(("flags", "Features")))
-    parts = [platform.machine(), platform.processor(), flags]
+    facts = processor.facts()
+    parts = [platform.machine(), platform.processor(), facts.get("flags") or facts.get("Features", "")]
     parts += [importlib.metadata.version(name) for name in ("tensorflow", "keras")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -75,8 +72,10 @@ def _link(place: Path, own: Path):
     with processes.locked(place):
         known = _index(place)
         files = sorted(place.glob("*.pb"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for number, path in enumerate(files):
-            if number < MOST and known.get(path.name) == store.sha256_file(path):
+        room = MOST
+        for path in files:
+            room -= path.stat().st_size
+            if room >= 0 and known.get(path.name) == store.sha256_file(path):
                 os.link(path, own / path.name)
             else:
                 path.unlink()

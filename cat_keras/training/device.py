@@ -2,8 +2,9 @@
 
 On CPUs with TensorFlow, XLA compiles elementwise work into few passes over memory, but its own matrix products are
 slower than oneDNN's, in bfloat16 on processors with `BFLOAT16_FLAGS` up to four times. So there a third way stands
-between all and nothing: `ELEMENTWISE`. It is the fastest in bfloat16, and in float32 no faster than compiling all
-(`python -m benchmarks perf training auto`; the table is in results/perf).
+between all and nothing: `ELEMENTWISE`. It is the fastest in bfloat16 and with dropout, as XLA draws random numbers
+slowly on a CPU; otherwise it is no faster than compiling all (`python -m benchmarks perf training auto dropout`; the
+tables are in results/perf).
 """
 
 import contextlib
@@ -11,9 +12,10 @@ import ctypes
 import functools
 import os
 import platform
-from pathlib import Path
 
 import keras
+
+from cat_keras.storage import processor
 
 ELEMENTWISE = "elementwise"  # XLA compiles what lies between the products, which are left to TensorFlow
 JITS = ("auto", True, False, ELEMENTWISE)
@@ -22,13 +24,14 @@ LONG_TRAINING = 100  # steps; XLA takes several seconds to compile each length o
 # Products of bfloat16 numbers in hardware: what Linux calls the instructions of x86 processors.
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
-# Operations that ELEMENTWISE leaves to TensorFlow: products; what reads or adds rows by index, or searches, which XLA
-# does slowly on a CPU; and calls of functions, within which there are products too.
+# Operations that ELEMENTWISE leaves to TensorFlow: products; what reads or adds rows by index, searches, or draws
+# random numbers (`_RANDOM`), which XLA does slowly on a CPU; and calls of functions, within which are products too.
 _LEFT_OUT = frozenset(
     "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum Gather GatherV2 GatherNd ResourceGather ScatterNd "
     "TensorScatterAdd TensorScatterUpdate UnsortedSegmentSum ArgMax TopKV2 Sort If StatelessIf While StatelessWhile "
     "Case StatelessCase PartitionedCall StatefulPartitionedCall".split()
 )
+_RANDOM = ("StatelessRandom", "StatelessTruncated")  # what names of operations that draw begin with
 
 # Of glibc's <malloc.h>, M_MMAP_MAX: no block is mapped by itself; M_TRIM_THRESHOLD: nothing is given back;
 # M_ARENA_MAX: threads share one heap, as a heap of a thread's own takes no blocks above 64 MiB.
@@ -49,28 +52,29 @@ def best_precision() -> str:
     return "mixed_bfloat16" if faster else "float32"
 
 
-def best_jit(steps: int, dtype: str = "float32") -> bool | str:
+def best_jit(steps: int, dtype: str = "float32", dropout: float = 0.0) -> bool | str:
     """What XLA is to compile of a training: True for all of a step, False for nothing, or `ELEMENTWISE`.
 
     It follows from the training and the device, so that a training that was stopped goes on as it began.
 
     Args:
         steps: of the training. TensorFlow ends a short one sooner without compilation; JAX is slow without it.
-        dtype: in which products are computed.
+        dtype: in which products are computed. dropout: share of activations that the model drops.
     """
     if keras.config.backend() != "tensorflow":
         return keras.config.backend() == "jax"
     if steps < LONG_TRAINING:
         return False
-    return ELEMENTWISE if kind() == "CPU" and dtype == "bfloat16" else True
+    return ELEMENTWISE if kind() == "CPU" and (dtype == "bfloat16" or dropout > 0) else True
 
 
 def description(precision: str) -> str:
     """How trainings with this numeric policy are computed here, in words, e.g. "mixed_bfloat16; XLA compiles …"."""
-    jit = best_jit(LONG_TRAINING, keras.DTypePolicy(precision).compute_dtype)
+    plain, dropping = (best_jit(LONG_TRAINING, keras.DTypePolicy(precision).compute_dtype, rate) for rate in (0.0, 0.1))
     compiled = {True: "trainings", ELEMENTWISE: "what lies between the matrix products of trainings"}
     long = f" of {LONG_TRAINING} steps or more" if keras.config.backend() == "tensorflow" else ""
-    return f"{precision}; XLA compiles {compiled[jit]}{long}" if jit else f"{precision}; without XLA"
+    less = f" (with dropout, {compiled[dropping]})" if dropping != plain else ""
+    return f"{precision}; XLA compiles {compiled[plain]}{long}{less}" if plain else f"{precision}; without XLA"
 
 
 def steps_ahead() -> int:
@@ -90,17 +94,21 @@ def elementwise_compiled():
 
     # Else a shape would be computed by TensorFlow's own kernels until it has come twice, and with other last digits.
     pywrap_tf_session.TF_SetXlaEnableLazyCompilation(False)
-    with tf.xla.experimental.jit_scope(compile_ops=lambda node: node.op not in _LEFT_OUT):
+    with tf.xla.experimental.jit_scope(compile_ops=_is_elementwise):
         yield
+
+
+def _is_elementwise(node) -> bool:
+    return node.op not in _LEFT_OUT and not node.op.startswith(_RANDOM)
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
     """Lets the C library keep what a step gives back, for the next one. Only on a CPU with glibc; else nothing is done.
 
-    glibc gives each large tensor back to the operating system, which maps every page of it anew a step later: 60,000
-    page faults per step of a model of 1 M parameters, a sixth of its time. From now on the process keeps what it ever
-    held at once. An environment that sets `GLIBC_TUNABLES` or one of glibc's `MALLOC_…` variables is left as it is.
+    glibc gives each large tensor back to the operating system, which maps every page of it anew a step later. From now
+    on the process keeps what it ever held at once, and between blocks of unequal sizes some more. An environment that
+    sets `GLIBC_TUNABLES` or one of glibc's `MALLOC_…` variables is left as it is.
 
     Returns:
         Whether it is done.
@@ -140,7 +148,4 @@ def _gpu_multiplies_bfloat16() -> bool:
 
 def _cpu_flags() -> set[str]:
     """What Linux says that the processor can do; nothing elsewhere."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-        return set(next(line for line in lines if line.startswith("flags")).split())
-    return set()
+    return set(processor.facts().get("flags", "").split())

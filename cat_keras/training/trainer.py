@@ -139,12 +139,16 @@ class CascadeAware(keras.Model):
         if keras.config.backend() == "tensorflow":
             from cat_keras.training.step import Step
 
-            jit = device.best_jit(steps, self.model.backbone.compute_dtype) if self._jit == "auto" else self._jit
+            jit = self._best_jit(steps) if self._jit == "auto" else self._jit
             if (accumulate, jit) not in self._steps:
                 self._steps[accumulate, jit] = Step(self, accumulate, jit)
             step = self._steps[accumulate, jit]
             return functools.partial(step.take, *step.placed(*batch, capacity))
         return functools.partial(self._on_batch, batch, accumulate)
+
+    def _best_jit(self, steps: int) -> bool | str:
+        backbone = self.model.backbone
+        return device.best_jit(steps, backbone.compute_dtype, getattr(backbone, "dropout", None) or 0.0)
 
     def _on_batch(self, batch, accumulate) -> tuple[float, float]:
         """A step by Keras' own `train_on_batch`."""

@@ -25,7 +25,11 @@ def on_nodes(folder, *arguments, status=0, **setting) -> str:
     setting = {"nodes": TWO, "log": str(folder / "runs" / "tiny" / "log.txt")} | setting
     command = [sys.executable, "-m", "benchmarks", *tiny.words(folder), *arguments, "--on", "ray"]
     words = [sys.executable, "-m", "tests.cluster.nodes", json.dumps(setting), *command]
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500)
+    try:
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500)
+    except subprocess.TimeoutExpired as error:
+        log = Path(setting["log"])
+        pytest.fail(f"no end after 500 s; it printed\n{(error.output or b'').decode()}\nand noted\n{log.read_text()}")
     assert done.returncode == status, done.stdout
     return done.stdout
 

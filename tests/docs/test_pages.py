@@ -54,6 +54,7 @@ ELSEWHERE = {
     "python -m benchmarks pairs": "needs public answers; test_pairs.py has the whole way with invented ones",
     "python -m benchmarks sweep": "trains for hours; test_sweep_run.py has a sweep of two points",
     "python -m benchmarks best-rules": "reads committed results that are not here; test_best_rules.py invents some",
+    "python -m benchmarks hypotheses": "reads committed results that are not here; test_hypotheses.py reads them",
     "python -m benchmarks forecast": "reads committed results that are not here; test_forecast.py has invented ones",
     "python -m benchmarks illustrate study": "the run of hours is not there; embedded is illustrated here",
     "python -m benchmarks compare runs/0": "the trainings are not there; test_compare.py compares several",

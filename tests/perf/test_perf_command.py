@@ -89,7 +89,7 @@ def test_a_module_that_is_started_by_a_measurement_names_its_command(module):
 
 
 TABLES = {
-    "training": ("objectives", "ceiling", "auto", "peer", "peer-bfloat16", "overhead"),
+    "training": ("objectives", "ceiling", "auto", "dropout", "peer", "peer-bfloat16", "overhead"),
     "teacher": ("teacher-build", "teacher-read"),
     "decoding": ("generation", "scoring", "speculative", "cascade"),
     "padding": ("padding",),

@@ -99,7 +99,7 @@ def test_runs_that_share_nothing_are_refused(folders, tmp_path):
         (validation, by_sum, "runs that defer by chow-average and by chow-sum"),
         (validation, other, "which share no task"),
         (validation, without, r"xent among them\. .* and cat-xent"),
-        (validation, grid, "Test data judge one point of xent"),
+        (validation, grid, "One point of xent is judged"),
         (test, test, "validation"),
     ):
         with pytest.raises(CatKerasError, match=message):

@@ -129,7 +129,7 @@ def test_what_cannot_be_judged_is_refused(validation, test, tmp_path):
     assert "Add --against RUN" in refused(validation, "--to", tmp_path / "kept")
     assert "which answered the test split" in refused(test)
     grid = runs.full(tmp_path / "grid", TASKS, methods=("xent", "cat-xent@w=1", "cat-xent@w=2"))
-    assert "none is chosen by them. Received: " in refused(validation, "--against", grid)
+    assert "none is chosen on test data. Received: " in refused(validation, "--against", grid)
     other = runs.full(tmp_path / "other", ("cola",))
     assert "judged on tasks of both runs" in refused(validation, "--against", other)
     silent = runs.full(tmp_path / "silent", TASKS, settings={"data": {"evaluate": "validation"}})

@@ -43,7 +43,7 @@ def test_damaged_unknown_and_old_files_are_not_taken(tmp_path, monkeypatch):
         assert [path.name for path in own_folder().iterdir()] == ["good.pb"]
         compiled(own_folder(), later=b"newest")
     os.utime(place / "good.pb", (0, 0))
-    monkeypatch.setattr(compilations, "MOST", 1)
+    monkeypatch.setattr(compilations, "MOST", len(b"newest"))
     with compilations.kept(tmp_path):
         assert [path.name for path in own_folder().iterdir()] == ["later.pb"]
     (place / compilations.INDEX).write_text("{")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 from cat_keras.errors import CatKerasError
@@ -47,20 +48,36 @@ def test_old_gpus_stay_with_float32(on, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("place", "steps", "dtype", "jit"),
+    ("place", "steps", "dtype", "dropout", "jit"),
     [
-        ({}, 99, "bfloat16", False),
-        ({}, 100, "float32", True),
-        ({}, 100, "bfloat16", device.ELEMENTWISE),
-        ({"kind": "GPU"}, 99, "bfloat16", False),
-        ({"kind": "GPU"}, 100, "bfloat16", True),
-        ({"backend": "jax"}, 1, "float32", True),
-        ({"backend": "torch"}, 1000, "float32", False),
+        ({}, 99, "bfloat16", 0.1, False),
+        ({}, 100, "float32", 0.0, True),
+        ({}, 100, "float32", 0.1, device.ELEMENTWISE),
+        ({}, 100, "bfloat16", 0.0, device.ELEMENTWISE),
+        ({"kind": "GPU"}, 99, "bfloat16", 0.0, False),
+        ({"kind": "GPU"}, 100, "bfloat16", 0.1, True),
+        ({"backend": "jax"}, 1, "float32", 0.1, True),
+        ({"backend": "torch"}, 1000, "float32", 0.1, False),
     ],
 )
-def test_long_trainings_are_compiled_as_suits_the_device(on, place, steps, dtype, jit):
+def test_long_trainings_are_compiled_as_suits_the_device(on, place, steps, dtype, dropout, jit):
     on(**place)
-    assert device.best_jit(steps, dtype) == jit
+    assert device.best_jit(steps, dtype, dropout) == jit
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal", "truncated_normal"])
+def test_random_numbers_are_not_drawn_within_what_is_compiled(draw):
+    import tensorflow as tf
+
+    @tf.function
+    def doubled():
+        with device.elementwise_compiled():
+            return 2 * getattr(tf.random, f"stateless_{draw}")((2, 3), [1, 2])
+
+    nodes = doubled.get_concrete_function().graph.as_graph_def().node
+    compiled = {node.op for node in nodes if node.attr["_XlaCompile"].b}
+    assert "Mul" in compiled and not [op for op in compiled if op.startswith(("StatelessRandom", "StatelessTruncated"))]
+    np.testing.assert_array_equal(doubled(), 2 * getattr(tf.random, f"stateless_{draw}")((2, 3), [1, 2]))
 
 
 def test_a_device_is_described_in_words(on):
@@ -69,7 +86,8 @@ def test_a_device_is_described_in_words(on):
     on()
     words = "mixed_bfloat16; XLA compiles what lies between the matrix products of trainings of 100 steps or more"
     assert device.description("mixed_bfloat16") == words
-    assert device.description("float32") == "float32; XLA compiles trainings of 100 steps or more"
+    dropping = "with dropout, what lies between the matrix products of trainings"
+    assert device.description("float32") == f"float32; XLA compiles trainings of 100 steps or more ({dropping})"
     on(backend="torch")
     assert device.description("float32") == "float32; without XLA"
 

@@ -14,7 +14,7 @@ import pyarrow
 
 from benchmarks.report.numbers import costs, grids, routing
 from benchmarks.report.numbers.intervals import DRAWS
-from benchmarks.report.numbers.rules import BOUNDS, ENSEMBLE, lacking, names
+from benchmarks.report.numbers.rules import BOUNDS, ENSEMBLE, kinds, lacking, names
 from benchmarks.report.numbers.summary import Summary
 from benchmarks.report.reading import analysis
 from benchmarks.report.reading.load import Run
@@ -35,8 +35,8 @@ class Standing:
     Attributes:
         method: its name. rules: kind of task → the rule that validation data chose.
         quality: mean over all budgets, tasks and seeds by these rules, in [0, 1], with its 95 % interval.
-        gain: that minus the same of the baseline by its own rules. gain_by_same: both by the rule of the run instead.
-            None for the baseline.
+        gain: that minus the same of the baseline by its own rules, p: of no gain. gain_by_same: both by the rule of the
+            run instead. None, and NaN, for the baseline.
         worth: what the chosen rules add to the rule of the run.
     """
 
@@ -44,18 +44,9 @@ class Standing:
     rules: Mapping[str, str]
     quality: Interval
     gain: Interval | None
+    p: float
     gain_by_same: Interval | None
     worth: Interval
-
-
-def kinds(run: Run, tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Kind → those of some tasks that are of it, where there are any."""
-    choice = run.choice_tasks()
-    found = {
-        "classification": tuple(name for name in tasks if name in choice),
-        "generation": tuple(name for name in tasks if name not in choice),
-    }
-    return {kind: of_kind for kind, of_kind in found.items() if of_kind}
 
 
 def rows(validation: Summary, test: Summary, facts: Mapping) -> pyarrow.Table:
@@ -75,22 +66,19 @@ def rows(validation: Summary, test: Summary, facts: Mapping) -> pyarrow.Table:
     points = {method: grids.best_point(validation, method) for method in methods}
     chosen = _chosen(validation, by_kind, ways, points)
     choices = {BEST: chosen, SAME: {method: dict.fromkeys(by_kind, routing.CASCADE) for method in methods}}
-    measured = {method: _qualities(test, by_kind, ways, grids.only_point(test, method)) for method in methods}
+    measured = _qualities(test, by_kind, ways, {method: grids.only_point(test, method) for method in methods})
     seeds = sorted(set.intersection(*map(set, measured.values())))
     if not seeds:
         raise CatKerasError(f"Methods are compared on seeds that all have. Received: {test.run.folder}, without one")
-    parts = [
-        (method, choice, seed, _over_tasks(measured[method][seed], by_kind, ways, rules[method]))
-        for method in methods
-        for choice, rules in choices.items()
-        for seed in seeds
-    ]
+    series = [(method, choice, seed) for method in methods for choice in choices for seed in seeds]
+    quality = [_over_tasks(measured[m][seed], by_kind, ways, choices[choice][m]) for m, choice, seed in series]
+    labels = dict(zip(("method", "rules", "seed"), zip(*series, strict=True), strict=True))
     about = {
         "chosen": {m: {kind: _rule(test.run, way) for kind, way in chosen[m].items()} for m in methods},
         "points": points, "tasks": tasks, "rule": test.run.rule, "ways": ways,
         "examples": sum(len(test.run.examples[name]) for name in tasks),
     }  # fmt: skip
-    return analysis.described(_table(parts), {**facts, **about})
+    return analysis.described(analysis.of_resamples(labels, quality, "quality"), {**facts, **about})
 
 
 def _shared(validation: Run, test: Run) -> tuple[list[str], list[str]]:
@@ -118,20 +106,6 @@ def _over_tasks(quality: Mapping[str, np.ndarray], by_kind: Mapping, ways: Mappi
     return np.sum(sums, axis=0) / sum(map(len, by_kind.values()))
 
 
-def _table(parts: Sequence[tuple[str, str, int, np.ndarray]]) -> pyarrow.Table:
-    """Rows of (method, whose rules, seed, values of all resamples)."""
-    count = len(parts[0][-1])
-    return pyarrow.table(
-        {
-            "method": pyarrow.array([method for method, *_ in parts for _ in range(count)], pyarrow.string()),
-            "rules": pyarrow.array([choice for _, choice, *_ in parts for _ in range(count)], pyarrow.string()),
-            "seed": np.repeat(np.array([seed for *_, seed, _ in parts], np.int32), count),
-            "resample": np.tile(np.arange(count, dtype=np.int32), len(parts)),
-            "quality": np.concatenate([values for *_, values in parts]),
-        }
-    )
-
-
 def standings(table: pyarrow.Table) -> list[Standing]:
     """All methods of `rows`, the baseline first."""
     frame, chosen = table.to_pandas(), analysis.facts(table)["chosen"]
@@ -148,8 +122,9 @@ def standings(table: pyarrow.Table) -> list[Standing]:
     for method in sorted(chosen, key=lambda name: (name != BASELINE, list(chosen).index(name))):
         own = {choice: f"{method}/{choice}" for choice in (BEST, SAME)}
         gains = {c: None if method == BASELINE else pooled.interval(own[c], base[c]) for c in (BEST, SAME)}
-        worth = pooled.interval(own[BEST], own[SAME])
-        found.append(Standing(method, chosen[method], pooled.interval(own[BEST]), gains[BEST], gains[SAME], worth))
+        p = float("nan") if method == BASELINE else pooled.p_value(own[BEST], base[BEST])
+        quality, worth = pooled.interval(own[BEST]), pooled.interval(own[BEST], own[SAME])
+        found.append(Standing(method, chosen[method], quality, gains[BEST], p, gains[SAME], worth))
     return found
 
 
@@ -166,32 +141,36 @@ def _ways(validation: Run, test: Run, tasks: Sequence[str]) -> list[str]:
 def _chosen(summary: Summary, by_kind: Mapping, ways: Mapping, points: Mapping[str, str]) -> Chosen:
     """The way with the highest quality of each method at its point, in the mean over seeds and the tasks of a kind."""
     chosen = {}
-    for objective, name in points.items():
-        of_seeds = _qualities(summary, by_kind, ways, name).values()
-        means = {kind: np.mean([quality[kind][0] for quality in of_seeds], axis=0) for kind in by_kind}
-        chosen[objective] = {kind: ways[kind][int(np.argmax(mean))] for kind, mean in means.items()}
+    for method, of_seeds in _qualities(summary, by_kind, ways, points, resamples=0).items():
+        means = {kind: np.mean([quality[kind][0] for quality in of_seeds.values()], axis=0) for kind in by_kind}
+        chosen[method] = {kind: ways[kind][int(np.argmax(mean))] for kind, mean in means.items()}
     return chosen
 
 
-def _qualities(summary: Summary, by_kind: Mapping, ways: Mapping, name: str) -> dict[int, dict[str, np.ndarray]]:
-    """Seed → kind of task → (1 + R, ways) mean quality over all budgets and the tasks of that kind."""
-    run, found = summary.run, {}
-    seeds = run.complete_seeds(name)
-    if not seeds:
+def _qualities(
+    summary: Summary, by_kind: Mapping, ways: Mapping, points: Mapping[str, str], resamples: int = routing.RESAMPLES
+) -> dict[str, dict[int, dict[str, np.ndarray]]]:
+    """Method → seed → kind of task → (1 + R, ways) mean quality over all budgets and the tasks of that kind.
+
+    Args:
+        points: method → its name in the run.
+    """
+    run, measure = summary.run, costs.known(summary.run)[0]
+    models = {(method, seed): (name, seed) for method, name in points.items() for seed in run.complete_seeds(name)}
+    if missing := [method for method in points if method not in {of for of, _ in models}]:
         raise CatKerasError(
-            f"Rules are judged by seeds that answered all tasks. Received: {run.folder}, none of {name}"
+            f"Rules are judged by seeds that answered all tasks. Received: {run.folder}, none of {', '.join(missing)}"
         )
-    measure = costs.known(run)[0]
+    found = {method: {} for method in points}
     for kind, tasks in by_kind.items():
-        asked = (*ways[kind], routing.COIN)
-        keys = {task: [(name, seed, task) for seed in seeds] for task in tasks}
         by_task = []
-        for task, of_task in keys.items():
-            routes = routing.of_keys(run, task, of_task) if routing.BOTH in asked else {}
-            judged = routing.judged(task, {key: summary.cells[key] for key in of_task}, routes, asked, measure)
-            by_task.append([judged[key].areas[:, :-1] for key in of_task])
-        for seed, quality in zip(seeds, np.mean(by_task, axis=0), strict=True):
-            found.setdefault(seed, {})[kind] = quality
+        for task in tasks:
+            cells = {(*model, task): summary.cells[*model, task] for model in models.values()}
+            routes = routing.of_keys(run, task, list(cells)) if routing.BOTH in ways[kind] else {}
+            by_task.append(routing.judged(task, cells, routes, (*ways[kind], routing.COIN), measure, resamples))
+        for (method, seed), model in models.items():
+            areas = [judged[*model, task].areas[:, :-1] for task, judged in zip(tasks, by_task, strict=True)]
+            found[method].setdefault(seed, {})[kind] = np.mean(areas, axis=0)
     return found
 
 

@@ -167,14 +167,8 @@ def rows(
     count = min(len(values) for values in (*coefficients.values(), *found.values()))
     parts = [(COEFFICIENT, name, values) for name, values in coefficients.items()]
     parts += [(TASK, name, values) for name, values in found.items()]
-    made = pyarrow.table(
-        {
-            "kind": pyarrow.array([kind for kind, _, _ in parts for _ in range(count)], pyarrow.string()),
-            "name": pyarrow.array([name for _, name, _ in parts for _ in range(count)], pyarrow.string()),
-            "resample": np.tile(np.arange(count, dtype=np.int32), len(parts)),
-            "value": np.concatenate([values[:count] for _, _, values in parts]),
-        }
-    )
+    of, named, values = zip(*parts, strict=True)
+    made = analysis.of_resamples({"kind": of, "name": named}, [each[:count] for each in values], "value")
     kept = {name: dict(measured[name]) for name in found}
     about = {"undefined": undefined, "measured": kept, "beyond": beyond(points, kept)}
     return analysis.described(made, {**facts, **about})

@@ -41,7 +41,7 @@ def only_point(summary: Summary, method: str) -> str:
     first, *others = _names(summary, method)
     if others:
         raise CatKerasError(
-            f"Test data judge one point of {method}, as none is chosen by them. Received: {summary.run.folder}, "
+            f"One point of {method} is judged, as none is chosen on test data. Received: {summary.run.folder}, "
             f"which has {', '.join([first, *others])}"
         )
     return first

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow
 import scipy.stats
 
+from benchmarks.report.numbers.outcome import p_value
 from benchmarks.report.numbers.resampled_curves import Sampled
 from benchmarks.report.reading.analysis import facts
 from cat_keras.evaluation.bootstrap import Interval, seed_weights
@@ -61,8 +62,8 @@ class Correlation:
 
     Attributes:
         over: `PUBLIC` or `OWN`. predictor, outcome: measures. pairs: how many.
-        questions: with its interval over questions and seeds, these pairs as they are. models: over the models too,
-            which pairs share; NaN of the own pairs, which share none.
+        questions: with its interval over questions and seeds, these pairs as they are. p: of "none", likewise.
+        models: over the models too, which pairs share; NaN of the own pairs, which share none.
     """
 
     over: str
@@ -70,6 +71,7 @@ class Correlation:
     outcome: str
     pairs: int
     questions: Interval
+    p: float
     models: Interval
 
 
@@ -178,8 +180,9 @@ def _correlation(over: str, predictor: str, outcome: str, pairs: list[Pair]) -> 
         drawn = rng.multinomial(len(models), np.full(len(models), 1 / len(models)))
         times = drawn[places].prod(axis=1)
         together.append(spearman(np.repeat(x[:, r], times), np.repeat(y[:, r], times)))
-    intervals = (Interval.of_defined(np.array(values)) for values in (plain, [plain[0], *together]))
-    return Correlation(over, predictor, outcome, len(pairs), *intervals)
+    plain, together = np.array(plain), np.array([plain[0], *together])
+    of_questions = Interval.of_defined(plain), p_value(plain)
+    return Correlation(over, predictor, outcome, len(pairs), *of_questions, Interval.of_defined(together))
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:

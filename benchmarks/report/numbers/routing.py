@@ -157,13 +157,18 @@ class Judged(NamedTuple):
 
 
 def judged(
-    name: str, cells: Mapping[tuple, Cell], routes: Routes, ways: Sequence[str], kind: costs.Kind
+    name: str,
+    cells: Mapping[tuple, Cell],
+    routes: Routes,
+    ways: Sequence[str],
+    kind: costs.Kind,
+    resamples: int = RESAMPLES,
 ) -> dict[tuple, Judged]:
     """Every model on one task; all of them and all ways share the resamples.
 
     Args:
         cells: of this task, by their key. routes: of the same keys, where a way routes. ways: those above, the coin
-            last, or names of deferral rules for cascades by these.
+            last, or names of deferral rules for cascades by these. resamples: R; 0 where no interval is asked for.
     """
     run = next(iter(cells.values())).run
     fold_of = routing.folds(name, run.units[name].tolist())
@@ -190,8 +195,10 @@ def judged(
         coin = ((small + large) / 2).reshape(len(counts), len(columns), 1)
         return np.concatenate([areas, coin], axis=2)
 
-    resampled = Streams(np.random.default_rng(DRAWS)).map(name, n, RESAMPLES, compute)
-    areas = np.concatenate([compute(np.ones((n, 1))), resampled])
+    areas = compute(np.ones((n, 1)))
+    if resamples:
+        drawn = Streams(np.random.default_rng(DRAWS)).map(name, n, resamples, compute)
+        areas = np.concatenate([areas, drawn])
     return {key: Judged(areas[:, i], *more) for i, (key, more) in enumerate(found.items())}
 
 

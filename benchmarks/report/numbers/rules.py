@@ -128,16 +128,24 @@ def by_kind(run: Run, cells: Mapping[Key, Cell], baseline: str) -> dict[str, Kin
 
     Over all covered tasks and, where a run has both, over classification and generation alone.
     """
-    choice = run.choice_tasks()
-    kinds = {"all tasks": run.covered, "classification": choice}
-    kinds["generation"] = tuple(name for name in run.covered if name not in choice)
-    kinds = {kind: tasks for kind, tasks in kinds.items() if kind == "all tasks" or 0 < len(tasks) < len(run.covered)}
+    several = kinds(run, run.covered)
+    every = {"all tasks": run.covered} | (several if len(several) > 1 else {})
     ranked = {}
     for name in run.covered:
         of_task = [cell for (method, _, of), cell in cells.items() if of == name and method in run.methods]
         rules = [rule for rule in names(run) if not lacking(run, rule, (name,))]
         ranked[name] = rule_resamples.of_task(name, of_task, rules)
-    return {kind: _kind(run, cells, ranked, tasks, baseline) for kind, tasks in kinds.items()}
+    return {kind: _kind(run, cells, ranked, tasks, baseline) for kind, tasks in every.items()}
+
+
+def kinds(run: Run, tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """ "classification" and "generation" → those of some tasks that are of it, where there are any."""
+    choice = run.choice_tasks()
+    found = {
+        "classification": tuple(name for name in tasks if name in choice),
+        "generation": tuple(name for name in tasks if name not in choice),
+    }
+    return {kind: of_kind for kind, of_kind in found.items() if of_kind}
 
 
 def _kind(run: Run, cells: Mapping[Key, Cell], ranked: Ranked, tasks: tuple[str, ...], baseline: str) -> Kind:

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pyarrow
 
+from benchmarks.report.numbers.outcome import p_value
 from benchmarks.report.reading.analysis import facts
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation import confidence
@@ -54,7 +55,7 @@ class Slope:
     Attributes:
         response: a measure of `DIFFERENCES`. predictor: an axis, a measure of a point, or "constant". model: which
             predictors stand beside it. points: how many. value: per unit of the predictor; shares are of 1.
-        interval: over examples and seeds, the points as they are.
+        interval: over examples and seeds, the points as they are. p: of "no slope", likewise.
     """
 
     response: str
@@ -62,6 +63,7 @@ class Slope:
     model: str
     points: int
     interval: Interval
+    p: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,9 @@ class Standing:
 
     def _fit(self, response: str, predictors: Sequence[str]) -> list[Slope]:
         return [
-            Slope(response, name, " + ".join(predictors), len(self.places), Interval.of_defined(values))
+            Slope(
+                response, name, " + ".join(predictors), len(self.places), Interval.of_defined(values), p_value(values)
+            )
             for name, values in self.coefficients(response, predictors).items()
         ]
 

@@ -2,9 +2,10 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 
@@ -18,6 +19,22 @@ REMEDY = "Make the analysis again"
 def described(table: pyarrow.Table, facts: Mapping) -> pyarrow.Table:
     """The table with facts about it, as JSON values, in place of its metadata."""
     return table.replace_schema_metadata({KEY: json.dumps(facts, sort_keys=True)})
+
+
+def of_resamples(labels: Mapping[str, Sequence], values: Sequence[np.ndarray], name: str) -> pyarrow.Table:
+    """A row per series and resample.
+
+    Args:
+        labels: column → its value for each series, strings or whole numbers. values: of each series, (1 + R,), on the
+            data and in every resample. name: of the column of values.
+    """
+    count = len(values[0])
+    columns = {column: [each for each in of_series for _ in range(count)] for column, of_series in labels.items()}
+    types = {column: pyarrow.string() if isinstance(of[0], str) else pyarrow.int32() for column, of in labels.items()}
+    return pyarrow.table(
+        {column: pyarrow.array(repeated, types[column]) for column, repeated in columns.items()}
+        | {"resample": np.tile(np.arange(count, dtype=np.int32), len(values)), name: np.concatenate(values)}
+    )
 
 
 def facts(table: pyarrow.Table) -> dict:

@@ -18,6 +18,7 @@ def records(standings: Sequence[Standing]) -> list[dict]:
         {"method": s.method, "rules": "; ".join(f"{kind}: {rule}" for kind, rule in s.rules.items())}
         | interval_record("quality", s.quality)
         | interval_record(f"quality_minus_{BASELINE}", s.gain or NOTHING)
+        | {"p": s.p}
         | interval_record(f"quality_minus_{BASELINE}_by_same_rule", s.gain_by_same or NOTHING)
         | interval_record("worth", s.worth)
         for s in standings

@@ -47,7 +47,7 @@ def correlation_records(correlations: Sequence[Correlation]) -> list[dict]:
     """One row per set of pairs, predictor and outcome; `models` is the same estimate, its interval over models too."""
     return [
         {"over": c.over, "predictor": c.predictor, "outcome": c.outcome, "pairs": c.pairs}
-        | dict(zip(("estimate", "low", "high"), c.questions, strict=True))
+        | dict(zip(("estimate", "low", "high", "p"), (*c.questions, c.p), strict=True))
         | dict(zip(("models", "models_low", "models_high"), c.models, strict=True))
         for c in correlations
     ]

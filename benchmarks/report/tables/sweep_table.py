@@ -47,7 +47,7 @@ def slope_records(standing: Standing) -> list[dict]:
     return [
         {"method": standing.method, "versus": standing.versus, "response": s.response, "model": s.model}
         | {"predictor": s.predictor, "points": s.points}
-        | dict(zip(("estimate", "low", "high"), s.interval, strict=True))
+        | dict(zip(("estimate", "low", "high", "p"), (*s.interval, s.p), strict=True))
         for s in standing.slopes
     ]
 

@@ -3,7 +3,10 @@
 import atexit
 import contextlib
 import functools
+import os
 import platform
+import threading
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +18,8 @@ from benchmarks.running.cluster.box import Box, Held
 from benchmarks.running.cluster.reports import Teller, WorkerProgress
 from cat_keras.errors import CatKerasError, Stopped
 from cat_keras.storage import compilations
+
+PATIENCE = 5.0  # seconds between two looks of a worker at whether its node is there
 
 
 @dataclass(frozen=True)
@@ -168,8 +173,19 @@ def _open(held: Held, reports) -> _Opened:
         box, host = held.opened(ray), f"{platform.node()}/{ray.get_runtime_context().get_node_id()[:8]}"
         box.check(host)
         if _Process.collect is None:
+            threading.Thread(target=end_with_node, args=(os.getppid(),), daemon=True).start()
             box.enter()
             _Process.collect = _Process.until_exit.enter_context(compilations.kept(box.request.out / "compiled"))
         _Process.opened = _Opened(box, Teller(ray, reports, host), _Process.collect)
         _Process.name = held.reference.hex()
     return _Process.opened
+
+
+def end_with_node(parent: int):
+    """Ends this process when the node that started it is gone, whatever it waits for: another has its job by then.
+
+    Ray does so as well, unless the process hangs in a call of Ray; the locks that it holds would not be free.
+    """
+    while os.getppid() == parent:
+        time.sleep(PATIENCE)
+    os._exit(1)
