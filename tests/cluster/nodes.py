@@ -30,7 +30,9 @@ def said(log: Path) -> str:
 def started(specs: list[dict]) -> Iterator[tuple]:
     """A cluster of a head without a core and of nodes as specified, for the time of the block: (cluster, nodes)."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    os.environ |= {"RAY_agent_register_timeout_ms": "300000"}  # a machine that runs tests is busy
+    # A machine that runs tests is busy: an agent may start late, and a node that is there answer late. One that was
+    # killed refuses at once.
+    os.environ |= {"RAY_agent_register_timeout_ms": "300000", "RAY_health_check_timeout_ms": "60000"}
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # a longer path would not do for the sockets in it
     from ray._private import node
     from ray.cluster_utils import Cluster

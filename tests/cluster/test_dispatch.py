@@ -71,7 +71,7 @@ class Cluster:
     name = "host:1"
 
     def __init__(self, ray, places=1):
-        self.ray, self.places = ray, lambda: places
+        self.ray, self.places = ray, places if callable(places) else lambda: places
 
     def check_head(self):
         """It answers."""
@@ -154,6 +154,23 @@ def test_a_job_that_waits_for_its_place_is_not_taken_for_silent(tmp_path, monkey
     monkeypatch.setattr(ray, "get", take)
     dispatched(tmp_path, [job("a")], ray)
     assert ray.cancelled == [] and ray.tasks == [["a"]]
+
+
+def test_a_run_that_has_lost_all_nodes_says_so_and_waits_for_one(tmp_path, monkeypatch):
+    ray = Ray({"a": ["hangs"]})
+    counts = [1, 0, 0, 0, 1, 0]
+
+    def places():
+        if counts == [0]:
+            ray.ends.clear()  # the job ends on the node that has come meanwhile
+        return counts.pop(0) if counts else 1
+
+    said = dispatched(tmp_path, [job("a")], ray, places)
+    assert said.count("no node of the cluster is left that has a core; waiting 30 min for one") == 2
+    assert not counts and ray.tasks == [["a"]]
+    monkeypatch.setattr(dispatch, "ALONE", 0.0)
+    with pytest.raises(CatKerasError, match=r"lost all nodes .*Received: host:1, to which none has come"):
+        dispatched(tmp_path, [job("a")], Ray({"a": ["hangs"]}), lambda: 0)
 
 
 def test_an_error_of_a_job_ends_the_others_and_is_told_with_its_model(tmp_path):

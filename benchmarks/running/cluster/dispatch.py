@@ -15,6 +15,7 @@ from cat_keras.errors import CatKerasError, Stopped
 POLL = 0.2  # seconds between two looks at what workers say
 GRACE = 60.0  # seconds that workers have to save their state when a run is asked to end
 SILENCE = 1800.0  # seconds without a sign of a worker until its job is given to another
+ALONE = 1800.0  # seconds that a run waits for a node where it has lost all
 ATTEMPTS = 5  # times that a job may lose its worker
 BUNDLE = 100  # jobs that one task does, where so many are ready that each place has several tasks to come
 
@@ -39,6 +40,7 @@ class Dispatcher:
         self._attempts: dict[str, int] = {}  # job → how often it was lost
         self._heard: dict[str, float] = {}  # job → when its worker last said something
         self._looked, self._places = 0.0, cluster.places()
+        self._alone_since: float | None = None  # when the last node was lost; None while there is one
 
     def run(self, ready: Ready):
         """Does all jobs; raises what stops the run, when no task is under way any more."""
@@ -64,7 +66,7 @@ class Dispatcher:
         """Gives out jobs, more at a time where many are ready, until each place has a task and one to come."""
         if self.ready is None:
             return
-        places = self._places
+        places = max(self._places, 1)
         while len(self.ready) and len(self.running) < 2 * places:
             size = min(max(len(self.ready) // (4 * places), 1), BUNDLE)
             bundle = [self.ready.take()]
@@ -129,6 +131,7 @@ class Dispatcher:
         self._looked = now
         self.cluster.check_head()
         self._places = self.cluster.places()  # nodes may come and go
+        self._check_nodes(now)
         try:
             messages = self.ray.get(self.reports.take.remote(), timeout=GRACE)
         except (self.ray.exceptions.ActorUnavailableError, self.ray.exceptions.GetTimeoutError):
@@ -147,6 +150,20 @@ class Dispatcher:
                 self.journal.notice(f"{jobs[0].label}: no sign of its worker for {SILENCE:,.0f} s; ending it")
                 self._heard |= {job.name: now for job in jobs}
                 self.ray.cancel(reference, force=True)
+
+    def _check_nodes(self, now: float):
+        """Says when no node is left that can do work, and raises CatKerasError where none has come for `ALONE`."""
+        if self._places:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+            self.journal.notice(f"no node of the cluster is left that has a core; waiting {ALONE / 60:.0f} min for one")
+        elif now - self._alone_since > ALONE:
+            raise CatKerasError(
+                f"A run waits {ALONE / 60:.0f} min where its cluster has lost all nodes that can do work. Received: "
+                f"{self.cluster.name}, to which none has come. What was finished is kept: start nodes, and the same "
+                "command again"
+            )
 
     def _end(self, seconds: float):
         """Lets workers save their state for so long, and ends those that are left."""

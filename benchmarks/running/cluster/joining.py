@@ -33,9 +33,9 @@ class Cluster:
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
 
     def places(self) -> int:
-        """How many jobs can run at once: one on each GPU, or where there is none, on each core."""
+        """How many jobs can run at once: one on each GPU, or where there is none, on each core; 0 without a node."""
         total = self.total()
-        return max(int(total["GPU"] or total["CPU"]), 1)
+        return int(total["GPU"] or total["CPU"])
 
     def total(self) -> dict[str, float]:
         """What all nodes have together."""
