@@ -97,7 +97,7 @@ def _trained(proto: bytes, shape: dict, precision: str) -> tuple[float, float, f
     """FLOPs of a token in the layers of a model, FLOP/s of its training, and seconds to compile one layer."""
     distribution.set_precision(precision)
     trainer = ck.CascadeAware(models.build(proto, **shape), "xent")
-    jit = device.best_jit(device.LONG_TRAINING, trainer.model.backbone.compute_dtype)
+    jit = device.best_jit(device.LONG_ELEMENTWISE, trainer.model.backbone.compute_dtype)
     trainer.compile(training.optimizer(), jit_compile=jit)
     data = workload.data(proto, training.BATCH * training.STEPS, training.LENGTH, training.TARGET)
     batches = ck.Batches(data, training.BATCH, buckets=1)

@@ -319,4 +319,4 @@ def share_of_ceiling(proto: bytes, count: int) -> pd.DataFrame:
 
 def _long(dtype: str, dropout: float = 0.0) -> bool | str:
     """What XLA compiles here of a long training whose products are of a type."""
-    return device.best_jit(device.LONG_TRAINING, dtype, dropout)
+    return device.best_jit(device.LONG_ELEMENTWISE, dtype, dropout)
