@@ -20,8 +20,8 @@ from cat_keras.storage import processor
 ELEMENTWISE = "elementwise"  # XLA compiles what lies between the products, which are left to TensorFlow
 JITS = ("auto", True, False, ELEMENTWISE)
 LONG_TRAINING = 100  # steps; XLA takes several seconds to compile each length of batches
-# Steps from which on ELEMENTWISE wins back its time, with about six lengths. It takes twice as long to compile, hundreds
-# of parts for each length, and saves a tenth of a step that TensorFlow computes alone.
+# Steps from which on ELEMENTWISE wins back its time, with about six lengths. It takes twice as long to compile, many
+# parts for each length, and saves a tenth of a step that TensorFlow computes alone.
 LONG_ELEMENTWISE = 3000
 
 # Products of bfloat16 numbers in hardware: what Linux calls the instructions of x86 processors.
