@@ -74,6 +74,7 @@ PLANNED = dict.fromkeys(
         *("python -m benchmarks run study --data DIR --seeds", "python -m benchmarks run study_small"),
         *("python -m benchmarks run nano --data DIR --seeds", "python -m benchmarks run nano_tune"),
         *("python -m benchmarks run embedded_study", "python -m benchmarks run embedded_noise60"),
+        "python -m benchmarks run room",
     ),
     "made the committed results in up to hours; runs of the same kind are in the guides",
 ) | {

@@ -15,10 +15,10 @@ def records(verdicts: Sequence[Verdict]) -> list[dict]:
     """One row per interval of a hypothesis, or one without where it was not measured yet; `_low`, `_high`: 95 %."""
     return [
         {"hypothesis": v.hypothesis.name, "claim": v.hypothesis.claim, "analysis": v.hypothesis.folder}
-        | ({} if interval is None else dict(zip(("estimate", "low", "high"), interval, strict=True)))
+        | dict(zip(("estimate", "low", "high"), interval, strict=True))
         | {"p": v.p, "p_holm": v.p_holm, "outcome": v.outcome}
         for v in verdicts
-        for interval in v.intervals or (None,)
+        for interval in v.intervals or (3 * (None,),)
     ]
 
 
