@@ -3,8 +3,8 @@
 On CPUs with TensorFlow, XLA compiles elementwise work into few passes over memory, but its own matrix products are
 slower than oneDNN's, in bfloat16 on processors with `BFLOAT16_FLAGS` up to four times. So there a third way stands
 between all and nothing: `ELEMENTWISE`. It is the fastest in bfloat16 and with dropout, as XLA draws random numbers
-slowly on a CPU; otherwise it is no faster than compiling all (`python -m benchmarks perf training auto dropout`; the
-tables are in results/perf).
+slowly on a CPU; otherwise it is no faster than compiling all (measured by `python -m benchmarks perf training auto
+dropout`).
 """
 
 import contextlib
