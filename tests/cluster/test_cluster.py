@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands, object_store, tiny
+from tests.cluster import nodes
 from tests.faults.outcome import differences, leftovers, outcome
 from tests.running.test_run_devices import SMALLER, assert_alike
 
@@ -28,8 +29,8 @@ def on_nodes(folder, *arguments, status=0, **setting) -> str:
     try:
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500)
     except subprocess.TimeoutExpired as error:
-        log = Path(setting["log"])
-        pytest.fail(f"no end after 500 s; it printed\n{(error.output or b'').decode()}\nand noted\n{log.read_text()}")
+        noted = nodes.said(Path(setting["log"]))
+        pytest.fail(f"no end after 500 s; it printed\n{(error.output or b'').decode()}\nand noted\n{noted}")
     assert done.returncode == status, done.stdout
     return done.stdout
 

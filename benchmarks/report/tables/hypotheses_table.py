@@ -12,7 +12,7 @@ def files(verdicts: Sequence[Verdict]) -> dict[str, bytes]:
 
 
 def records(verdicts: Sequence[Verdict]) -> list[dict]:
-    """One row per interval of a hypothesis, or one without where it was not measured yet; `_low`, `_high`: 95 %."""
+    """One row per interval of a hypothesis, or one without where it was not measured yet; `low`, `high`: of 95 %."""
     return [
         {"hypothesis": v.hypothesis.name, "claim": v.hypothesis.claim, "analysis": v.hypothesis.folder}
         | dict(zip(("estimate", "low", "high"), interval, strict=True))
