@@ -53,6 +53,12 @@ def test_a_table_without_the_row_is_refused(regimes):
         hypotheses.verdicts(regimes(0, 0, 0, ""))  # of a table from before there were p-values
 
 
+def test_a_folder_that_is_none_is_refused_and_nothing_is_written(tmp_path):
+    output = commands.benchmarks("hypotheses", str(tmp_path / "regims"), "--to", str(tmp_path), status=2)
+    assert "Hypotheses are judged by a folder of kept analyses. Received: " in output
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_hypothesis_of_two_parts_is_as_certain_as_the_less_certain_one(tmp_path):
     shutil.copytree(RESULTS / "regimes" / "real_pairs", tmp_path / "real_pairs")
     path = tmp_path / "real_pairs" / "correlations.csv"

@@ -95,8 +95,13 @@ def verdicts(regimes: Path) -> list[Verdict]:
         regimes: the folder of the kept analyses.
 
     Raises:
-        CatKerasError: a table lacks the row that tests its hypothesis.
+        CatKerasError: there is no such folder, or a table lacks the row that tests its hypothesis.
     """
+    if not Path(regimes).is_dir():
+        raise CatKerasError(
+            f"Hypotheses are judged by a folder of kept analyses. Received: {regimes}, which is none. "
+            "Give results/regimes"
+        )
     found = [_rows(Path(regimes), hypothesis) for hypothesis in HYPOTHESES]
     p_values = [max((p for _, p in rows), default=float("nan")) for rows in found]
     corrected = significance.holm([1.0 if np.isnan(p) else p for p in p_values])
