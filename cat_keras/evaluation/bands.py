@@ -8,7 +8,8 @@ import numpy as np
 from cat_keras.errors import SHARE, CatKerasError, check_number, check_numbers, unknown_name
 from cat_keras.evaluation import resampling
 from cat_keras.evaluation.bootstrap import draw_seeds, seed_columns
-from cat_keras.evaluation.curves import Outcomes, tie_groups
+from cat_keras.evaluation.curves import Outcomes
+from cat_keras.evaluation.sweep import Sweep, rows_of, weighted_sums
 from cat_keras.evaluation.vectors import ROUNDING
 
 GRID = np.linspace(0, 1, 101)
@@ -101,8 +102,9 @@ def every_band(
             continue
         by_model = resampling.paired(task, names, outcomes[task])
         estimates = np.array([model.curve().quality_at(grid) for model in by_model])
-        samples = streams.map(task, len(by_model[0]), resamples, _ResampledCurves(by_model, grid), threads)
-        pooled = estimates[columns].mean(axis=1), np.einsum("rmsk,rs->rmk", samples[:, columns], seeds)
+        resampled = _ResampledCurves(by_model, columns, grid)
+        samples = streams.map(task, len(by_model[0]), resamples, resampled, threads, beside=[seeds])
+        pooled = estimates[columns].mean(axis=1), samples
         for name in scopes_of_task:
             sums[name] = [a + b for a, b in zip(sums[name], pooled, strict=True)] if name in sums else pooled
             if task == max(scopes[name]):  # the scope's last task: free its samples, keep the bands alone
@@ -127,44 +129,26 @@ def _check(grid, level, scopes, tasks, models, versus):
 
 
 class _ResampledCurves:
-    """Quality of every model's curve on the grid, all models on the same resamples: counts (n, B) → (B, models, K)."""
+    """Curves of every method on the grid, averaged over its seeds; all models are on the same resamples.
 
-    def __init__(self, by_model: list[Outcomes], grid: np.ndarray):
-        self._grid = np.asarray(grid, dtype=np.float64)
-        self._small = [model.quality_small for model in by_model]
-        self._gain = [model.quality_large - model.quality_small for model in by_model]
-        self._groups = [tie_groups(model.score) for model in by_model]
+    Args:
+        by_model: outcomes of every model on one task. columns: (methods, S), which of them are a method's seeds.
+    """
 
-    def __call__(self, counts: np.ndarray) -> np.ndarray:
-        n, counts = len(counts), counts.T.astype(np.float64, order="C")
-        curves = []
-        for (order, last), small, gain in zip(self._groups, self._small, self._gain, strict=True):
-            ordered = counts.take(order, axis=1)
-            deferred, gained = _sums_at(ordered, last), _sums_at(ordered * gain[order], last)
-            gain_at = _interpolated(self._grid * n, deferred, gained, n)
-            curves.append((np.einsum("rn,n->r", counts, small)[:, None] + gain_at) / n)
-        return np.stack(curves, axis=1)
+    def __init__(self, by_model: Sequence[Outcomes], columns: np.ndarray, grid: np.ndarray):
+        self._columns, self._grid = columns, grid
+        self._small = np.stack([model.quality_small for model in by_model], axis=1)
+        self._sweeps = [Sweep(model.score, model.quality_large - model.quality_small) for model in by_model]
 
-
-def _sums_at(columns: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Running sums of (B, n) at the end of each tie group, after a leading 0: (B, groups + 1)."""
-    sums = np.zeros((len(columns), len(last) + 1))
-    if len(last) == columns.shape[1]:  # no two scores are equal
-        np.cumsum(columns, axis=1, out=sums[:, 1:])
-    else:
-        np.cumsum(columns, axis=1).take(last, axis=1, out=sums[:, 1:], mode="clip")
-    return sums
-
-
-def _interpolated(at: np.ndarray, x: np.ndarray, y: np.ndarray, top: float) -> np.ndarray:
-    """`numpy.interp(at, x[r], y[r])` for every row r at once; rows of x rise from 0 to `top`. (B, len(at))."""
-    rows, size = np.arange(len(x))[:, None], x.shape[1]
-    shift = rows * (top + 1.0)  # moves each row beyond the one before, so that one search serves all rows
-    right = np.searchsorted((x + shift).ravel(), (at + shift).ravel()).reshape(len(x), -1)
-    right = np.maximum(right, rows * size + 1)
-    (x0, x1), (y0, y1) = ((column.ravel()[right - 1], column.ravel()[right]) for column in (x, y))
-    share = np.divide(at - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
-    return y0 + share * (y1 - y0)
+    def __call__(self, counts: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """(B, methods, K) from counts (n, B) and the weights of the seeds, (B, S)."""
+        n, rows = len(counts), rows_of(counts)
+        alone = weighted_sums(self._small, counts) / n
+        curves = np.zeros((len(self._columns), len(rows), len(self._grid)))
+        for of_method, models in zip(curves, self._columns, strict=True):
+            for model, weight in zip(models, seeds.T, strict=True):
+                self._sweeps[model].add_curves(rows, alone[model][None], self._grid, weight, of_method[None])
+        return curves.swapaxes(0, 1)
 
 
 def _of_methods(methods, versus, grid, estimates, samples, level) -> dict[str, Band]:

@@ -21,7 +21,9 @@ def test_a_resampled_curve_is_the_curve_of_the_repeated_rows():
     for score in (r.random(40), r.integers(5, size=40)):
         data = Outcomes(score, r.random(40), r.random(40))
         counts = r.multinomial(40, np.full(40, 1 / 40), size=6)
-        found = bands._ResampledCurves([data], GRID)(counts.T.astype(np.float32))
+        found = bands._ResampledCurves([data], np.zeros((1, 1), int), GRID)(
+            counts.T.astype(np.float32), np.ones((6, 1))
+        )
         columns = data.score, data.quality_small, data.quality_large
         for row, curve in zip(counts, found[:, 0], strict=True):
             expected = Outcomes(*(np.repeat(column, row) for column in columns)).curve().quality_at(GRID)

@@ -106,17 +106,50 @@ def test_a_sweep_of_several_gains_is_the_plain_double_sum(n, graded):
         (np.testing.assert_allclose if graded else np.testing.assert_array_equal)(areas, expected, **TOLERANCE[graded])
 
 
+@pytest.mark.parametrize("levels", [None, 2, 30])
+@pytest.mark.parametrize("n", [1, 7, 40])
+def test_curves_are_those_of_the_repeated_rows(n, levels):
+    rng = np.random.default_rng(n)
+    score = rng.random(n) if levels is None else rng.integers(levels, size=n)
+    own = Outcomes(score, rng.random(n), rng.random(n), rng.uniform(1, 2, n), rng.uniform(9, 10, n))
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=6)
+    counts[0] = n * (np.arange(n) == n // 2)  # one example, and no other
+    columns = counts.T.astype(np.float32)
+    rate = np.array([0, 0.01, 0.5, 0.77, 1])
+    gains = np.stack([own.quality_large - own.quality_small, own.cost_large], axis=1)
+    alone = sweep.weighted_sums(np.stack([own.quality_small, own.cost_small], axis=1), columns) / n
+    quality, cost = sweep.Sweep(own.score, gains).curves(columns, alone, rate)
+    for r, row in enumerate(counts):
+        fields = own.score, own.quality_small, own.quality_large, own.cost_small, own.cost_large
+        repeated = Outcomes(*(np.repeat(field, row) for field in fields)).curve()
+        np.testing.assert_allclose(quality[r], repeated.quality_at(rate), atol=1e-12)
+        np.testing.assert_allclose(cost[r], np.interp(rate, repeated.deferral_rate, repeated.cost), atol=1e-12)
+
+
+def test_an_auroc_follows_from_the_area_of_the_hits_found():
+    score, hit = (
+        np.array([0.1, 0.2, 0.2, 0.3, 0.4]),
+        np.array([1, 0, 1, 1, 0]),
+    )  # of six pairs 2 + 1.5 + 1 are in order
+    ones = np.ones((5, 1), np.float32)
+    areas = sweep.Sweep(score, hit).areas(ones)[0] / 25
+    assert sweep.auroc(areas, np.array([0.6]))[0] == pytest.approx((2 + 1.5 + 1) / 6)
+    assert np.isnan(sweep.auroc(areas, np.array([0.0]))) and np.isnan(sweep.auroc(areas, np.array([1.0])))
+
+
+def test_without_a_folder_to_write_loops_are_compiled_in_each_process(monkeypatch):
+    njit = sweep.numba.njit
+
+    def without_a_place(loop, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(loop, **options)
+
+    monkeypatch.setattr(sweep.numba, "njit", without_a_place)
+    assert sweep._compiled(lambda x: x + 1)(2) == 3
+
+
 TOLERANCE = {False: {}, True: {"rtol": 1e-12, "atol": 1e-9}}
-
-
-@pytest.mark.parametrize("groups", [1, 3, 8])
-def test_few_groups_have_the_areas_of_a_sweep_over_all_examples(groups, monkeypatch):
-    rng, n = np.random.default_rng(groups), 61
-    score, gain = rng.integers(groups, size=n).astype(float), rng.integers(-1, 2, (n, 3))
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=9).T.astype(np.float32)
-    few = sweep.Sweep(score, gain).areas(counts)
-    monkeypatch.setattr(sweep, "_FEW", 0)
-    np.testing.assert_array_equal(few, sweep.Sweep(score, gain).areas(counts))
 
 
 def test_bootstrap_spread_is_that_of_the_mean():

@@ -13,8 +13,7 @@ from benchmarks.report.numbers.outcome import p_value
 from benchmarks.report.numbers.resampled_curves import Sampled
 from benchmarks.report.reading.analysis import facts
 from cat_keras.evaluation.bootstrap import Interval, seed_weights
-from cat_keras.evaluation.curves import tie_groups
-from cat_keras.evaluation.steps import Steps, at_rates, curves
+from cat_keras.evaluation.sweep import Sweep, auroc, weighted_sums
 
 RESAMPLES = 500
 POINTS = 401  # of a curve, straight between them
@@ -109,64 +108,47 @@ def _models(rows) -> dict[tuple[str, int], Mapping[str, np.ndarray]]:
 
 
 def _counts(key: tuple, n: int, resamples: int) -> np.ndarray:
-    """(1 + R, n) how often each resample has each question: equal for all models that answered the same ones."""
+    """(n, 1 + R) how often each resample has each question: equal for all models that answered the same ones."""
     rng = np.random.default_rng([zlib.crc32(f"{key[0]}/{key[1]}".encode()), n])
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    return np.concatenate([np.ones((1, n), np.int64), drawn])
+    counts = np.ones((n, 1 + resamples), np.float32)
+    counts[:, 1:] = rng.multinomial(n, np.full(n, 1 / n), size=resamples).T
+    return counts
 
 
 def _pair(entry: Mapping, models: Mapping, counts: np.ndarray) -> Pair:
     own, seeds = entry.get("own", False), entry["seeds"]
     large = models[entry["large"], -1 if own else 0]
     by_seed = [dict(_values(models[entry["small"], seed], large, entry["score"], counts)) for seed in seeds]
-    resamples = len(counts) - 1
-    weights = seed_weights(np.random.default_rng(0), len(seeds), resamples)
+    weights = seed_weights(np.random.default_rng(0), len(seeds), counts.shape[1] - 1)
     values = {name: np.einsum("sr,rs->r", [each[name] for each in by_seed], weights) for name in MEASURES}
     ratio = np.mean([models[entry["small"], seed]["cost"].mean() for seed in seeds]) / large["cost"].mean()
     names = (entry[key] for key in ("source", "task", "small", "large", "score"))
-    return Pair(*names, own, counts.shape[1], len(seeds), float(ratio), values)
+    return Pair(*names, own, len(counts), len(seeds), float(ratio), values)
 
 
 def _values(small: Mapping, large: Mapping, score: str, counts: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The measures of one small model, (1 + R,) each."""
-    n = counts.shape[1]
-    score, gain = small[score], large["quality"] - small["quality"]
-    alone, full = (np.einsum("rn,n->r", counts, model["quality"]) / n for model in (small, large))
+    n, gain, wrong = len(counts), large["quality"] - small["quality"], ~small["right"]
+    columns = small["quality"], large["quality"], small["cost"], large["cost"], wrong
+    alone, full, cost_small, cost_large, share_wrong = weighted_sums(np.stack(columns, axis=1), counts) / n
     yield "small", alone
     yield "lead", full - alone
-    raised, paid = Steps(score, [gain, large["cost"]])(counts)
-    quality = curves(alone, raised / n)
-    chance = (alone + full) / 2
-    ideal = _area(curves(alone, Steps(-gain, [gain])(counts)[0] / n)) - chance
-    yield "s_d", np.divide(_area(quality) - chance, ideal, out=np.full(len(ideal), np.nan), where=ideal > 1e-12)
-    yield "auroc", _auroc(score, small["right"], counts)
-    rate = np.linspace(0, 1, min(POINTS, n + 1))
-    thinned = at_rates(quality, rate)
-    calls = Sampled(rate, thinned, np.broadcast_to(rate, thinned.shape), np.empty(0))
-    yield "calls_saved", 1 - calls.cost_at_quality(full)
-    costs = [np.einsum("rn,n->r", counts, model["cost"]) / n for model in (small, large)]
-    if np.isnan(costs).any():
-        yield "saving", np.full(len(counts), np.nan)
-    else:
-        cascade = Sampled(rate, thinned, at_rates(curves(costs[0], paid / n), rate), np.empty(0))
-        yield "saving", 1 - cascade.cost_at_quality(full) / costs[1]
-
-
-def _area(quality: np.ndarray) -> np.ndarray:
-    """(R,) areas under curves (R, n + 1), by trapezoids."""
-    return (quality.sum(axis=1) - (quality[:, 0] + quality[:, -1]) / 2) / (quality.shape[1] - 1)
-
-
-def _auroc(score: np.ndarray, right: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(R,) as `confidence.auroc`, of questions that count as often as they were drawn; NaN where all are alike."""
-    order, last = tie_groups(score)
-    first = np.append(0, last[:-1] + 1)
-    positive, negative = (
-        np.add.reduceat(counts[:, order] * side[order], first, axis=1).astype(np.float64) for side in (right, ~right)
+    found, ideal = (
+        Sweep(order, np.stack([gain, wrong], axis=1)).areas(counts) / n**2 for order in (small[score], -gain)
     )
-    below = np.cumsum(negative, axis=1) - negative / 2
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    return np.divide((positive * below).sum(axis=1), pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
+    random = (full - alone) / 2
+    room = ideal[0] - random
+    yield "s_d", np.divide(found[0] - random, room, out=np.full(len(room), np.nan), where=room > 1e-12)
+    yield "auroc", auroc(found[1], share_wrong)
+    rate = np.linspace(0, 1, min(POINTS, n + 1))
+    starts = np.stack([alone, cost_small])
+    quality, cost = Sweep(small[score], np.stack([gain, large["cost"]], axis=1)).curves(counts, starts, rate)
+    calls = Sampled(rate, quality, np.broadcast_to(rate, quality.shape), np.empty(0))
+    yield "calls_saved", 1 - calls.cost_at_quality(full)
+    if np.isnan(cost).any():
+        yield "saving", np.full(len(cost), np.nan)
+    else:
+        yield "saving", 1 - Sampled(rate, quality, cost, np.empty(0)).cost_at_quality(full) / cost_large
 
 
 def _correlation(over: str, predictor: str, outcome: str, pairs: list[Pair]) -> Correlation:

@@ -13,8 +13,7 @@ from benchmarks.report.reading.load import Run
 from cat_keras.evaluation import resampling
 from cat_keras.evaluation.bootstrap import draw_seeds
 from cat_keras.evaluation.curves import Outcomes
-from cat_keras.evaluation.steps import Steps, at_rates, curves
-from cat_keras.evaluation.sweep import Sweep, weighted_sums
+from cat_keras.evaluation.sweep import Sweep, rows_of, weighted_sums
 from cat_keras.evaluation.tradeoff import DeferralCurve
 from cat_keras.evaluation.vectors import ROUNDING
 
@@ -198,15 +197,17 @@ class _CurveSweep:
     """
 
     def __init__(self, outcomes: Sequence[Outcomes], rate: np.ndarray):
-        n = len(outcomes[0])
         self.rate = rate
-        self.small, self.large = (
-            np.stack([getattr(o, f"quality_{m}") for o in outcomes], 1) for m in ("small", "large")
+        self.small, self.large, self.cost = (
+            np.stack([getattr(one, column) for one in outcomes], axis=1)
+            for column in ("quality_small", "quality_large", "cost_small")
         )
-        gains = [o.quality_large - o.quality_small for o in outcomes]
-        self.alone = [(o.quality_small / n, o.cost_small / n) for o in outcomes]
-        self.steps = [Steps(o.score, [gain / n, o.cost_large / n]) for o, gain in zip(outcomes, gains, strict=True)]
-        self.sweeps = [Sweep(o.score, gain) for o, gain in zip(outcomes, gains, strict=True)]
+        gains = [one.quality_large - one.quality_small for one in outcomes]
+        self.curves = [
+            Sweep(one.score, np.stack([gain, one.cost_large], axis=1))
+            for one, gain in zip(outcomes, gains, strict=True)
+        ]
+        self.areas = [Sweep(one.score, gain) for one, gain in zip(outcomes, gains, strict=True)]
         self.oracles = [Sweep(-gain, gain) for gain in gains]
 
     def __call__(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -215,27 +216,14 @@ class _CurveSweep:
         Args:
             counts: (n, B), how often each resample has each example. weights: (B, S) of the seeds.
         """
-        n, rows = len(counts), counts.T.astype(np.int64, order="C")
-        step = max(1, PIECE // n)
-        pieces = [self._pooled(rows[i : i + step], weights[i : i + step]) for i in range(0, len(rows), step)]
-        small, large = (weighted_sums(column, counts, largest=n) / n for column in (self.small, self.large))
+        n, rows = len(counts), rows_of(counts)
+        small, large, cost = (weighted_sums(columns, counts) / n for columns in (self.small, self.large, self.cost))
+        pooled = np.zeros((2, len(rows), len(self.rate)))
+        for seed, curves in enumerate(self.curves):
+            curves.add_curves(rows, np.stack([small[seed], cost[seed]]), self.rate, weights[:, seed], pooled)
         audc, oracle = (
             small + np.concatenate([sweep.areas(counts) for sweep in sweeps]) / n**2
-            for sweeps in (self.sweeps, self.oracles)
+            for sweeps in (self.areas, self.oracles)
         )
         areas = np.stack([audc, (small + large) / 2, oracle], axis=-1)  # (S, B, 3)
-        return np.concatenate([np.concatenate(pieces), *areas], axis=1)
-
-    def _pooled(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """(B, 2K): quality and cost at the rates, averaged over seeds, from counts (B, n)."""
-        numbers = rows.astype(np.float64)
-        by_seed = np.empty((len(rows), len(self.steps), 2 * len(self.rate)))
-        for seed, (alone, steps) in enumerate(zip(self.alone, self.steps, strict=True)):
-            parts = np.split(by_seed[:, seed], 2, axis=1)
-            for part, start, rises in zip(parts, alone, steps(rows), strict=True):
-                part[:] = self._at_rates(curves(np.einsum("rn,n->r", numbers, start), rises))
-        return np.einsum("rsk,rs->rk", by_seed, weights)
-
-    def _at_rates(self, curve: np.ndarray) -> np.ndarray:
-        # The rates of `_rates` include all kinks of the curve, unless there are too many.
-        return curve if len(self.rate) == curve.shape[1] else at_rates(curve, self.rate)
+        return np.concatenate([*pooled, *areas], axis=1)

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.report.numbers.cells import Cell
 from benchmarks.report.numbers.intervals import DRAWS
 from cat_keras.evaluation.resampling import Streams
-from cat_keras.evaluation.sweep import Sweep, weighted_sums
+from cat_keras.evaluation.sweep import Sweep, auroc, weighted_sums
 
 RESAMPLES = 1000
 METRICS = ("audc", "auroc_small_right", "auroc_large_right_small_wrong")
@@ -68,16 +68,9 @@ class _Ranking:
         self.sweeps = list(sweeps.values())
 
     def metrics(self, counts: np.ndarray) -> np.ndarray:
-        """`METRICS` of every order in every resample, (R, orders, 3), from counts (n, R) whose columns sum to n.
-
-        An AUROC follows from the area A under the curve of the hits found over the deferral rate. With the share P of
-        hits among all answers, `A = P ((1 − P) AUROC + P / 2)`; equal scores count one half on both sides.
-        """
+        """`METRICS` of every order in every resample, (R, orders, 3), from counts (n, R) whose columns sum to n."""
         n = len(counts)
-        alone = weighted_sums(self.alone, counts, largest=n).T / n
+        alone = weighted_sums(self.alone, counts).T / n
         areas = np.stack([sweep.areas(counts).T for sweep in self.sweeps], axis=1) / n**2
-        share = alone[:, None, 1:]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            auroc = (areas[..., 1:] / share - share / 2) / (1 - share)
-        auroc[np.broadcast_to((share == 0) | (share == 1), auroc.shape)] = np.nan
-        return np.concatenate([areas[..., :1] + alone[:, None, :1], auroc], axis=2)
+        aurocs = auroc(areas[..., 1:], alone[:, None, 1:])
+        return np.concatenate([areas[..., :1] + alone[:, None, :1], aurocs], axis=2)

@@ -163,7 +163,7 @@ def _areas(task: str, small: Mapping[str, np.ndarray], large: np.ndarray, resamp
     quality, n = small["quality"], len(large)
     counts = _counts(task, n, resamples)
     gain = large - quality
-    alone, full = weighted_sums(np.stack([quality, large], axis=1), counts, largest=n) / n
+    alone, full = weighted_sums(np.stack([quality, large], axis=1), counts) / n
     audc, oracle = (alone + Sweep(order, gain).areas(counts)[0] / n**2 for order in (small["score"], -gain))
     return np.stack([alone, audc, (alone + full) / 2, oracle])
 
