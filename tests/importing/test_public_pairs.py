@@ -55,7 +55,7 @@ def test_measures_are_those_of_the_curve(outputs):
 def test_a_resample_is_the_measure_of_its_questions(outputs):
     table = importing.rows(outputs)
     pair, frame = numbers.standings(table, resamples=3)[0], table.to_pandas()
-    counts = numbers._counts(("SOME", "SOME", 0), 60, 3)[2]
+    counts = numbers._counts(("SOME", "SOME", 0), 60, 3)[:, 2].astype(int)
     small, large = (frame[frame["model"] == model].loc[lambda f: f.index.repeat(counts)] for model in GROUP[:2])
     assert pair.values["small"][2] == pytest.approx(small["quality"].mean())
     area = confidence.auroc(small["confidence"].to_numpy(), small["right"].to_numpy())
