@@ -62,7 +62,6 @@ def _pictures(job: Job, figure: matplotlib.figure.Figure, origin: str) -> dict[s
     if missing:  # a figure is shown without its README, so it says itself what it lacks
         note = f"† incomplete: lacks {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         figure.suptitle(note, fontsize=style.SMALL, color=style.GREY)
-    FigureCanvasAgg(figure)
     canvas.lay_out(figure)
     title = {"Title": job.name}
     # Matplotlib would write the date and its version, which change the bytes; the version is in the provenance.

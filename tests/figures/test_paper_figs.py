@@ -205,16 +205,19 @@ def test_every_figure_has_the_same_bytes_twice(results):
 
 def test_the_last_bits_of_a_layout_change_nothing(results, monkeypatch):
     (job,) = Book(FIGURES, sources(results)).jobs(["load"])
-    drawn, lay_out = render.files(job), matplotlib.figure.Figure.draw_without_rendering
+    engine = matplotlib.layout_engine.ConstrainedLayoutEngine
+    drawn, execute = render.files(job), engine.execute
 
-    def on_another_processor(figure):
-        lay_out(figure)
-        figure.set_layout_engine("none")
+    def on_another_processor(self, figure):
+        execute(self, figure)
+        moved.append(figure)
         for axes in figure.axes:
-            axes.set_position([bound * (1 + 1e-15) for bound in axes.get_position().bounds])
+            left, bottom, width, height = (bound * (1 + 1e-15) for bound in axes.get_position(original=True).bounds)
+            axes._set_position([left, bottom, width, height])
 
-    monkeypatch.setattr(matplotlib.figure.Figure, "draw_without_rendering", on_another_processor)
-    assert render.files(job) == drawn
+    moved = []
+    monkeypatch.setattr(engine, "execute", on_another_processor)
+    assert render.files(job) == drawn and moved
 
 
 def test_files_say_what_they_were_drawn_from(results, tmp_path):

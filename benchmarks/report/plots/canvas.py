@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 STYLE = {
@@ -39,16 +40,15 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dic
     """File name → content: each figure as PNG, and those named in `vector` as SVG too."""
     contents = {}
     for name, figure in figures.items():
-        canvas = FigureCanvasAgg(figure)
         lay_out(figure)
+        # Matplotlib would write the date and its version into the files, and `savefig` would draw twice.
         if name in vector:
             buffer = io.BytesIO()
-            # Matplotlib would write the date and its version into the file.
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
             contents[f"{name}.svg"] = buffer.getvalue()
         buffer = io.BytesIO()
         figure.dpi = matplotlib.rcParams["savefig.dpi"]
-        canvas.print_png(buffer, metadata={"Software": None})  # `savefig` would draw twice, the first time for a layout
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
         contents[f"{name}.png"] = buffer.getvalue()
     return contents
 
@@ -58,7 +58,9 @@ def lay_out(figure: Figure):
 
     The last bits of a layout depend on the processor, as logarithms do, and the names of clip paths hash all bits.
     """
-    figure.draw_without_rendering()
+    FigureCanvasAgg(figure)  # texts are measured as they are drawn in pixels
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
         for which in ("original", "active"):
