@@ -26,7 +26,7 @@ from benchmarks.tasks import loading, task
 from cat_keras.storage import processes, store
 
 MODELS = (250, 500, 1000, 2000)
-TRAINED = (50, 100, 200)
+TRAINED = (25, 50, 100)
 PREDICTIONS = (62_500, 250_000, 1_000_000)
 PROFILE = profile.read("nano")
 SEEDS = (0, 1, 2)
@@ -93,7 +93,8 @@ def train(models: int) -> dict:
     with tempfile.TemporaryDirectory() as out, _Meter() as meter:
         todo = plan.make(profile.read("tiny", changes))
         small = tuple(todo.small)
-        run.results(Request(todo, small, Path(out)), Journal(Path(out) / "tiny", (), Console(quiet=True)))
+        folder = Path(out) / "tiny"
+        run.results(Request(todo, small, Path(out)), folder, Journal(folder, (), Console(quiet=True)))
         count = len([*(Path(out) / "cache" / "predict").iterdir()])
     assert count == models
     return meter.numbers

@@ -15,6 +15,7 @@ from cat_keras.evaluation.curves import Outcomes
 RESAMPLES = "[1, 10000000]"
 _BLOCK = 1 << 16  # numbers that one random stream draws; another size would be other resamples
 _BLOCKS = 8  # blocks that are computed together: few enough that a few such arrays stay in the processor's cache
+_COLUMNS = 16  # resamples that are computed together at least: a line of the processor's cache holds so many counts
 _HELD = 32  # counts of that many joint blocks are held, at 2 MiB each, for the next table of a report
 
 ByMethod = Mapping[str, Outcomes]
@@ -98,10 +99,12 @@ class Streams:
             (R, ...), what `compute` returned, in order.
         """
         size, threads = max(1, _BLOCK // n), threads or os.cpu_count() or 1
-        step = size * min(_BLOCKS, -(-resamples // (size * threads)))  # few resamples are shared among the cores
+        joint = max(_BLOCKS, -(-_COLUMNS // size))
+        step = size * min(joint, -(-resamples // (size * threads)))  # few resamples are shared among the cores
+        held_counts = _counts if joint == _BLOCKS else _counts.__wrapped__  # those of so many examples are too large
 
         def block(start):
-            counts = _counts(self._entropy, task, n, start, min(step, resamples - start))
+            counts = held_counts(self._entropy, task, n, start, min(step, resamples - start))
             return compute(counts, *(rows[start : start + step] for rows in beside))
 
         starts = range(0, resamples, step)

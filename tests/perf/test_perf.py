@@ -100,7 +100,7 @@ def test_a_peer_that_ends_early_is_an_error():
         pass
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_load_is_measured_of_what_is_planned_trained_and_reported(tmp_path):
     assert load.write(tmp_path, 2000) > 1500
     for name, value in (("plan", 20), ("train", 2), ("report", str(tmp_path))):
