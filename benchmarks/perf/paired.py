@@ -48,7 +48,10 @@ def in_own_process(module: str, *words: str):
         module: its name. words: what it is called with, behind "point"; its last line is the result as JSON.
     """
     command = [sys.executable, "-m", f"benchmarks.perf.{module}", "point", *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        done.check_returncode()
     found = json.loads(done.stdout.splitlines()[-1])
     print(f"{module} {' '.join(words)}: {found}", flush=True)
     return found
