@@ -59,8 +59,7 @@ def lay_out(figure: Figure):
     The last bits of a layout depend on the processor, as logarithms do, and the names of clip paths hash all bits.
     """
     FigureCanvasAgg(figure)  # texts are measured as they are drawn in pixels
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
+    figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
         for which in ("original", "active"):
