@@ -101,10 +101,10 @@ class Streams:
         size, threads = max(1, _BLOCK // n), threads or os.cpu_count() or 1
         joint = max(_BLOCKS, -(-_COLUMNS // size))
         step = size * min(joint, -(-resamples // (size * threads)))  # few resamples are shared among the cores
-        held_counts = _counts if joint == _BLOCKS else _counts.__wrapped__  # those of so many examples are too large
+        draw = _counts if joint == _BLOCKS else _counts.__wrapped__  # those of so many examples are too large
 
         def block(start):
-            counts = held_counts(self._entropy, task, n, start, min(step, resamples - start))
+            counts = draw(self._entropy, task, n, start, min(step, resamples - start))
             return compute(counts, *(rows[start : start + step] for rows in beside))
 
         starts = range(0, resamples, step)
