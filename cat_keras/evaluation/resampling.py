@@ -114,6 +114,13 @@ class Streams:
             return np.concatenate(list(pool.map(block, starts)))
 
 
+def counts_beside_data(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
+    """(n, 1 + R) float32 how often each resample has each of n examples; the data themselves, once each, come first."""
+    counts = np.ones((n, 1 + resamples), np.float32)
+    counts[:, 1:] = rng.multinomial(n, np.full(n, 1 / n), size=resamples).T
+    return counts
+
+
 @lru_cache(maxsize=_HELD)
 def _counts(entropy: int, task: str, n: int, start: int, resamples: int) -> np.ndarray:
     """How often each resample from `start` on draws each example, (n, resamples) float32, read-only.

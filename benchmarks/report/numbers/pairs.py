@@ -13,6 +13,7 @@ from benchmarks.report.numbers.outcome import p_value
 from benchmarks.report.numbers.resampled_curves import Sampled
 from benchmarks.report.reading.analysis import facts
 from cat_keras.evaluation.bootstrap import Interval, seed_weights
+from cat_keras.evaluation.resampling import counts_beside_data
 from cat_keras.evaluation.sweep import Sweep, auroc, weighted_sums
 
 RESAMPLES = 500
@@ -110,9 +111,7 @@ def _models(rows) -> dict[tuple[str, int], Mapping[str, np.ndarray]]:
 def _counts(key: tuple, n: int, resamples: int) -> np.ndarray:
     """(n, 1 + R) how often each resample has each question: equal for all models that answered the same ones."""
     rng = np.random.default_rng([zlib.crc32(f"{key[0]}/{key[1]}".encode()), n])
-    counts = np.ones((n, 1 + resamples), np.float32)
-    counts[:, 1:] = rng.multinomial(n, np.full(n, 1 / n), size=resamples).T
-    return counts
+    return counts_beside_data(rng, n, resamples)
 
 
 def _pair(entry: Mapping, models: Mapping, counts: np.ndarray) -> Pair:
@@ -133,13 +132,12 @@ def _values(small: Mapping, large: Mapping, score: str, counts: np.ndarray) -> I
     alone, full, cost_small, cost_large, share_wrong = weighted_sums(np.stack(columns, axis=1), counts) / n
     yield "small", alone
     yield "lead", full - alone
-    found, ideal = (
-        Sweep(order, np.stack([gain, wrong], axis=1)).areas(counts) / n**2 for order in (small[score], -gain)
-    )
+    gained, found = Sweep(small[score], np.stack([gain, wrong], axis=1)).areas(counts) / n**2
+    (ideal,) = Sweep(-gain, gain).areas(counts) / n**2
     random = (full - alone) / 2
-    room = ideal[0] - random
-    yield "s_d", np.divide(found[0] - random, room, out=np.full(len(room), np.nan), where=room > 1e-12)
-    yield "auroc", auroc(found[1], share_wrong)
+    room = ideal - random
+    yield "s_d", np.divide(gained - random, room, out=np.full(len(room), np.nan), where=room > 1e-12)
+    yield "auroc", auroc(found, share_wrong)
     rate = np.linspace(0, 1, min(POINTS, n + 1))
     starts = np.stack([alone, cost_small])
     quality, cost = Sweep(small[score], np.stack([gain, large["cost"]], axis=1)).curves(counts, starts, rate)

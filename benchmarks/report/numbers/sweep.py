@@ -14,6 +14,7 @@ from benchmarks.report.reading.analysis import facts
 from cat_keras.errors import CatKerasError
 from cat_keras.evaluation import confidence
 from cat_keras.evaluation.bootstrap import Interval, seed_weights
+from cat_keras.evaluation.resampling import counts_beside_data
 from cat_keras.evaluation.sweep import Sweep, weighted_sums
 from cat_keras.evaluation.vectors import ROUNDING
 
@@ -171,10 +172,7 @@ def _areas(task: str, small: Mapping[str, np.ndarray], large: np.ndarray, resamp
 @lru_cache(maxsize=16)
 def _counts(task: str, n: int, resamples: int) -> np.ndarray:
     """(n, 1 + R) how often each resample of a task has each of its examples; the data themselves come first."""
-    rng = np.random.default_rng(zlib.crc32(task.encode()))
-    counts = np.ones((n, 1 + resamples), np.float32)
-    counts[:, 1:] = rng.multinomial(n, np.full(n, 1 / n), size=resamples).T
-    return counts
+    return counts_beside_data(np.random.default_rng(zlib.crc32(task.encode())), n, resamples)
 
 
 def _measures(areas: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
