@@ -10,6 +10,7 @@ from benchmarks.planning import plan
 from cat_keras.storage import processes, store
 
 PREDICTIONS = "predictions.parquet"
+STATISTICS = "statistics"  # what the official numbers of a task follow from, per answer
 ASKS = "defer_logprob"
 TRAINING_FACTS = ("steps", "loss", "live", "padding", "seconds")
 
@@ -78,6 +79,8 @@ def _predictions(todo: plan.Plan, entries: dict[plan.Model, Path]):
             table = table.append_column(name, pyarrow.array([value] * len(table)))
         tables.append(table.append_column("seed", pyarrow.array([seed] * len(table), pyarrow.int32())))
     table = pyarrow.concat_tables(tables, promote_options="permissive")
+    if STATISTICS in table.column_names and table[STATISTICS].null_count:  # a model that answered in an earlier version
+        table = table.drop_columns([STATISTICS])
     if ASKS in table.column_names:  # which only some of the models have
         table = table.set_column(table.column_names.index(ASKS), ASKS, table[ASKS].fill_null(float("nan")))
     return table

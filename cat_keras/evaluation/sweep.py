@@ -13,7 +13,7 @@ import numpy as np
 from cat_keras.evaluation.curves import tie_groups
 
 
-def _compiled(loop: Callable) -> Callable:
+def compiled(loop: Callable) -> Callable:
     """Compiles a loop on its first call, for any number of threads; the code is kept where a folder can be written."""
     try:
         return numba.njit(loop, nogil=True, cache=True)
@@ -102,7 +102,7 @@ def auroc(area: np.ndarray, share: np.ndarray) -> np.ndarray:
         return np.where(one_sided, np.nan, (area / share - share / 2) / (1 - share))
 
 
-@_compiled
+@compiled
 def _weighted_sums(columns, counts):
     sums = np.zeros((columns.shape[1], counts.shape[1]))
     for i in range(len(counts)):
@@ -114,7 +114,7 @@ def _weighted_sums(columns, counts):
     return sums
 
 
-@_compiled
+@compiled
 def _areas(counts, order, last, gain):
     """An example adds its gain to the curve from its own deferral on: half of its own group, and all later ones."""
     resamples, kinds = counts.shape[1], len(gain)
@@ -155,7 +155,7 @@ def _areas(counts, order, last, gain):
     return areas / 2
 
 
-@_compiled
+@compiled
 def _add_curves(rows, order, last, alone, gain, left, share, weight, to):
     """Of each resample and kind, the whole curve first, at all multiples of 1 / n, and then what lies at the rates."""
     n = rows.shape[1]
@@ -168,7 +168,7 @@ def _add_curves(rows, order, last, alone, gain, left, share, weight, to):
                 to[kind, r, k] += weight[r] * (before + share[k] * (curve[left[k] + 1] - before))
 
 
-@_compiled
+@compiled
 def _walk(row, order, last, value, gain, curve):
     """Writes a resample's sums after 0, 1, …, n deferrals to `curve`, (n + 4,); the last three places are spare.
 

@@ -3,7 +3,7 @@
 On CPUs with TensorFlow, XLA compiles elementwise work into few passes over memory, but its own matrix products are
 slower than oneDNN's, in bfloat16 on processors with `BFLOAT16_FLAGS` up to four times. So there a third way stands
 between all and nothing: `ELEMENTWISE`. It is the fastest in bfloat16 and with dropout, as XLA draws random numbers
-slowly on a CPU; otherwise it is no faster than compiling all (measured by `python -m benchmarks perf training auto
+slowly on a CPU; otherwise it is hardly faster than compiling all (measured by `python -m benchmarks perf training auto
 dropout`).
 """
 
@@ -19,7 +19,7 @@ from cat_keras.storage import processor
 
 ELEMENTWISE = "elementwise"  # XLA compiles what lies between the products, which are left to TensorFlow
 JITS = ("auto", True, False, ELEMENTWISE)
-LONG_TRAINING = 100  # steps; XLA takes several seconds to compile each length of batches
+LONG_TRAINING = 500  # steps; XLA takes seconds and a gigabyte to compile the lengths of batches of a small model
 # Steps from which on ELEMENTWISE wins back its time, with about six lengths. It takes twice as long to compile, many
 # parts for each length, and saves a tenth of a step that TensorFlow computes alone.
 LONG_ELEMENTWISE = 3000

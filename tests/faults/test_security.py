@@ -50,6 +50,8 @@ ALLOWED = {
     ("benchmarks/running/cluster/joining.py", "socket"): "asks whether the cluster that the user names answers",
     ("benchmarks/test_reproduction.py", "subprocess"): "starts this project's command line, as a list of words",
     ("benchmarks/cli/run.py", "subprocess"): "asks a process of its own which device there is",
+    ("benchmarks/report/plots/aside.py", "subprocess"): "starts itself, as a list of words",
+    ("benchmarks/report/plots/aside.py", "pickle"): "figures and files between that process and this one",
     ("benchmarks/perf/calibrate.py", "subprocess"): "starts this project's command line, as a list of words",
     ("benchmarks/perf/paired.py", "subprocess"): "starts a module beside it, as a list of words",
     ("benchmarks/perf/peer.py", "subprocess"): "starts a module beside it, as a list of words",

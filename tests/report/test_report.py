@@ -240,6 +240,17 @@ def test_a_second_build_is_identical_to_the_byte(tmp_path):
     assert {name: (folder / name).read_bytes() for name in FILES} == first
 
 
+@pytest.mark.slow
+def test_a_large_report_is_drawn_by_a_process_of_its_own_to_the_same_bytes(tmp_path, monkeypatch):
+    folder = realistic(tmp_path)
+    build(folder)
+    first = {name: (folder / name).read_bytes() for name in FILES}
+    monkeypatch.setattr(drawing, "LARGE", 1)
+    monkeypatch.setattr(drawing.canvas, "rendered", None)  # this process draws nothing
+    build(folder)
+    assert {name: (folder / name).read_bytes() for name in FILES} == first
+
+
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("width", [120, 80])
 def test_a_realistic_run_fits_the_console(tmp_path, width):

@@ -50,14 +50,14 @@ def test_old_gpus_stay_with_float32(on, monkeypatch):
 @pytest.mark.parametrize(
     ("place", "steps", "dtype", "dropout", "jit"),
     [
-        ({}, 99, "float32", 0.0, False),
-        ({}, 100, "float32", 0.0, True),
+        ({}, 499, "float32", 0.0, False),
+        ({}, 500, "float32", 0.0, True),
         ({}, 2999, "float32", 0.1, False),
         ({}, 3000, "float32", 0.1, device.ELEMENTWISE),
         ({}, 2999, "bfloat16", 0.0, False),
         ({}, 3000, "bfloat16", 0.0, device.ELEMENTWISE),
-        ({"kind": "GPU"}, 99, "bfloat16", 0.0, False),
-        ({"kind": "GPU"}, 100, "bfloat16", 0.1, True),
+        ({"kind": "GPU"}, 499, "bfloat16", 0.0, False),
+        ({"kind": "GPU"}, 500, "bfloat16", 0.1, True),
         ({"backend": "jax"}, 1, "float32", 0.1, True),
         ({"backend": "torch"}, 1000, "float32", 0.1, False),
     ],
@@ -84,12 +84,12 @@ def test_random_numbers_are_not_drawn_within_what_is_compiled(draw):
 
 def test_a_device_is_described_in_words(on):
     on("GPU")
-    assert device.description("mixed_bfloat16") == "mixed_bfloat16; XLA compiles trainings of 100 steps or more"
+    assert device.description("mixed_bfloat16") == "mixed_bfloat16; XLA compiles trainings of 500 steps or more"
     on()
     words = "mixed_bfloat16; XLA compiles what lies between the matrix products of trainings of 3,000 steps or more"
     assert device.description("mixed_bfloat16") == words
     dropping = "with dropout, what lies between the matrix products of trainings of 3,000"
-    assert device.description("float32") == f"float32; XLA compiles trainings of 100 steps or more ({dropping})"
+    assert device.description("float32") == f"float32; XLA compiles trainings of 500 steps or more ({dropping})"
     on(backend="torch")
     assert device.description("float32") == "float32; without XLA"
 

@@ -130,14 +130,14 @@ def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
     """The official corpus numbers of answers to a task, the answers in the order of its examples."""
     if run.imported:
         return _metric(name).combine(answers["quality"].tolist())
-    if run.has_text:
+    if "statistics" not in answers:
         return _metric(name).corpus(list(answers["text"]), _examples(run, name))
     try:
         return _metric(name).combine(*answers["statistics"].T.tolist())
     except (TypeError, ValueError) as error:
         raise CatKerasError(
-            f"Kept statistics are those that the metric of their task made; {run.folder} has others of {name} "
-            f"({error}). Keep the run again"
+            f"Statistics of answers are those that the metric of their task made; {run.folder} has others of {name} "
+            f"({error}). {'Run the profile' if run.has_text else 'Keep the run'} again"
         ) from error
 
 
@@ -152,6 +152,8 @@ def statistics(run: Run, name: str, answers: Columns) -> list[tuple[float, ...]]
     """What is kept of answers instead of their texts; see `metrics.Metric.statistics`."""
     if run.imported:
         return [(quality,) for quality in answers["quality"].tolist()]
+    if "statistics" in answers:
+        return answers["statistics"].tolist()
     return _metric(name).statistics(list(answers["text"]), _examples(run, name))
 
 

@@ -29,6 +29,7 @@ class Intervals:
     def __init__(self, run: Run, cells: Mapping[Key, Cell]):
         self._run, self._cells = run, cells
         self._by_task: dict[str, AudcBootstrap] = {}
+        self._by_seeds: dict[tuple[str, tuple[int, ...]], AudcBootstrap] = {}
 
     def seeds(self, method: str, tasks: Iterable[str]) -> tuple[int, ...]:
         """Seeds of a method that have all the tasks."""
@@ -67,16 +68,23 @@ class Intervals:
         """AUDC of the methods in every resample, averaged over tasks and seeds; None without either."""
         if not seeds or not tasks:
             return None
-        names = {method: [f"{method}/{seed}" for seed in seeds] for method in methods}
-        models = tuple(model for models in names.values() for model in models)
-        columns = []
-        for name in sorted(tasks):
-            bootstrap = self._of_task(name)
-            places = [bootstrap.methods.index(model) for model in models]
-            columns.append((bootstrap.task_estimates[0, places], bootstrap.task_samples[0][:, places]))
-        examples = tuple(self._of_task(name).examples[0] for name in sorted(tasks))
-        joined = AudcBootstrap(tuple(sorted(tasks)), models, *map(np.array, zip(*columns, strict=True)), examples)
-        return pool_seeds(joined, names, np.random.default_rng(DRAWS))
+        names = tuple(sorted(tasks))
+        parts = [self._of_seeds(name, tuple(seeds)) for name in names]
+        places = [[part.methods.index(method) for method in methods] for part in parts]
+        estimates = np.array([part.task_estimates[0, at] for part, at in zip(parts, places, strict=True)])
+        samples = np.array([part.task_samples[0][:, at] for part, at in zip(parts, places, strict=True)])
+        examples = tuple(part.examples[0] for part in parts)
+        return AudcBootstrap(names, tuple(methods), estimates, samples, examples)
+
+    def _of_seeds(self, name: str, seeds: tuple[int, ...]) -> AudcBootstrap:
+        """Of one task, averaged over seeds: every method that has them all."""
+        if (name, seeds) not in self._by_seeds:
+            methods = dict.fromkeys(method for method, _, of in self._cells if of == name)
+            models = {method: [f"{method}/{seed}" for seed in seeds] for method in methods
+                      if all((method, seed, name) in self._cells for seed in seeds)}  # fmt: skip
+            pooled = pool_seeds(self._of_task(name), models, np.random.default_rng(DRAWS))
+            self._by_seeds[name, seeds] = pooled
+        return self._by_seeds[name, seeds]
 
     def _of_task(self, name: str) -> AudcBootstrap:
         if name not in self._by_task:

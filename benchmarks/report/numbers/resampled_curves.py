@@ -13,12 +13,11 @@ from benchmarks.report.reading.load import Run
 from cat_keras.evaluation import resampling
 from cat_keras.evaluation.bootstrap import draw_seeds
 from cat_keras.evaluation.curves import Outcomes
-from cat_keras.evaluation.sweep import Sweep, rows_of, weighted_sums
+from cat_keras.evaluation.sweep import Sweep, compiled, rows_of, weighted_sums
 from cat_keras.evaluation.tradeoff import DeferralCurve
 from cat_keras.evaluation.vectors import ROUNDING
 
 RESAMPLES = 1000
-PIECE = 1 << 14  # numbers of resampled curves that are handled at a time: few enough to stay in the processor's cache
 MOST = 401  # points of a curve; if its kinks are more, it is straight between so many evenly spaced points
 
 
@@ -79,45 +78,41 @@ class Sampled:
     def _on_hull(self, x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
         """(R,): column `y` where column `x` is `at`, on the rising part of each upper hull; level beyond its ends."""
         at = np.broadcast_to(at, len(self.cost))
-        left, right = self._hull_edge(x, at)
-        (x0, x1), (y0, y1) = ((_pick(column, left), _pick(column, right)) for column in (x, y))
+        left, right = _hull_edges(self.quality, self.cost, x, at)
+        rows = np.arange(len(at))
+        x0, x1, y0, y1 = (column[rows, ends] for column in (x, y) for ends in (left, right))
         share = np.divide(at - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
         return y0 + np.clip(share, 0, 1) * (y1 - y0)
 
-    def _hull_edge(self, x: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the edge of each upper hull on which column `x` passes `at`, (R,) positions each.
 
-        The search starts at the ends of the rising part. The point farthest above the chord between two vertices is a
-        vertex itself. It takes the place of one of the two, so that the chord still passes `at`, until no point lies
-        above the chord.
-        """
-        left, right = np.zeros(len(at), np.int64), self.quality.argmax(axis=1)
-        step = max(1, PIECE // len(self.rate))
-        for start in range(0, len(at), step):
-            self._narrow(np.arange(start, min(start + step, len(at))), left, right, x, at)
-        return left, right
+@compiled
+def _hull_edges(quality, cost, x, at):
+    """Ends of the edge of each upper hull on which column `x` passes `at`, (R,) positions each.
 
-    def _narrow(self, rows: np.ndarray, left: np.ndarray, right: np.ndarray, x: np.ndarray, at: np.ndarray):
-        """Moves the ends of some rows, in place, until they are those of `_hull_edge`."""
-        while len(rows):
-            above, along = self.quality[rows], self.cost[rows]
-            (x0, x1), (y0, y1) = ((_pick(c, left[rows]), _pick(c, right[rows])) for c in (along, above))
-            slope = np.divide(y1 - y0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
-            along -= x0[:, None]
-            along *= slope[:, None]
-            above -= y0[:, None]
-            above -= along
-            highest = above.argmax(axis=1)
+    The search starts at the ends of the rising part. The point farthest above the chord between two vertices is a
+    vertex itself. It takes the place of one of the two, so that the chord still passes `at`, until no point lies above
+    the chord.
+    """
+    lefts, rights = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
+    for r in range(len(at)):
+        left, right = 0, np.argmax(quality[r])
+        while True:
+            rise, run = quality[r, right] - quality[r, left], cost[r, right] - cost[r, left]
+            slope = rise / run if run > 0 else 0.0
+            highest, most = 0, -np.inf
+            for k in range(quality.shape[1]):
+                above = (quality[r, k] - quality[r, left]) - (cost[r, k] - cost[r, left]) * slope
+                if above > most:
+                    highest, most = k, above
             # Where nothing has a cost, the right end itself lies above the chord, whose slope is then taken as 0.
-            unfinished = (_pick(above, highest) > 1e-12) & (highest != right[rows])
-            rows, highest = rows[unfinished], highest[unfinished]
-            past = x[rows, highest] >= at[rows]
-            right[rows[past]], left[rows[~past]] = highest[past], highest[~past]
-
-
-def _pick(columns: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(R,): the element of each row at its place."""
-    return columns[np.arange(len(columns)), places]
+            if not most > 1e-12 or highest == right:
+                break
+            if x[r, highest] >= at[r]:
+                right = highest
+            else:
+                left = highest
+        lefts[r], rights[r] = left, right
+    return lefts, rights
 
 
 def exact(run: Run, cells: averages.Cells, method: str, seeds: Sequence[int], tasks: Sequence[str]) -> Sampled:

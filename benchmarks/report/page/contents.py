@@ -107,7 +107,7 @@ class Contents:
         if drawn:
             from benchmarks.report.plots import drawing  # late: it brings matplotlib, which the tables do without
 
-            further = (self.chains, self.dial)
+            further = (self.chains, self.dial, lambda: self.further)
             plots = drawing.files(numbers, self.curves, self.averages, self.single_tasks, self.training, *further)
             pictures = [name for name in plots if name.endswith(".png")]
             images = {name: drawing.TITLES[name.removesuffix(".png")] for name in pictures}

@@ -39,17 +39,18 @@ def style() -> Iterator[None]:
 def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> dict[str, bytes]:
     """File name → content: each figure as PNG, and those named in `vector` as SVG too."""
     contents = {}
-    for name, figure in figures.items():
-        lay_out(figure)
-        # Matplotlib would write the date and its version into the files, and `savefig` would draw twice.
-        if name in vector:
+    with style():
+        for name, figure in figures.items():
+            lay_out(figure)
+            # Matplotlib would write the date and its version into the files, and `savefig` would draw twice.
+            if name in vector:
+                buffer = io.BytesIO()
+                FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+                contents[f"{name}.svg"] = buffer.getvalue()
             buffer = io.BytesIO()
-            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-            contents[f"{name}.svg"] = buffer.getvalue()
-        buffer = io.BytesIO()
-        figure.dpi = matplotlib.rcParams["savefig.dpi"]
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-        contents[f"{name}.png"] = buffer.getvalue()
+            figure.dpi = matplotlib.rcParams["savefig.dpi"]
+            FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+            contents[f"{name}.png"] = buffer.getvalue()
     return contents
 
 

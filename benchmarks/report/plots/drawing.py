@@ -1,6 +1,6 @@
 """The plots of a report: curves over what they cost, scores of right and wrong answers, live tokens in training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +12,14 @@ from benchmarks.report.numbers.chains import Chains
 from benchmarks.report.numbers.elastic import Dial
 from benchmarks.report.numbers.scopes import Curves, Scope
 from benchmarks.report.numbers.summary import Summary
-from benchmarks.report.plots import canvas, chains, chance, elastic
+from benchmarks.report.plots import aside, canvas, chains, chance, elastic
 from benchmarks.report.plots.canvas import STYLE
 from benchmarks.report.plots.palette import COLOURS, GREY, MARKERS, looks
 from cat_keras.evaluation.bands import GRID
 
 __all__ = ["COLOURS", "GREY", "MARKERS", "STYLE", "TITLES", "files", "looks"]
 
+LARGE = 20_000  # answers of small models, from which on a report gains by a second process that draws
 BINS = 24
 PER_TOKEN = ("chow-average", "chow-quantile-")  # rules whose score is the log-probability of one token
 SURE = (0.0, 1.0)
@@ -46,13 +47,15 @@ def files(
     training: Training,
     longer: Chains | None = None,
     dial: Dial | None = None,
-):
+    meanwhile: Callable[[], object] = lambda: None,
+) -> dict[str, bytes]:
     """File name → content of every plot.
 
     Args:
         summary, curves: numbers of the run. scopes: averages, that over all tasks first, then suites and clusters.
         tasks: each task alone. training: method → (steps, share of live tokens). longer: the cascades of all models.
         dial: the sizes of an elastic small model.
+        meanwhile: called once, beside the process that draws the plots of a large report.
     """
     with canvas.style():
         figures = {"quality_cost": quality_cost(summary, curves, scopes[0])}
@@ -72,7 +75,13 @@ def files(
             figures["elastic"] = elastic.figure(dial)
         if longer and longer.standings:
             figures["chains"] = chains.figure(summary, longer)
-        return canvas.rendered(figures, vector=("quality_cost", "tasks"))
+    vector = ("quality_cost", "tasks")
+    if sum(len(cell["quality"]) for cell in summary.run.small.values()) < LARGE:
+        meanwhile()
+        return canvas.rendered(figures, vector)
+    later = aside.rendered(figures, vector)
+    meanwhile()
+    return later.result()
 
 
 class _Drawing:
@@ -278,10 +287,10 @@ def scores(summary: Summary) -> Figure:
             total = max(1, len(right) + len(wrong))
             for values, sign, colour, label in ((right, 1, COLOURS[1], "right"), (wrong, -1, COLOURS[3], "wrong")):
                 heights = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] * sign * 100 / total
-                axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=colour, label=label)
+                axes.stairs(heights, edges, fill=True, color=colour, label=label)  # one shape; a bar is one each
             axes.axhline(0, color="black", linewidth=0.6)
             axes.set_title(f"{method}\nAUROC {_auroc(summary, method, tasks)}", fontsize=9)
-            axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+            axes.yaxis.set_major_formatter(_unsigned)
         row[0].set_ylabel(f"{name}\n% of answers")
     for axes in rows[-1]:
         axes.set_xlabel(f"exp({run.rule})" if as_probability else run.rule)
@@ -289,6 +298,10 @@ def scores(summary: Summary) -> Figure:
     title = f"{run.manifest['profile']}: scores of the small model's answers, all tasks and seeds together"
     figure.suptitle(f"{title}; AUROC: mean over tasks, chance is 0.50")
     return figure
+
+
+def _unsigned(value: float, _place: int) -> str:
+    return f"{abs(value):.0f}"
 
 
 def _auroc(summary: Summary, method: str, tasks: set[str]) -> str:

@@ -208,20 +208,32 @@ def read(
     Raises:
         CatKerasError: the file is cut short or otherwise unreadable, lacks a column or has empty cells.
     """
+    has = names(path, content, remedy)
+    missing = [name for name in (*needed, *later) if name not in has]
+    chosen = [name for name in (*needed, *optional) if name in has]
     try:
-        names = _metadata(content).schema.to_arrow_schema().names
-        missing = [name for name in (*needed, *later) if name not in names]
-        chosen = [name for name in (*needed, *optional) if name in names]
         # `read_table` would import pandas with pyarrow's datasets, which takes longer than a small report.
         table = pyarrow.parquet.ParquetFile(content).read(chosen).select(chosen)
         table.validate(full=True)  # or bytes that are no text end in an error of whoever prints them
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise CatKerasError(f"{path} is not a readable Parquet file ({error}). Delete it. {remedy}") from error
+        raise _unreadable(path, error, remedy) from error
     if missing:
         needed = ", ".join((*needed, *later))
         raise CatKerasError(f"{path} must have the columns {needed}; missing: {', '.join(missing)}. {remedy}")
     schema.check_columns(table, path, remedy)
     return table
+
+
+def names(path: Path, content: pyarrow.NativeFile, remedy: str) -> list[str]:
+    """Names of the columns of a Parquet file; arguments and errors as for `read`."""
+    try:
+        return _metadata(content).schema.to_arrow_schema().names
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(path, error, remedy) from error
+
+
+def _unreadable(path: Path, error: Exception, remedy: str) -> CatKerasError:
+    return CatKerasError(f"{path} is not a readable Parquet file ({error}). Delete it. {remedy}")
 
 
 def _metadata(content: pyarrow.NativeFile) -> pyarrow.parquet.FileMetaData:

@@ -31,7 +31,8 @@ EXAMPLE, EXAMPLE_TEXT, EXAMPLE_KEPT = (
 # Columns that a file may lack. answer: place of the target among the options, −1 for none; early kept results lack it.
 # cut: only where a prompt says what of it may be cut.
 EXAMPLE_OPTIONAL = ("answer", "cut")
-TEXT, KEPT = ("text",), ("statistics",)  # columns of the predictions in a full folder, and in a kept one
+# Columns of the predictions in a full folder, and in a kept one, which full ones of early runs lack.
+TEXT, KEPT = ("text",), ("statistics",)
 
 
 def manifest(path: Path) -> dict:
@@ -103,7 +104,9 @@ def predictions(
         path: of the file. content: of it. by_task: task → its examples. kept: whether the folder holds kept results.
         between: names of the models between the small and the large one.
     """
-    file = columns.File(path, (*LISTS, *(KEPT if kept else TEXT)), REMEDY, content)
+    has = columns.names(path, content, REMEDY)
+    wide = (*LISTS, *KEPT) if kept else (*LISTS, *TEXT, *(name for name in KEPT if name in has))
+    file = columns.File(path, wide, REMEDY, content)
     optional = (*COUNTS, *SCORES, *schema.GIVEN, *schema.ASKED)
     table = columns.read(path, content, (*CELL, *ANSWER), REMEDY, optional=optional, later=file.wide)
     table = columns.dictionary_encoded(table, ("model", "method", "task", "id"))
