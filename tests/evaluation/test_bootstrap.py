@@ -146,7 +146,7 @@ def test_without_a_folder_to_write_loops_are_compiled_in_each_process(monkeypatc
         return njit(loop, **options)
 
     monkeypatch.setattr(sweep.numba, "njit", without_a_place)
-    assert sweep._compiled(lambda x: x + 1)(2) == 3
+    assert sweep.compiled(lambda x: x + 1)(2) == 3
 
 
 TOLERANCE = {False: {}, True: {"rtol": 1e-12, "atol": 1e-9}}

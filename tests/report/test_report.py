@@ -240,6 +240,23 @@ def test_a_second_build_is_identical_to_the_byte(tmp_path):
     assert {name: (folder / name).read_bytes() for name in FILES} == first
 
 
+def test_noted_statistics_of_answers_stand_for_their_texts(tmp_path, monkeypatch):
+    folder = realistic(tmp_path)
+    counted = report.files(load.load(folder), drawn=False)
+    rows = pyarrow.parquet.read_table(folder / "predictions.parquet").to_pylist()
+    examples = {(e["task"], e["id"]): e for e in pyarrow.parquet.read_table(folder / "examples.parquet").to_pylist()}
+    for row in rows:
+        example = examples[row["task"], row["id"]]
+        example = Example(example["id"], "?", example["target"], row["task"], tuple(example["options"]))
+        row["statistics"] = list(map(float, metrics.of(task.get(row["task"])).statistics([row["text"]], [example])[0]))
+    write(folder / "predictions.parquet", rows)
+    monkeypatch.setattr(metrics.Metric, "corpus", None)
+    assert report.files(load.load(folder), drawn=False) == counted
+    write(folder / "predictions.parquet", [row | {"statistics": row["statistics"][:1]} for row in rows])
+    with pytest.raises(CatKerasError, match="others of .*Run the profile again"):
+        report.files(load.load(folder), drawn=False)
+
+
 @pytest.mark.slow
 def test_a_large_report_is_drawn_by_a_process_of_its_own_to_the_same_bytes(tmp_path, monkeypatch):
     folder = realistic(tmp_path)

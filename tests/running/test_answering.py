@@ -3,6 +3,7 @@
 import pyarrow.parquet
 import pytest
 
+from benchmarks import metrics
 from benchmarks.planning import plan, profile
 from benchmarks.running import answering
 from benchmarks.running.run_folder import PREDICTIONS
@@ -47,6 +48,25 @@ def test_parts_end_with_the_bytes_of_the_whole(todo, tmp_path, monkeypatch):
     assert asked == [8, 4] and parts == whole  # the second of three was there
     assert not list((tmp_path / "parts" / "unfinished").iterdir())
     assert table(tmp_path / "parts", todo, number=0) == []  # the entry is whole
+
+
+def test_official_numbers_follow_from_what_is_noted_of_each_answer(todo, tmp_path):
+    table(tmp_path, todo)
+    rows = pyarrow.parquet.read_table(next(tmp_path.glob(f"predict/*/{PREDICTIONS}"))).to_pylist()
+    for declared in todo.tasks:
+        metric, examples = metrics.of(declared), [e for e in todo.test if e.task == declared.name]
+        noted = [row["statistics"] for row in rows if row["task"] == declared.name]
+        assert metric.combine(*zip(*noted, strict=True)) == metric.corpus([e.id for e in examples], examples)
+
+
+def test_parts_of_an_earlier_version_leave_all_without_what_is_noted(todo, tmp_path, monkeypatch):
+    monkeypatch.setattr(answering, "PART", 8)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(answering, "_judged", lambda metric_of, examples, texts: [{"quality": 0.0}] * len(texts))
+        table(tmp_path, todo, number=0)
+    table(tmp_path, todo)
+    written = pyarrow.parquet.read_table(next(tmp_path.glob(f"predict/*/{PREDICTIONS}")))
+    assert "statistics" not in written.column_names and len(written) == 20
 
 
 def test_a_damaged_part_is_answered_again(todo, tmp_path, monkeypatch):

@@ -85,6 +85,19 @@ def objective(mask="either", w=1.0, **more):
     return losses.CascadeAwareLoss(mask=mask, w=w, **more)
 
 
+def test_the_loss_of_a_label_is_that_of_its_log_probability_with_the_same_gradient():
+    labels, logits, weights, _ = random_batch()
+    logits[0, 0] = [-np.inf, 0, 90, -90, 1]  # even so
+    labels[0, 0] = 2
+    weighed = [
+        value_and_gradient(lambda x, f=f: ops.sum(f(x, labels) * weights), logits)
+        for f in (lambda x, y: -losses.label_logprob(x, y), losses.label_loss)
+    ]
+    np.testing.assert_allclose(weighed[1][0], weighed[0][0], rtol=1e-6)
+    np.testing.assert_allclose(weighed[1][1][1:], weighed[0][1][1:], atol=1e-6)
+    assert np.isfinite(weighed[1][1]).all()
+
+
 # -- by hand ---------------------------------------------------------------------------------------------------------
 # Four target tokens over a vocabulary of 4, every probability a power of 1/2, so that losses are multiples of ln 2:
 #

@@ -134,7 +134,7 @@ def official(run: Run, name: str, answers: Columns) -> Mapping[str, float]:
         return _metric(name).corpus(list(answers["text"]), _examples(run, name))
     try:
         return _metric(name).combine(*answers["statistics"].T.tolist())
-    except (TypeError, ValueError) as error:
+    except (IndexError, TypeError, ValueError) as error:
         raise CatKerasError(
             f"Statistics of answers are those that the metric of their task made; {run.folder} has others of {name} "
             f"({error}). {'Run the profile' if run.has_text else 'Keep the run'} again"
