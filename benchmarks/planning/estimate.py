@@ -19,6 +19,7 @@ from benchmarks.planning.plan import LARGE, Cell, Model, Plan
 from benchmarks.planning.profile import Training
 from benchmarks.planning.sizes import ModelSize
 from cat_keras.modeling.models import train_tokenizer
+from cat_keras.storage.compilations import LONG_TRAINING
 from cat_keras.storage.store import Store
 
 SAMPLE = 2_000  # about so many texts are tokenized to measure how long tokens are
@@ -44,7 +45,8 @@ class Stage:
         role: "small", "large" or the name of a model between. objective, seed: of the model; "" or the name of a
             method, and −1 for the large model.
         steps: of the optimizer. flops: all that it computes. disk: bytes of its result.
-        steps_decoded: how often greedy decoding reads all weights. compiled: layers times padded lengths of its step.
+        steps_decoded: how often greedy decoding reads all weights. compiled: layers times padded lengths of its step,
+            where XLA compiles it.
         start: the key of the training that it needs first, or "".
     """
 
@@ -217,6 +219,8 @@ class Estimate:
 
     def _training(self, cell: Cell) -> Stage:
         batches = -(-len(self.train_lengths) // cell.training.batch_size)
+        steps = max(round(cell.training.epochs * batches), 1) if cell.training.epochs else 0
+        compiled = self.profile.buckets * (self.size[cell.role].layers or LAYERS)
         return Stage(
             cell.label,
             "train",
@@ -224,10 +228,10 @@ class Estimate:
             cell.role,
             cell.objective,
             -1 if cell.role == "large" else cell.seed,
-            steps=max(round(cell.training.epochs * batches), 1) if cell.training.epochs else 0,
+            steps=steps,
             flops=cell.training.epochs * sum(self._step(part, cell) for part in self._parts(cell)),
             disk=FLOAT * self._trained(cell),
-            compiled=self.profile.buckets * (self.size[cell.role].layers or LAYERS),
+            compiled=compiled if steps >= LONG_TRAINING else 0,
             start=cell.start.key if cell.start else "",
         )
 
@@ -300,7 +304,10 @@ class Estimate:
 
     def compile_seconds(self, stages: list[Stage], hardware: Hardware) -> float:
         """Seconds of compiling: once per model, objective and padded length. Starts share the compilation of xent."""
-        compiled = {(s.role, s.objective): s.compiled for s in stages if s.kind == "train"}
+        compiled: dict[tuple[str, str], int] = {}
+        for stage in stages:
+            key = stage.role, stage.objective
+            compiled[key] = max(compiled.get(key, 0), stage.compiled)
         return hardware.compile * sum(compiled.values())
 
     def memory(self, role: str, kind: str = "CPU") -> tuple[float, bool]:

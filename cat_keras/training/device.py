@@ -16,10 +16,10 @@ import platform
 import keras
 
 from cat_keras.storage import processor
+from cat_keras.storage.compilations import LONG_TRAINING
 
 ELEMENTWISE = "elementwise"  # XLA compiles what lies between the products, which are left to TensorFlow
 JITS = ("auto", True, False, ELEMENTWISE)
-LONG_TRAINING = 500  # steps; XLA takes seconds and a gigabyte to compile the lengths of batches of a small model
 # Steps from which on ELEMENTWISE wins back its time, with about six lengths. It takes twice as long to compile, many
 # parts for each length, and saves a tenth of a step that TensorFlow computes alone.
 LONG_ELEMENTWISE = 3000

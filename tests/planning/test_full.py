@@ -15,6 +15,7 @@ from benchmarks.tasks import task
 from cat_keras.data.records import Example
 from cat_keras.errors import CatKerasError
 from cat_keras.modeling import costs, models
+from cat_keras.storage.compilations import LONG_TRAINING
 
 SMALL = {"data.train": 20, "data.test": 8}
 OFFLINE = os.environ | {"HF_HUB_OFFLINE": "1"}
@@ -183,6 +184,17 @@ def test_stages_are_all_that_a_run_builds():
     assert sum(s.kind == "predict" for s in stages) == 1 + 5 * 2
     assert [s.key for s in stages if s.kind == "teacher"] == [todo.teacher]
     assert all(s.flops > 0 and s.disk > 0 for s in stages)
+
+
+def test_only_long_trainings_are_taken_to_be_compiled():
+    found = estimate.Estimate(plan.make(profile.read("embedded"), None), 1.0)
+    stages = [stage for stage in found.stages() if stage.kind == "train"]
+    assert {stage.label: stage.compiled for stage in stages if stage.compiled} == {
+        "large tune": 2 * 4
+    }  # lengths, layers
+    assert {stage.label for stage in stages if stage.steps >= LONG_TRAINING} == {"large tune"}
+    machine = dataclasses.replace(hardware.get("cpu2"), compile=0.5)
+    assert found.compile_seconds(stages, machine) == 0.5 * 2 * 4
 
 
 def test_training_takes_three_forward_passes_over_every_epoch():

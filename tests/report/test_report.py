@@ -253,7 +253,7 @@ def test_noted_statistics_of_answers_stand_for_their_texts(tmp_path, monkeypatch
     monkeypatch.setattr(metrics.Metric, "corpus", None)
     assert report.files(load.load(folder), drawn=False) == counted
     write(folder / "predictions.parquet", [row | {"statistics": row["statistics"][:1]} for row in rows])
-    with pytest.raises(CatKerasError, match="others of .*Run the profile again"):
+    with pytest.raises(CatKerasError, match=r"others of .*Run the profile again"):
         report.files(load.load(folder), drawn=False)
 
 

@@ -27,8 +27,8 @@ def rendered(figures: Mapping[str, Figure], vector: Collection[str] = ()) -> Fut
         done = subprocess.run(command, input=question, stdout=subprocess.PIPE, env=environment)
         if done.returncode:
             raise CatKerasError(
-                f"Plots of a large report are drawn by a process of their own. It ended with code {done.returncode}, "
-                "and what it said stands above; −9 is memory that ran out. Compute the report again"
+                f"Plots of a large report are drawn by a process of their own. It ended with code {done.returncode}; "
+                "what it said stands above, and −9 says that it was killed. Free memory, and compute the report again"
             )
         return pickle.loads(done.stdout)
 
