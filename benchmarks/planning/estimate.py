@@ -45,8 +45,8 @@ class Stage:
         role: "small", "large" or the name of a model between. objective, seed: of the model; "" or the name of a
             method, and −1 for the large model.
         steps: of the optimizer. flops: all that it computes. disk: bytes of its result.
-        steps_decoded: how often greedy decoding reads all weights. compiled: layers times padded lengths of its step,
-            where XLA compiles it.
+        steps_decoded: how often greedy decoding reads all weights. compiled: layers times padded lengths of its step.
+            A short training is not compiled; at `LONG_TRAINING` steps it loses as much by that as compiling takes.
         start: the key of the training that it needs first, or "".
     """
 
@@ -60,7 +60,7 @@ class Stage:
     flops: float = 0.0
     disk: float = 0.0
     steps_decoded: int = 0
-    compiled: int = 0
+    compiled: float = 0.0
     start: str = ""
 
     @property
@@ -231,7 +231,7 @@ class Estimate:
             steps=steps,
             flops=cell.training.epochs * sum(self._step(part, cell) for part in self._parts(cell)),
             disk=FLOAT * self._trained(cell),
-            compiled=compiled if steps >= LONG_TRAINING else 0,
+            compiled=compiled * min(1.0, steps / LONG_TRAINING),
             start=cell.start.key if cell.start else "",
         )
 
@@ -303,8 +303,11 @@ class Estimate:
         return sum(self.seconds(s, hardware) for s in stages), self.compile_seconds(stages, hardware)
 
     def compile_seconds(self, stages: list[Stage], hardware: Hardware) -> float:
-        """Seconds of compiling: once per model, objective and padded length. Starts share the compilation of xent."""
-        compiled: dict[tuple[str, str], int] = {}
+        """Seconds of compiling: once per model, objective and padded length. Starts share the compilation of xent.
+
+        What a short training loses as it is not compiled counts alike.
+        """
+        compiled: dict[tuple[str, str], float] = {}
         for stage in stages:
             key = stage.role, stage.objective
             compiled[key] = max(compiled.get(key, 0), stage.compiled)

@@ -186,15 +186,15 @@ def test_stages_are_all_that_a_run_builds():
     assert all(s.flops > 0 and s.disk > 0 for s in stages)
 
 
-def test_only_long_trainings_are_taken_to_be_compiled():
+def test_a_short_training_loses_a_part_of_what_compiling_would_take():
     found = estimate.Estimate(plan.make(profile.read("embedded"), None), 1.0)
-    stages = [stage for stage in found.stages() if stage.kind == "train"]
-    assert {stage.label: stage.compiled for stage in stages if stage.compiled} == {
-        "large tune": 2 * 4
-    }  # lengths, layers
-    assert {stage.label for stage in stages if stage.steps >= LONG_TRAINING} == {"large tune"}
+    stages = {stage.label: stage for stage in found.stages() if stage.kind == "train"}
+    lengths, layers = 2, {"large": 4, "small": 2}
+    assert stages["large tune"].steps > LONG_TRAINING and stages["large tune"].compiled == lengths * layers["large"]
+    short = stages["small xent seed 0"]
+    assert short.compiled == lengths * layers["small"] * short.steps / LONG_TRAINING < lengths * layers["small"]
     machine = dataclasses.replace(hardware.get("cpu2"), compile=0.5)
-    assert found.compile_seconds(stages, machine) == 0.5 * 2 * 4
+    assert found.compile_seconds([stages["large tune"], short], machine) == 0.5 * (2 * 4 + short.compiled)
 
 
 def test_training_takes_three_forward_passes_over_every_epoch():
