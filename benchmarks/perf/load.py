@@ -169,8 +169,8 @@ class _InventedTask:
         judge = metrics.of(declared)
         self.texts = [e.target for e in self.samples]
         self.quality = np.array([[judge.per_example(text, e) for text in self.texts] for e in self.samples])
-        pairs = [[text, e] for e in self.samples for text in self.texts]
-        self.statistics = np.array(judge.statistics(*map(list, zip(*pairs, strict=True))), np.float64)
+        asked = [example for example in self.samples for _ in self.texts]
+        self.statistics = np.array(judge.statistics(self.texts * len(self.samples), asked), np.float64)
 
     def examples(self) -> pyarrow.Table:
         rows = pyarrow.Table.from_pylist([e.asdict() for e in self.samples], schema=SCHEMA).take(self.sample_of)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import metrics
 from benchmarks.planning.plan import PART, Model, Plan
-from benchmarks.running.run_folder import PREDICTIONS, parquet
+from benchmarks.running.run_folder import PREDICTIONS, STATISTICS, parquet
 from cat_keras.data.records import Example
 from cat_keras.storage import store
 
@@ -31,7 +31,7 @@ def predict(todo: Plan, cache: store.Store, bench, model: Model):
             rows = list(itertools.chain.from_iterable(map(_read, parts)))
         absent = [name for name in OPTIONAL_MEASURES if not any(row[name] for row in rows)]
         # A part that an earlier version answered has none.
-        absent += ["statistics"] if any(row.get("statistics") is None for row in rows) else []
+        absent += [STATISTICS] if any(row.get(STATISTICS) is None for row in rows) else []
         rows = [{name: value for name, value in row.items() if name not in absent} for row in rows]
         _write(folder, rows)
 
@@ -75,7 +75,7 @@ def _judged(metric_of: Mapping[str, metrics.Metric], examples: list[Example], te
         places = [i for i, example in enumerate(examples) if example.task == name]
         chosen = [texts[i] for i in places], [examples[i] for i in places]
         for i, statistics in zip(places, metric_of[name].statistics(*chosen), strict=True):
-            judged[i]["statistics"] = list(map(float, statistics))
+            judged[i][STATISTICS] = list(map(float, statistics))
     return judged
 
 

@@ -18,7 +18,7 @@ from cat_keras.storage import processes, processor, store
 FLAGS = "TF_XLA_FLAGS"
 FLAG = "--tf_xla_persistent_cache_directory"
 MOST = 512 * 2**20  # bytes of code for a machine; the oldest give way
-# Steps from which on a training wins back the seconds (and the gigabyte) of compiling the lengths of its batches.
+# Steps from which on a training wins back the seconds of compiling the lengths of its batches.
 LONG_TRAINING = 500
 INDEX = "checksums.json"
 
