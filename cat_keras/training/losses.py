@@ -57,7 +57,7 @@ def label_logprob(logits, labels):
 def label_loss(logits, labels):
     """−log p(label), (batch, length) float in nats, for training: value and gradient are one operation of the backend.
 
-    That of `label_logprob`, taken apart, would add rows by index, and on a CPU take three times as long.
+    That of `label_logprob`, taken apart, would add rows by index, which a CPU does slowly.
     """
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
